@@ -1,0 +1,1 @@
+//! The daemon: event loop, sockets, netlink, scripts, notify, control socket.

@@ -1,0 +1,41 @@
+//! Exit codes: a contract with scripts.
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done; for `plan`: nothing to do.
+    Done,
+    /// 1: failed.
+    Failed,
+    /// 2: wrong usage or inventory.
+    Usage,
+    /// 3: `plan` found changes.
+    Changes,
+    /// 4: a host could not be reached or refused us.
+    Unreachable,
+    /// 5: applied, then rolled back.
+    RolledBack,
+    /// 6: the drill ran and a scenario missed its budget.
+    OverBudget,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Changes => 3,
+            Exit::Unreachable => 4,
+            Exit::RolledBack => 5,
+            Exit::OverBudget => 6,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}

@@ -1,0 +1,1 @@
+//! Inventory, facts and templates to a host's desired state.

@@ -1,0 +1,1 @@
+//! Scenarios, timeline, verdict, reports.

@@ -1,0 +1,5 @@
+//! `inventory.yaml` to a validated [`Inventory`]; every error points at a line.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,477 @@
+//! The inventory after validation: what the rest of the program works with.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::state::{Engine, SelinuxMode};
+
+/// One pair, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inventory {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// Name of the pair: letters, digits, `-`, at most 32.
+    pub name: String,
+    /// How to reach the hosts.
+    pub ssh: Ssh,
+    /// Exactly two.
+    pub hosts: [Host; 2],
+    /// Operating system settings.
+    pub system: System,
+    /// Package repositories.
+    pub repositories: Repositories,
+    /// nginx; `None`: kept as it is.
+    pub nginx: Option<Nginx>,
+    /// VRRP; `None`: kept as it is.
+    pub vrrp: Option<Vrrp>,
+}
+
+impl Inventory {
+    /// The host of that name.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|h| h.name == name)
+    }
+
+    /// The other host of the pair.
+    pub fn peer(&self, name: &str) -> Option<&Host> {
+        self.host(name)?;
+        self.hosts.iter().find(|h| h.name != name)
+    }
+
+    /// Every VIP of every instance, in order of writing.
+    pub fn vips(&self) -> impl Iterator<Item = &Vip> {
+        self.vrrp.iter().flat_map(|v| &v.instances).flat_map(|i| &i.virtual_ipaddress)
+    }
+
+    /// URLs that a client would ask through the VIPs: one for each VIP and plain-HTTP `listen` port of nginx.
+    pub fn vip_endpoints(&self) -> Vec<(IpAddr, u16)> {
+        let mut ports: Vec<u16> = self
+            .nginx
+            .iter()
+            .flat_map(|n| &n.servers)
+            .filter(|s| !s.tls)
+            .map(|s| s.listen.port)
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        self.vips().flat_map(|v| ports.iter().map(|p| (v.address.addr(), *p)).collect::<Vec<_>>()).collect()
+    }
+}
+
+/// A secret as written: resolved when it is first needed, so that `render` and `check` need not ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// Written in the inventory.
+    Literal(crate::state::Secret),
+    /// `{env: NAME}`.
+    Env(String),
+    /// `{file: PATH}`, relative to the inventory; one trailing newline is dropped.
+    File(PathBuf),
+    /// `{prompt: TEXT}`.
+    Prompt(String),
+}
+
+/// How to reach the hosts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ssh {
+    /// Login; `None`: from `~/.ssh/config`, else root.
+    pub user: Option<String>,
+    /// `None`: from `~/.ssh/config`, else 22.
+    pub port: Option<u16>,
+    /// `~` is expanded.
+    pub identity_file: Option<PathBuf>,
+    /// Password login, tried after keys.
+    pub password: Option<SecretSource>,
+    /// Become root with sudo; `None`: log in as root.
+    pub r#become: Option<Become>,
+    /// Instead of `~/.ssh/known_hosts`.
+    pub known_hosts: Option<PathBuf>,
+    /// `user@host:port`, as OpenSSH's ProxyJump.
+    pub proxy_jump: Option<String>,
+}
+
+/// Becoming root with sudo.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Become {
+    /// sudo's password, where it asks for one.
+    pub password: Option<SecretSource>,
+}
+
+/// One host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    /// Becomes the host name.
+    pub name: String,
+    /// Where SSH connects; a name or an address. `None`: the network address.
+    pub address: Option<String>,
+    /// `address` stays valid after the network change (NAT, management interface).
+    pub address_is_stable: bool,
+    /// Static network; `None`: kept as it is.
+    pub network: Option<Network>,
+    /// 7, 8, 9 or 10; `None`: found out.
+    pub release: Option<u8>,
+}
+
+impl Host {
+    /// Where SSH connects first.
+    pub fn ssh_address(&self) -> String {
+        match (&self.address, &self.network) {
+            (Some(address), _) => address.clone(),
+            (None, Some(network)) => network.address.addr().to_string(),
+            (None, None) => self.name.clone(),
+        }
+    }
+}
+
+/// A static network profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// `enp0s3`.
+    pub interface: String,
+    /// With prefix.
+    pub address: Ipv4Net,
+    /// Inside the subnet.
+    pub gateway: Option<Ipv4Addr>,
+    /// In order of preference.
+    pub dns: Vec<IpAddr>,
+    /// Static IPv6.
+    pub ipv6: Option<Ipv6>,
+    /// Further static routes.
+    pub routes: Vec<Route>,
+    /// 576 to 9216.
+    pub mtu: Option<u16>,
+}
+
+/// Static IPv6.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ipv6 {
+    /// With prefix.
+    pub address: Ipv6Net,
+    /// Inside the subnet, or link-local.
+    pub gateway: Option<std::net::Ipv6Addr>,
+}
+
+/// A static route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Destination.
+    pub to: IpNet,
+    /// Next hop.
+    pub via: IpAddr,
+}
+
+/// Operating system settings; `None` keeps what is there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct System {
+    /// SELinux mode.
+    pub selinux: Option<SelinuxMode>,
+    /// firewalld.
+    pub firewalld: Option<Firewalld>,
+    /// Install "Development Tools".
+    pub development_tools: bool,
+}
+
+/// firewalld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firewalld {
+    /// Stopped and disabled, as in the seed.
+    Disabled,
+    /// Running, letting in HTTP and the peer's VRRP.
+    Managed,
+}
+
+/// Package repositories.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Repositories {
+    /// The distribution's packages.
+    pub base: BaseRepository,
+    /// nginx's packages; `None`: whatever the enabled repositories have.
+    pub nginx: Option<NginxRepository>,
+}
+
+/// Where the distribution's packages come from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum BaseRepository {
+    /// As it is.
+    #[default]
+    Keep,
+    /// mirrors.aliyun.com.
+    Aliyun,
+    /// vault.centos.org.
+    Vault,
+    /// An installation disc's content in a directory; the other `.repo` files are set aside.
+    LocalMedia {
+        /// `/mnt/CentOS7_ISO`.
+        path: String,
+        /// Copy the disc mounted here first.
+        copy_from: Option<String>,
+    },
+}
+
+/// Where nginx's packages come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NginxRepository {
+    /// nginx.org, stable branch.
+    Stable,
+    /// nginx.org, mainline branch.
+    Mainline,
+}
+
+/// nginx as load balancer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Nginx {
+    /// By name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// In order of writing.
+    pub servers: Vec<Server>,
+    /// Files of the operator's, read from beside the inventory: base name and content; landed in `conf.d`.
+    pub extra_files: Vec<ExtraFile>,
+}
+
+/// A file of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraFile {
+    /// `site.conf`.
+    pub name: String,
+    /// UTF-8.
+    pub content: String,
+}
+
+/// Servers that share a load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// `host:port` with nginx's own parameters after it: `10.0.0.11:8080 weight=2`.
+    pub servers: Vec<String>,
+    /// `round_robin` unless written.
+    pub method: BalanceMethod,
+    /// Idle connections kept to the upstream; `None`: nginx's default.
+    pub keepalive: Option<u16>,
+}
+
+/// How nginx chooses a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BalanceMethod {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// Fewest connections.
+    LeastConn,
+    /// By client address.
+    IpHash,
+}
+
+/// A `server` block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Empty: any.
+    pub server_name: Vec<String>,
+    /// Name of an upstream or a whole `http://` URL.
+    pub proxy_pass: String,
+    /// `listen … ssl`; certificate paths on the host.
+    pub tls: bool,
+    /// Path on the host.
+    pub certificate: Option<String>,
+    /// Path on the host.
+    pub certificate_key: Option<String>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// `None`: every address.
+    pub address: Option<IpAddr>,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+/// VRRP: keepalived's words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vrrp {
+    /// Who speaks it.
+    pub engine: Engine,
+    /// `global_defs`.
+    pub global_defs: GlobalDefs,
+    /// `vrrp_script`.
+    pub scripts: Vec<Script>,
+    /// `vrrp_track_process`.
+    pub track_processes: Vec<TrackProcess>,
+    /// `vrrp_instance`.
+    pub instances: Vec<Instance>,
+}
+
+/// keepalived's `global_defs`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GlobalDefs {
+    /// By host name; a host not named gets its own name.
+    pub router_id: BTreeMap<String, String>,
+    /// Mail addresses.
+    pub notification_email: Vec<String>,
+    /// Sender.
+    pub notification_email_from: Option<String>,
+    /// Address or name, optionally with port.
+    pub smtp_server: Option<String>,
+    /// Seconds.
+    pub smtp_connect_timeout: Option<u16>,
+    /// Seconds between gratuitous ARPs, in steps of 1 µs.
+    pub vrrp_garp_interval: Option<f64>,
+    /// Seconds between unsolicited NAs.
+    pub vrrp_gna_interval: Option<f64>,
+    /// Check the VIP list of an advert only when its sender changes.
+    pub vrrp_skip_check_adv_addr: bool,
+    /// Refuse root scripts whose path others can write.
+    pub enable_script_security: bool,
+    /// `user [group]`.
+    pub script_user: Option<String>,
+}
+
+/// keepalived's `vrrp_script`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Script {
+    /// Word.
+    pub name: String,
+    /// What it does.
+    pub kind: ScriptKind,
+    /// Seconds, above 0.
+    pub interval: f64,
+    /// Seconds; computed when not written.
+    pub timeout: u32,
+    /// -253 to 253; 0: failure means FAULT.
+    pub weight: i16,
+    /// Failures in a row until it counts as failed.
+    pub fall: u32,
+    /// Successes in a row until it counts as good.
+    pub rise: u32,
+    /// `user [group]`.
+    pub user: Option<String>,
+    /// Starts as failed.
+    pub init_fail: bool,
+}
+
+/// The three check kinds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScriptKind {
+    /// The seed's check_ng.sh: start nginx if it is down; if it stays down give up the VIP until it is back.
+    Restart {
+        /// `nginx.service`, when nginx was installed as a package.
+        unit: Option<String>,
+        /// `/usr/local/nginx/sbin/nginx`, when it was built from source.
+        binary: Option<String>,
+    },
+    /// The seed's curl probe.
+    Http {
+        /// `None`: the node-local health location that hapair renders.
+        url: Option<String>,
+        /// Seconds for one try.
+        try_timeout: u32,
+        /// Tries.
+        tries: u32,
+        /// Seconds between tries.
+        pause: u32,
+    },
+    /// The operator's own command line, run on the host.
+    Command {
+        /// As keepalived's `script`.
+        command: String,
+    },
+}
+
+/// keepalived's `vrrp_track_process`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackProcess {
+    /// Word.
+    pub name: String,
+    /// Process name as in /proc/PID/comm.
+    pub process: String,
+    /// -253 to 253.
+    pub weight: i16,
+    /// Seconds of grace after a death.
+    pub delay: Option<f64>,
+}
+
+/// keepalived's `vrrp_instance`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// Word.
+    pub name: String,
+    /// 1 to 255.
+    pub virtual_router_id: u8,
+    /// By host name, 1 to 254, different.
+    pub priorities: BTreeMap<String, u8>,
+    /// 2 or 3.
+    pub version: u8,
+    /// Seconds: whole ones for version 2, 0.01 to 40.95 for version 3.
+    pub advert_int: f64,
+    /// `None`: one is generated and kept. At most 8 bytes. Only version 2 sends it.
+    pub auth_pass: Option<SecretSource>,
+    /// `None`: the host's network interface.
+    pub interface: Option<String>,
+    /// `None`: MASTER on the host of higher priority, BACKUP on the other (BACKUP on both with `nopreempt`).
+    pub state: Option<InitialState>,
+    /// Adverts go to the peer's address instead of the multicast group.
+    pub unicast: bool,
+    /// Source address of adverts, by host name.
+    pub mcast_src_ip: BTreeMap<String, IpAddr>,
+    /// Do not take the VIP back.
+    pub nopreempt: bool,
+    /// Seconds to wait before preempting.
+    pub preempt_delay: Option<u32>,
+    /// Seconds; 60 unless written.
+    pub garp_master_refresh: u32,
+    /// Advertised addresses.
+    pub virtual_ipaddress: Vec<Vip>,
+    /// Addresses that move with the VIPs and are not advertised.
+    pub virtual_ipaddress_excluded: Vec<Vip>,
+    /// Names of scripts.
+    pub track_script: Vec<String>,
+    /// Interfaces, each with an optional weight.
+    pub track_interface: Vec<(String, Option<i16>)>,
+    /// Names of track processes.
+    pub track_process: Vec<String>,
+    /// Paths of the operator's notify scripts on the host.
+    pub notify: Notify,
+}
+
+impl Instance {
+    /// Name of the host with the higher priority.
+    pub fn preferred(&self) -> &str {
+        self.priorities.iter().max_by_key(|(_, p)| **p).map(|(h, _)| h.as_str()).unwrap_or_default()
+    }
+}
+
+/// keepalived's `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitialState {
+    /// `MASTER`.
+    Master,
+    /// `BACKUP`.
+    Backup,
+}
+
+/// keepalived's notify scripts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// Every transition.
+    pub notify: Option<String>,
+    /// To MASTER.
+    pub notify_master: Option<String>,
+    /// To BACKUP.
+    pub notify_backup: Option<String>,
+    /// To FAULT.
+    pub notify_fault: Option<String>,
+    /// At stop.
+    pub notify_stop: Option<String>,
+}
+
+/// A virtual address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vip {
+    /// A VIP without prefix is a /32 (or /128), as in the seed.
+    pub address: IpNet,
+    /// The prefix was written.
+    pub prefix_written: bool,
+}

@@ -1,0 +1,1 @@
+//! Twin hosts for rehearse and for the tests.

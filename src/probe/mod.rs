@@ -1,0 +1,1 @@
+//! What a client sees through the VIP: HTTP, TCP, ARP.

@@ -1,0 +1,1 @@
+//! SSH: connect, host keys, deliver the agent, exchange frames.

@@ -1,0 +1,1 @@
+//! Order over the pair, health gates, confirm, undo.

@@ -1,0 +1,191 @@
+//! What travels over the one exec of a host: one JSON object a line, in both directions.
+//!
+//! ```text
+//! controller                         host (hapair-agent serve)
+//!                        <-  Hello {facts}
+//! Desired {state}        ->
+//!                        <-  Plan
+//! Apply {txn, stages}    ->
+//!                        <-  Event … Event (the last is Finished)
+//! Bye                    ->
+//! ```
+//!
+//! A request that fails is answered by [`Reply::Error`] and leaves the conversation usable.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Facts, Fault, HostState, HostStatus, Plan, Stage, TxnId};
+
+/// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
+pub const PROTOCOL: u32 = 1;
+
+/// From the controller to the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Compare; answered by [`Reply::Plan`]. Read-only.
+    Desired {
+        /// What the host should be.
+        state: Box<HostState>,
+    },
+    /// Converge the last desired state; answered by events up to `Finished`.
+    ///
+    /// Refused when the host moved since the plan (`fingerprint`).
+    Apply {
+        /// New transaction.
+        txn: TxnId,
+        /// The plan's fingerprint.
+        fingerprint: String,
+        /// Only these stages, in order.
+        stages: Vec<Stage>,
+        /// Seconds until an unconfirmed change that could cut SSH is reverted.
+        confirm_timeout: u64,
+        /// Who applies: `user@machine`, for lock and journal.
+        operator: String,
+    },
+    /// Follow a transaction's journal; answered by events with `seq > after`.
+    Attach {
+        /// Which.
+        txn: TxnId,
+        /// Last event already seen.
+        after: u64,
+    },
+    /// The host was reached over a fresh connection; answered by [`Reply::Ack`].
+    Confirm {
+        /// Which.
+        txn: TxnId,
+    },
+    /// Stop at the next step and put back what this transaction replaced; answered by [`Reply::Ack`]; its events tell
+    /// the rest.
+    Cancel {
+        /// Which.
+        txn: TxnId,
+    },
+    /// Answered by [`Reply::Status`].
+    Status {
+        /// What the pair's inventory says of this host.
+        state: Box<HostState>,
+    },
+    /// Take, keep or give back the host's operator lock; answered by [`Reply::Ack`] or an error that names the
+    /// holder.
+    Lock {
+        /// `user@machine`; `None` gives it back.
+        operator: Option<String>,
+    },
+    /// Break something on purpose, undone by itself after `undo_after`; answered by [`Reply::Ack`].
+    Inject {
+        /// What.
+        fault: Fault,
+        /// Seconds.
+        undo_after: u64,
+    },
+    /// Undo an injected fault now; answered by [`Reply::Ack`].
+    Repair {
+        /// What.
+        fault: Fault,
+    },
+    /// Report which of these addresses the host owns, now and at each change, as [`Reply::Owned`], until `Unwatch`.
+    Watch {
+        /// Without prefix.
+        addresses: Vec<String>,
+    },
+    /// Ends `Watch`; answered by [`Reply::Ack`].
+    Unwatch,
+    /// HTTP GET from this host, for when the controller cannot reach the VIP; answered by [`Reply::Fetched`].
+    Fetch {
+        /// `http://…`, an IP literal or `localhost` as host.
+        url: String,
+        /// ms for the whole exchange.
+        timeout_ms: u64,
+    },
+    /// Start, stop, reload or restart a unit, for handovers; answered by [`Reply::Ack`].
+    Unit {
+        /// With suffix.
+        unit: String,
+        /// Which.
+        action: UnitAction,
+    },
+    /// Close.
+    Bye,
+}
+
+/// What to do with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnitAction {
+    /// `systemctl start`.
+    Start,
+    /// `systemctl stop`.
+    Stop,
+    /// `systemctl reload`.
+    Reload,
+    /// `systemctl restart`.
+    Restart,
+}
+
+impl UnitAction {
+    /// systemctl's verb.
+    pub fn verb(self) -> &'static str {
+        match self {
+            UnitAction::Start => "start",
+            UnitAction::Stop => "stop",
+            UnitAction::Reload => "reload",
+            UnitAction::Restart => "restart",
+        }
+    }
+}
+
+/// From the host to the controller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// First frame, unasked.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The host as it is.
+        facts: Box<Facts>,
+    },
+    /// Answer to `Desired`.
+    Plan {
+        /// The difference.
+        plan: Plan,
+    },
+    /// A line of a transaction's journal.
+    Event {
+        /// Which transaction.
+        txn: TxnId,
+        /// The line.
+        event: Event,
+    },
+    /// Answer to `Status`.
+    Status {
+        /// At a glance.
+        status: HostStatus,
+    },
+    /// Done as asked.
+    Ack,
+    /// Addresses among the watched that the host owns now.
+    Owned {
+        /// ms since 1970, the host's clock.
+        at_ms: u64,
+        /// Without prefix.
+        addresses: Vec<String>,
+    },
+    /// Answer to `Fetch`.
+    Fetched {
+        /// HTTP status; 0 when no answer came.
+        status: u16,
+        /// Value of hapair's own response header, empty when there is none.
+        node: String,
+        /// Why there was no answer.
+        error: String,
+    },
+    /// The request failed.
+    Error {
+        /// Lower case, no final period.
+        message: String,
+        /// What to do now.
+        hints: Vec<String>,
+    },
+}

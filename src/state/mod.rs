@@ -1,0 +1,49 @@
+//! The vocabulary that the controller and the hosts share.
+//!
+//! Nothing in this room does I/O. The controller turns an inventory into a [`HostState`]; the executor on the host
+//! answers with [`Facts`], a [`Plan`] and [`Event`]s. Everything travels as one JSON object a line ([`frame`]).
+
+pub mod edit;
+pub mod event;
+pub mod facts;
+pub mod fault;
+pub mod frame;
+pub mod plan;
+pub mod redact;
+pub mod resource;
+pub mod secret;
+pub mod status;
+
+pub use event::{Event, EventKind, Outcome, OutcomeKind};
+pub use facts::{Facts, Interface, NetworkManagerKind, NginxLayout, Profile, Release, UnitState};
+pub use fault::Fault;
+pub use frame::{Reply, Request};
+pub use plan::{Change, Plan};
+pub use resource::{Content, Engine, HostState, Reaction, Resource, SelinuxMode, Spec, Stage, Validator};
+pub use secret::Secret;
+pub use status::{HostStatus, InstanceState, InstanceStatus};
+
+/// Identifier of one transaction: `20261122T164512Z-3f9a`, chosen by the controller, sortable by time.
+///
+/// Only ASCII letters, digits and `-` may occur in it: it becomes part of paths and unit names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct TxnId(String);
+
+impl TxnId {
+    /// Accepts 1 to 40 characters of `[0-9A-Za-z-]`; anything else is `None`.
+    pub fn new(text: &str) -> Option<TxnId> {
+        let ok = (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        ok.then(|| TxnId(text.to_owned()))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for TxnId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

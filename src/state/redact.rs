@@ -1,0 +1,72 @@
+//! Masks secrets in text that is about to be shown.
+
+use super::secret::{MASK, Secret};
+
+/// Replaces every known secret (as a whole word) and whatever follows `auth_pass` by [`MASK`].
+///
+/// A word here is a run of characters without white space, quotes or one of `;:,=()[]{}<>`: a short password such as
+/// `1111` must not blacken a port number `11110`. The rule for `auth_pass` covers passwords that nobody told us
+/// about, such as the one a hand-written file had before.
+pub fn redact(text: &str, secrets: &[Secret]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut previous = "";
+    for piece in pieces(text) {
+        let is_word = !piece.starts_with(is_boundary);
+        if is_word && (previous == "auth_pass" || secrets.iter().any(|s| s.reveal() == piece)) {
+            out.push_str(MASK);
+        } else {
+            out.push_str(piece);
+        }
+        if is_word {
+            previous = piece;
+        } else if piece.contains('\n') {
+            previous = "";
+        }
+    }
+    // A secret with boundary characters inside is no single word; it is long enough to be looked for as it stands.
+    for secret in secrets {
+        let value = secret.reveal();
+        if value.contains(is_boundary) && value.trim().len() >= 4 {
+            out = out.replace(value, MASK);
+        }
+    }
+    out
+}
+
+fn is_boundary(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | ';' | ':' | ',' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>')
+}
+
+/// Cuts text into alternating words and runs of boundary characters; their concatenation is the text.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let in_boundary = is_boundary(first);
+        let end = rest.find(|c| is_boundary(c) != in_boundary).unwrap_or(rest.len());
+        let (piece, tail) = rest.split_at(end);
+        rest = tail;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_words_only() {
+        let secrets = [Secret::new("1111")];
+        assert_eq!(redact("auth_pass 1111\nport 11110 id=1111;", &secrets), format!("auth_pass {MASK}\nport 11110 id={MASK};"));
+    }
+
+    #[test]
+    fn unknown_auth_pass_is_masked() {
+        assert_eq!(redact("-        auth_pass \"oldone\"", &[]), format!("-        auth_pass \"{MASK}\""));
+    }
+
+    #[test]
+    fn secrets_with_blanks_are_masked() {
+        assert_eq!(redact("x correct horse y", &[Secret::new("correct horse")]), format!("x {MASK} y"));
+    }
+}

@@ -1,0 +1,67 @@
+//! A host's state at a glance.
+
+use serde::{Deserialize, Serialize};
+
+use super::resource::Engine;
+
+/// One host, as `hapair status` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Name in the inventory.
+    pub host: String,
+    /// Engine that runs; `None`: none does.
+    pub engine: Option<Engine>,
+    /// Every instance the host takes part in.
+    pub instances: Vec<InstanceStatus>,
+    /// nginx: `active`, `inactive`, `failed`, `absent`.
+    pub nginx: String,
+    /// Ids of resources changed by other hands since the last apply.
+    pub drift: Vec<String>,
+}
+
+impl HostStatus {
+    /// Some address of this instance is on this host's interface.
+    pub fn owns(&self, instance: &str) -> bool {
+        self.instances.iter().any(|i| i.name == instance && i.owns_vip)
+    }
+}
+
+/// One instance on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// `VI_1`.
+    pub name: String,
+    /// Observed state.
+    pub state: InstanceState,
+    /// Effective priority where the engine tells it, else the configured one.
+    pub priority: u8,
+    /// VIPs without prefix.
+    pub vips: Vec<String>,
+    /// At least one VIP is on the interface now.
+    pub owns_vip: bool,
+}
+
+/// VRRP state, in keepalived's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InstanceState {
+    /// Owns the VIPs.
+    Master,
+    /// Runs and does not own them.
+    Backup,
+    /// Runs and may not take part.
+    Fault,
+    /// No engine runs.
+    Stopped,
+}
+
+impl std::fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            InstanceState::Master => "MASTER",
+            InstanceState::Backup => "BACKUP",
+            InstanceState::Fault => "FAULT",
+            InstanceState::Stopped => "STOPPED",
+        })
+    }
+}

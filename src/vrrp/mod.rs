@@ -1,0 +1,1 @@
+//! VRRP packet codec and state machine: no I/O, no clock.
