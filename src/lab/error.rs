@@ -3,21 +3,26 @@
 use std::path::Path;
 
 /// Why the lab could not do it. `Display` says what failed; the hints say what to do now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct LabError {
-    /// Lower case, no final period.
-    pub message: String,
-    /// What to do now.
-    pub hints: Vec<String>,
+    message: String,
+    hints: Vec<String>,
 }
 
 impl LabError {
-    pub(super) fn new(message: impl Into<String>) -> LabError {
+    /// What to do now, one sentence each.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// Lower case, no final period.
+    pub fn new(message: impl Into<String>) -> LabError {
         LabError { message: message.into(), hints: Vec::new() }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> LabError {
+    /// Adds something to do now.
+    pub fn hint(mut self, hint: impl Into<String>) -> LabError {
         self.hints.push(hint.into());
         self
     }

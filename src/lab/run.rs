@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::error::{Doing, LabError};
 use super::image::{self, Image};
 use super::paths::{self, DirLock, Paths, STATE};
-use super::spec::LabSpec;
+use super::spec::{LabSpec, TwinSpec};
 use super::{cgroup, guest, hosts, keys, network, process, requirements, services};
 
 /// How long a twin may take until SSH answers; a boot takes two seconds on an idle machine.
@@ -194,14 +194,15 @@ impl Lab {
     }
 
     /// Where SSH reaches a twin now: the address of the inventory once it has it, until then the one it started with.
-    ///
-    /// # Errors
-    /// When the lab has no such host.
-    pub fn ssh_address(&self, host: &str) -> Result<Ipv4Addr, LabError> {
-        let twin = self.spec.host(host)?;
-        let leader = hosts::leader(&self.paths, twin)?;
+    /// `None`: the lab has no such host.
+    pub fn ssh_address(&self, host: &str) -> Option<String> {
+        self.spec.host(host).ok().map(|twin| self.address_now(twin).to_string())
+    }
+
+    fn address_now(&self, twin: &TwinSpec) -> Ipv4Addr {
+        let leader = hosts::leader(&self.paths, twin).ok().flatten();
         let held = |address: &Ipv4Addr| leader.is_some_and(|leader| hosts::holds(leader, *address));
-        Ok(hosts::login_addresses(twin).find(held).unwrap_or(twin.address))
+        hosts::login_addresses(twin).find(held).unwrap_or(twin.address)
     }
 
     /// A command inside a twin, as root: by way of its namespaces, needing neither its network nor its sshd.
@@ -242,7 +243,7 @@ impl Lab {
     /// # Errors
     /// When the lab has no such host, or is not up.
     pub fn ssh(&self, host: &str, args: &[&str]) -> Result<Command, LabError> {
-        let address = self.ssh_address(host)?;
+        let address = self.address_now(self.spec.host(host)?);
         let mut command = process::command("ssh");
         command.args(["-F", "/dev/null", "-i"]).arg(self.identity_file());
         for option in [
@@ -323,7 +324,7 @@ impl Lab {
             list.push(HostStatus {
                 name: twin.name.clone(),
                 running: hosts::leader(&self.paths, twin)?.is_some(),
-                address: self.ssh_address(&twin.name)?,
+                address: self.address_now(twin),
                 interface: twin.interface.clone(),
             });
         }

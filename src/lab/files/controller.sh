@@ -5,14 +5,14 @@ set -eu
 
 stage=$LAB_DIR/root
 mkdir -p "$stage"
-mount -t overlay -o "lowerdir=$LAB_LOWER" overlay "$stage"
-for directory in run tmp var/log srv; do mount -t tmpfs -o mode=755 tmpfs "$stage/$directory"; done
-mount -t proc proc "$stage/proc"
-mount --rbind /dev "$stage/dev"
+mount -n -t overlay -o "lowerdir=$LAB_LOWER" overlay "$stage"
+for directory in run tmp var/log srv; do mount -n -t tmpfs -o mode=755 tmpfs "$stage/$directory"; done
+mount -n -t proc proc "$stage/proc"
+mount -n --rbind /dev "$stage/dev"
 mkdir -p "$stage/srv/tools" "$stage/srv/mirror" "$stage/srv/conf" "$stage/srv/tmp"
-mount --bind "$LAB_IMAGE/tools" "$stage/srv/tools"
-mount --bind "$LAB_IMAGE/mirror" "$stage/srv/mirror"
-mount --bind "$LAB_DIR/conf" "$stage/srv/conf"
+mount -n --bind "$LAB_IMAGE/tools" "$stage/srv/tools"
+mount -n --bind "$LAB_IMAGE/mirror" "$stage/srv/mirror"
+mount -n --bind "$LAB_DIR/conf" "$stage/srv/conf"
 
 keep() { # a server that ends is started again: a lab must not fail because of its surroundings
   while :; do

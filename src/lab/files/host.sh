@@ -25,12 +25,12 @@ fi
 # A private /run: nspawn leaves its runtime files there. Only the lab's state and the named namespaces show through.
 stage=$LAB_DIR/run
 mkdir -p "$stage"
-mount -t tmpfs -o mode=755 tmpfs "$stage"
+mount -n -t tmpfs -o mode=755 tmpfs "$stage"
 mkdir -p "$stage/hapair" "$stage/netns" "$stage/twin"
-mount --bind /run/hapair "$stage/hapair"
-mount --rbind /run/netns "$stage/netns"
-mount --move "$stage" /run
-mount -t overlay -o "lowerdir=$LAB_LOWER,upperdir=$LAB_DIR/upper,workdir=$LAB_DIR/work" overlay /run/twin
+mount -n --bind /run/hapair "$stage/hapair"
+mount -n --rbind /run/netns "$stage/netns"
+mount -n --move "$stage" /run
+mount -n -t overlay -o "lowerdir=$LAB_LOWER,upperdir=$LAB_DIR/upper,workdir=$LAB_DIR/work" overlay /run/twin
 
 while :; do
   status=0
