@@ -194,7 +194,7 @@ impl Checker<'_> {
                 format!("`advert_int` of `{}` is at most 40.95 seconds in version 3", i.name),
             );
         }
-        if i.version == 3 && i.advert_int.subsec_millis() % 10 != 0 {
+        if i.version == 3 && !i.advert_int.subsec_millis().is_multiple_of(10) {
             self.warn(
                 &i.place,
                 format!("`advert_int` of `{}` is rounded to hundredths of a second", i.name),
@@ -312,7 +312,7 @@ impl Checker<'_> {
                 .iter()
                 .map(|i| &i.tracks)
                 .chain(c.sync_groups.iter().map(|g| &g.tracks));
-            all.flat_map(|t| pick(t)).any(|t| t.name == name)
+            all.flat_map(pick).any(|t| t.name == name)
         };
         for s in c.scripts.iter().filter(|s| !used(&|t| &t.scripts, &s.name)) {
             self.out.push(Diagnostic::note(

@@ -38,7 +38,7 @@ pub fn parse(text: &str, options: &Options<'_>) -> (Config, Vec<Diagnostic>) {
         };
         diagnostics.push(Diagnostic::warning(&place, "there is no vrrp_instance"));
     }
-    diagnostics.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+    diagnostics.sort_by_key(|d| d.place.order());
     (config, diagnostics)
 }
 
@@ -54,7 +54,7 @@ pub fn blocks(text: &str, options: &Options<'_>) -> (Vec<Block>, Vec<Diagnostic>
 pub fn lint(text: &str, options: &Options<'_>) -> (Config, Vec<Diagnostic>) {
     let (config, mut diagnostics) = parse(text, options);
     diagnostics.extend(check(&config));
-    diagnostics.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+    diagnostics.sort_by_key(|d| d.place.order());
     (config, diagnostics)
 }
 
