@@ -189,25 +189,22 @@ impl Prober {
         self.live.clone()
     }
 
-    /// Sends no more, waits for the probes in flight (at most `timeout`), and returns a timeline per target.
+    /// Sends no more, waits for the probes in flight (blocking, at most `timeout`), and returns a timeline per target.
     pub fn stop(mut self) -> Vec<Timeline> {
-        self.end();
-        let mut kept = self.shared.kept();
-        kept.drain(..).map(|k| Timeline::new(k.samples, k.skipped)).collect()
-    }
-
-    fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic in the thread was printed by the panic hook; what it kept until then is still good.
             let _ = thread.join();
         }
+        let mut kept = self.shared.kept();
+        kept.drain(..).map(|k| Timeline::new(k.samples, k.skipped)).collect()
     }
 }
 
 impl Drop for Prober {
+    /// Does not wait: a cancelled drill has something to repair.
     fn drop(&mut self) {
-        self.end();
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -237,7 +234,7 @@ async fn schedule(
     while !shared.stop.load(Ordering::Relaxed) {
         for (index, (target, in_flight)) in targets.iter().enumerate() {
             if in_flight.load(Ordering::Relaxed) >= limit {
-                shared.kept()[index].skipped += 1;
+                add(&shared, index, |k| k.skipped += 1);
                 continue;
             }
             in_flight.fetch_add(1, Ordering::Relaxed);
@@ -249,7 +246,7 @@ async fn schedule(
                 in_flight.fetch_sub(1, Ordering::Relaxed);
                 let sample = Sample { sent_us, took_us: micros(took), outcome };
                 sender.send_modify(|live| live[index].take(&sample));
-                shared.kept()[index].samples.push(sample);
+                add(&shared, index, |k| k.samples.push(sample));
             });
         }
         let (next, missed) = next_tick(tick, start.elapsed(), config.interval);
@@ -263,6 +260,13 @@ async fn schedule(
     let patience = Instant::now() + config.timeout + Duration::from_millis(100);
     while targets.iter().any(|(_, n)| n.load(Ordering::Relaxed) > 0) && Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Nothing to add to once the caller has taken everything.
+fn add(shared: &Shared, index: usize, change: impl FnOnce(&mut Kept)) {
+    if let Some(kept) = shared.kept().get_mut(index) {
+        change(kept);
     }
 }
 
