@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::desired::{Secrets, Templates};
+use crate::desired::Templates;
 use crate::inventory::Inventory;
 use crate::lab::Lab;
 use crate::remote::{Ask, Target};
@@ -14,6 +14,7 @@ use crate::state::Secret;
 
 use super::args::Global;
 use super::failure::Failure;
+use super::secrets;
 use super::ui::{Ui, ask_yes};
 
 /// What every command reads before it does anything.
@@ -47,7 +48,7 @@ impl Session {
     pub(crate) fn context<'a>(&'a self, ui: &'a Ui) -> Result<Context<'a>, Failure> {
         let ask: Arc<dyn Ask> = Arc::new(Terminal { one_at_a_time: Mutex::new(()) });
         let mut prompt = |text: &str| ask.secret(text);
-        let secrets = Secrets::resolve(&self.inventory, &mut prompt).map_err(Failure::usage)?;
+        let secrets = secrets::vrrp(&self.inventory, &mut prompt)?;
         let target = |index: usize, prompt: &mut dyn FnMut(&str) -> Option<Secret>| {
             let name = &self.inventory.hosts[index].name;
             Target::from_inventory(&self.inventory, name, prompt).map_err(Failure::usage)
