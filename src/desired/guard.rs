@@ -126,10 +126,12 @@ mod tests {
         #[test]
         fn accepted_words_hold_nothing_that_ends_a_word(text in ".{0,20}") {
             if offender(Place::KeepalivedWord, &text).is_none() {
-                prop_assert!(!text.contains(|c: char| c.is_whitespace() || "{}#!\"".contains(c)));
+                let ends_word = text.contains(|c: char| c.is_whitespace() || "{}#!\"".contains(c));
+                prop_assert!(!ends_word);
             }
             if offender(Place::NginxWords, &text).is_none() {
-                prop_assert!(!text.contains([';', '{', '}', '\n', '#']));
+                let ends_directive = text.contains([';', '{', '}', '\n', '#']);
+                prop_assert!(!ends_directive);
             }
         }
     }
