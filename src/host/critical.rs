@@ -7,9 +7,10 @@ type Election = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// True when some instance that both texts hold has another version, `virtual_router_id`, `advert_int`, authentication,
 /// VIP list, or changes between multicast and unicast: with one host changed, each would reject the other's adverts.
-pub fn differs(old: &str, new: &str) -> bool {
+pub(super) fn differs(old: &str, new: &str) -> bool {
     let (old, new) = (election(old), election(new));
-    new.iter().any(|(name, keys)| old.get(name).is_some_and(|before| before != keys))
+    new.iter()
+        .any(|(name, keys)| old.get(name).is_some_and(|before| before != keys))
 }
 
 fn election(text: &str) -> Election {
@@ -33,7 +34,10 @@ fn election(text: &str) -> Election {
                     found.entry(instance.clone()).or_default();
                 }
                 if path.len() == 2 && path[0] == "vrrp_instance" && path[1] == "unicast_peer" {
-                    found.entry(instance.clone()).or_default().insert("unicast".into(), Vec::new());
+                    found
+                        .entry(instance.clone())
+                        .or_default()
+                        .insert("unicast".into(), Vec::new());
                 }
             }
             Word::Close | Word::End => {
@@ -46,7 +50,13 @@ fn election(text: &str) -> Election {
         line.clear();
     }
     for keys in found.values_mut() {
-        keys.entry("version".into()).or_insert_with(|| if global_version.is_empty() { vec!["2".into()] } else { global_version.clone() });
+        keys.entry("version".into()).or_insert_with(|| {
+            if global_version.is_empty() {
+                vec!["2".into()]
+            } else {
+                global_version.clone()
+            }
+        });
         keys.entry("advert_int".into()).or_insert_with(|| vec!["1".into()]);
         if let Some(vips) = keys.get_mut("virtual_ipaddress") {
             vips.sort();
@@ -68,12 +78,20 @@ fn keep(found: &mut Election, version: &mut Vec<String>, path: &[String], instan
             found.entry(instance.to_owned()).or_default().insert(key.clone(), value);
         }
         [a, b] if a == "vrrp_instance" && b == "authentication" => {
-            found.entry(instance.to_owned()).or_default().insert(key.clone(), rest.to_vec());
+            found
+                .entry(instance.to_owned())
+                .or_default()
+                .insert(key.clone(), rest.to_vec());
         }
         [a, b] if a == "vrrp_instance" && b == "virtual_ipaddress" => {
             // Only the address travels in adverts; its prefix, device and label do not.
             let address = key.split('/').next().unwrap_or(key).to_owned();
-            found.entry(instance.to_owned()).or_default().entry(b.clone()).or_default().push(address);
+            found
+                .entry(instance.to_owned())
+                .or_default()
+                .entry(b.clone())
+                .or_default()
+                .push(address);
         }
         _ => {}
     }

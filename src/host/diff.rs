@@ -23,13 +23,19 @@ pub fn diff(resource: &Resource, observed: &Observed, context: &Context<'_>) -> 
     let found = parts(&resource.spec, observed)?;
     let critical = resource.election_critical
         && context.engine_active
-        && found.text.as_ref().is_some_and(|(old, new)| critical::differs(old, new));
+        && found
+            .text
+            .as_ref()
+            .is_some_and(|(old, new)| critical::differs(old, new));
     let path = path_of(&resource.spec);
     Some(Change {
         resource: resource.id.clone(),
         stage: resource.stage,
         summary: redact(&found.summary, context.secrets),
-        diff: found.text.filter(|_| found.shown).and_then(|(old, new)| unified(path, &old, &new, context.secrets)),
+        diff: found
+            .text
+            .filter(|_| found.shown)
+            .and_then(|(old, new)| unified(path, &old, &new, context.secrets)),
         cuts_ssh: resource.cuts_ssh,
         election_critical: critical,
     })
@@ -46,14 +52,21 @@ struct Found {
 
 impl Found {
     fn plain(summary: impl Into<String>) -> Option<Found> {
-        Some(Found { summary: summary.into(), text: None, shown: false })
+        Some(Found {
+            summary: summary.into(),
+            text: None,
+            shown: false,
+        })
     }
 }
 
 /// The path that a diff is headed with.
 pub fn path_of(spec: &Spec) -> &str {
     match spec {
-        Spec::File { path, .. } | Spec::Edit { path, .. } | Spec::Absent { path, .. } | Spec::Directory { path, .. } => path,
+        Spec::File { path, .. }
+        | Spec::Edit { path, .. }
+        | Spec::Absent { path, .. }
+        | Spec::Directory { path, .. } => path,
         Spec::Network(network) => &network.path,
         Spec::Selinux { .. } => "/etc/selinux/config",
         _ => "",
@@ -62,17 +75,33 @@ pub fn path_of(spec: &Spec) -> &str {
 
 fn parts(spec: &Spec, observed: &Observed) -> Option<Found> {
     match (spec, observed) {
-        (Spec::File { content, mode, owner, group, .. }, Observed::Node(node)) => file(content, *mode, owner, group, node),
+        (
+            Spec::File {
+                content,
+                mode,
+                owner,
+                group,
+                ..
+            },
+            Observed::Node(node),
+        ) => file(content, *mode, owner, group, node),
         (Spec::Edit { edits, create, .. }, Observed::Node(node)) => edited(edits, create.as_deref(), node),
         (Spec::Absent { .. }, Observed::Node(Node::Missing)) => None,
         (Spec::Absent { .. }, Observed::Node(node)) => {
             let text = node.text().map(|old| (old, String::new()));
-            Some(Found { summary: "remove".into(), shown: text.is_some(), text })
+            Some(Found {
+                summary: "remove".into(),
+                shown: text.is_some(),
+                text,
+            })
         }
         (Spec::Directory { mode, .. }, Observed::Node(node)) => match node {
             Node::Missing => Found::plain("create"),
-            Node::Directory { mode: have, owner, group } => attributes(*mode, "root", "root", *have, owner, group)
-                .and_then(Found::plain),
+            Node::Directory {
+                mode: have,
+                owner,
+                group,
+            } => attributes(*mode, "root", "root", *have, owner, group).and_then(Found::plain),
             _ => Found::plain("replace what is not a directory"),
         },
         (Spec::Network(spec), Observed::Network { file, missing, routed }) => network(spec, file, missing, *routed),
@@ -83,29 +112,49 @@ fn parts(spec: &Spec, observed: &Observed) -> Option<Found> {
                 .filter(|(name, wanted)| have.get(*name).copied().flatten() != Some(**wanted))
                 .map(|(name, wanted)| format!("{name} {}", if *wanted { "on" } else { "off" }))
                 .collect();
-            if wrong.is_empty() { None } else { Found::plain(format!("set {}", wrong.join(", "))) }
+            if wrong.is_empty() {
+                None
+            } else {
+                Found::plain(format!("set {}", wrong.join(", ")))
+            }
         }
         (Spec::SelinuxBooleans { .. }, _) => None,
         (Spec::Firewall(_), Observed::Firewall(have)) => {
-            let mut todo: Vec<String> = have.missing.iter().map(|m| m.trim_start_matches("--").replacen('=', " ", 1)).collect();
+            let mut todo: Vec<String> = have
+                .missing
+                .iter()
+                .map(|m| m.trim_start_matches("--").replacen('=', " ", 1))
+                .collect();
             if !have.running {
                 todo.push("start firewalld".into());
             }
             if !have.enabled {
                 todo.push("enable firewalld".into());
             }
-            if todo.is_empty() { None } else { Found::plain(format!("zone {}: {}", have.zone, todo.join(", "))) }
+            if todo.is_empty() {
+                None
+            } else {
+                Found::plain(format!("zone {}: {}", have.zone, todo.join(", ")))
+            }
         }
         (Spec::Hostname { name }, Observed::Hostname { configured, running }) => {
             let from = if configured == name { running } else { configured };
-            if from == name { None } else { Found::plain(format!("rename from {}", if from.is_empty() { "nothing" } else { from })) }
+            if from == name {
+                None
+            } else {
+                Found::plain(format!(
+                    "rename from {}",
+                    if from.is_empty() { "nothing" } else { from }
+                ))
+            }
         }
         (Spec::Packages { .. }, Observed::Missing(names)) if names.is_empty() => None,
         (Spec::Packages { .. }, Observed::Missing(names)) => Found::plain(format!("install {}", names.join(" "))),
         (Spec::PackageGroup { .. }, Observed::Missing(names)) if names.is_empty() => None,
-        (Spec::PackageGroup { name, .. }, Observed::Missing(names)) => {
-            Found::plain(format!("install group {name} ({} of its packages are missing)", names.len()))
-        }
+        (Spec::PackageGroup { name, .. }, Observed::Missing(names)) => Found::plain(format!(
+            "install group {name} ({} of its packages are missing)",
+            names.len()
+        )),
         (Spec::RepositoriesSetAside { .. }, Observed::Strays(names)) if names.is_empty() => None,
         (Spec::RepositoriesSetAside { .. }, Observed::Strays(names)) => {
             Found::plain(format!("set aside {} as .bak", names.join(", ")))
@@ -116,9 +165,15 @@ fn parts(spec: &Spec, observed: &Observed) -> Option<Found> {
             (disc, copy) if disc.is_some() && disc == copy => None,
             _ => Found::plain(format!("copy {from} to {to}")),
         },
-        (Spec::Service { enabled, active, .. }, Observed::Unit { exists, active: runs, stopped, enabled: have }) => {
-            service(*enabled, *active, *exists, *runs, *stopped, have)
-        }
+        (
+            Spec::Service { enabled, active, .. },
+            Observed::Unit {
+                exists,
+                active: runs,
+                stopped,
+                enabled: have,
+            },
+        ) => service(*enabled, *active, *exists, *runs, *stopped, have),
         // An observation of another kind is a fault of this program; saying "unknown" beats doing nothing.
         _ => Found::plain("observe again"),
     }
@@ -137,7 +192,12 @@ fn file(content: &Content, mode: u32, owner: &str, group: &str, node: &Node) -> 
             text: Some((String::new(), new.to_owned())),
             shown: !secret,
         }),
-        Node::File { content: have, mode: have_mode, owner: have_owner, group: have_group } => {
+        Node::File {
+            content: have,
+            mode: have_mode,
+            owner: have_owner,
+            group: have_group,
+        } => {
             let same = match wanted {
                 Some(text) => have == text.as_bytes(),
                 None => have == IS_EXECUTOR,
@@ -157,7 +217,11 @@ fn file(content: &Content, mode: u32, owner: &str, group: &str, node: &Node) -> 
                     if let Some(what) = attributes {
                         summary.push_str(&format!(", {what}"));
                     }
-                    Some(Found { summary, text: Some((old, new.to_owned())), shown: !secret && readable })
+                    Some(Found {
+                        summary,
+                        text: Some((old, new.to_owned())),
+                        shown: !secret && readable,
+                    })
                 }
             }
         }
@@ -172,7 +236,11 @@ fn file(content: &Content, mode: u32, owner: &str, group: &str, node: &Node) -> 
 }
 
 fn owned(owner: &str, group: &str) -> String {
-    if (owner, group) == ("root", "root") { String::new() } else { format!(", owner {owner}:{group}") }
+    if (owner, group) == ("root", "root") {
+        String::new()
+    } else {
+        format!(", owner {owner}:{group}")
+    }
 }
 
 fn attributes(mode: u32, owner: &str, group: &str, have: u32, have_owner: &str, have_group: &str) -> Option<String> {
@@ -202,8 +270,16 @@ fn edited(edits: &[Edit], create: Option<&str>, node: &Node) -> Option<Found> {
     let (old, new) = edited_text(edits, create, node)?;
     match node {
         Node::File { .. } if old == new => None,
-        Node::File { .. } => Some(Found { summary: count(&old, &new), text: Some((old, new)), shown: true }),
-        Node::Missing => Some(Found { summary: "create".into(), text: Some((old, new)), shown: true }),
+        Node::File { .. } => Some(Found {
+            summary: count(&old, &new),
+            text: Some((old, new)),
+            shown: true,
+        }),
+        Node::Missing => Some(Found {
+            summary: "create".into(),
+            text: Some((old, new)),
+            shown: true,
+        }),
         _ => Found::plain("replace what is not a regular file"),
     }
 }
@@ -219,12 +295,19 @@ fn network(spec: &NetworkSpec, node: &Node, missing: &[String], routed: bool) ->
         return None;
     }
     let (text, shown) = file.map_or((None, false), |f| (f.text, f.shown));
-    Some(Found { summary: todo.join(", "), text, shown })
+    Some(Found {
+        summary: todo.join(", "),
+        text,
+        shown,
+    })
 }
 
 /// Edits that put a mode into `/etc/selinux/config`.
 pub fn selinux_edits(mode: SelinuxMode) -> [Edit; 1] {
-    [Edit::Assign { key: "SELINUX".into(), value: Some(mode.to_string()) }]
+    [Edit::Assign {
+        key: "SELINUX".into(),
+        value: Some(mode.to_string()),
+    }]
 }
 
 fn selinux(mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Option<Found> {
@@ -245,10 +328,20 @@ fn selinux(mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Option<Found
     // A running kernel goes between enforcing and permissive only; `disabled` is as near as permissive until a reboot.
     match (mode, runtime) {
         (SelinuxMode::Enforcing, SelinuxMode::Permissive) => todo.push("set enforcing now".into()),
-        (SelinuxMode::Permissive | SelinuxMode::Disabled, SelinuxMode::Enforcing) => todo.push("set permissive now".into()),
+        (SelinuxMode::Permissive | SelinuxMode::Disabled, SelinuxMode::Enforcing) => {
+            todo.push("set permissive now".into())
+        }
         _ => {}
     }
-    if todo.is_empty() { None } else { Some(Found { summary: todo.join(", "), shown: text.is_some(), text }) }
+    if todo.is_empty() {
+        None
+    } else {
+        Some(Found {
+            summary: todo.join(", "),
+            shown: text.is_some(),
+            text,
+        })
+    }
 }
 
 /// Whether the mode takes full effect only after a reboot, because it crosses `disabled`.
@@ -262,7 +355,14 @@ pub fn selinux_needs_reboot(mode: SelinuxMode, runtime: SelinuxMode, capable: bo
     }
 }
 
-fn service(enabled: Option<bool>, active: Option<bool>, exists: bool, runs: bool, stopped: bool, have: &str) -> Option<Found> {
+fn service(
+    enabled: Option<bool>,
+    active: Option<bool>,
+    exists: bool,
+    runs: bool,
+    stopped: bool,
+    have: &str,
+) -> Option<Found> {
     let mut todo = Vec::new();
     match active {
         Some(true) if !runs => todo.push("start"),
@@ -274,7 +374,11 @@ fn service(enabled: Option<bool>, active: Option<bool>, exists: bool, runs: bool
         Some(false) if exists && matches!(have, "enabled" | "enabled-runtime" | "linked") => todo.push("disable"),
         _ => {}
     }
-    if todo.is_empty() { None } else { Found::plain(todo.join(" and ")) }
+    if todo.is_empty() {
+        None
+    } else {
+        Found::plain(todo.join(" and "))
+    }
 }
 
 /// Units without an `[Install]` section cannot be enabled: whatever wants them starts them.
@@ -294,6 +398,10 @@ fn unified(path: &str, old: &str, new: &str, secrets: &[Secret]) -> Option<Strin
         return None;
     }
     let diff = TextDiff::from_lines(old, new);
-    let text = diff.unified_diff().context_radius(3).header(&format!("{path} (now)"), &format!("{path} (wanted)")).to_string();
+    let text = diff
+        .unified_diff()
+        .context_radius(3)
+        .header(&format!("{path} (now)"), &format!("{path} (wanted)"))
+        .to_string();
     Some(redact(&text, secrets))
 }

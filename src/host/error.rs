@@ -18,7 +18,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error without hints.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), hints: Vec::new() }
+        Error {
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Adds a hint.

@@ -32,7 +32,12 @@ impl Output {
 
     /// Error and standard output together, the last `n` lines that are not blank.
     pub fn tail(&self, n: usize) -> String {
-        let all: Vec<&str> = self.stdout.lines().chain(self.stderr.lines()).filter(|l| !l.trim().is_empty()).collect();
+        let all: Vec<&str> = self
+            .stdout
+            .lines()
+            .chain(self.stderr.lines())
+            .filter(|l| !l.trim().is_empty())
+            .collect();
         all[all.len().saturating_sub(n)..].join("\n")
     }
 }
@@ -40,8 +45,16 @@ impl Output {
 /// A command as every one here is run.
 pub fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env("LC_ALL", "C").env("PATH", PATH).env("SYSTEMD_PAGER", "").env("SYSTEMD_COLORS", "0");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+        .env("LC_ALL", "C")
+        .env("PATH", PATH)
+        .env("SYSTEMD_PAGER", "")
+        .env("SYSTEMD_COLORS", "0");
     command.current_dir("/").process_group(0);
     command
 }
@@ -68,19 +81,30 @@ pub fn run_lines(program: &str, args: &[&str], limit: Duration, line: &mut dyn F
 /// It could not be started, failed or missed its deadline; the message holds the end of its output.
 pub fn must(program: &str, args: &[&str], limit: Duration) -> Result<Output> {
     let output = run(program, args, limit)?;
-    if output.ok() { Ok(output) } else { Err(failed(program, args, &output, limit)) }
+    if output.ok() {
+        Ok(output)
+    } else {
+        Err(failed(program, args, &output, limit))
+    }
 }
 
 /// The error for a command that did not succeed.
 pub fn failed(program: &str, args: &[&str], output: &Output, limit: Duration) -> Error {
-    let line = std::iter::once(program).chain(args.iter().copied()).collect::<Vec<_>>().join(" ");
+    let line = std::iter::once(program)
+        .chain(args.iter().copied())
+        .collect::<Vec<_>>()
+        .join(" ");
     let how = match (output.timed_out, output.code) {
         (true, _) => format!("did not end within {} s", limit.as_secs()),
         (_, Some(code)) => format!("ended with exit code {code}"),
         (_, None) => "was killed by a signal".to_owned(),
     };
     let tail = output.tail(15);
-    Error::new(if tail.is_empty() { format!("`{line}` {how}") } else { format!("`{line}` {how}: {tail}") })
+    Error::new(if tail.is_empty() {
+        format!("`{line}` {how}")
+    } else {
+        format!("`{line}` {how}: {tail}")
+    })
 }
 
 enum Part {
@@ -111,7 +135,11 @@ pub fn finish(program: &str, mut command: Command, limit: Duration, line: &mut d
             match parts.recv_timeout(Duration::from_millis(20)) {
                 Ok(Part::Line(is_out, text)) => {
                     line(text.trim_end_matches(['\n', '\r']));
-                    if is_out { output.stdout.push_str(&text) } else { output.stderr.push_str(&text) }
+                    if is_out {
+                        output.stdout.push_str(&text)
+                    } else {
+                        output.stderr.push_str(&text)
+                    }
                     // A child that floods its pipe must not postpone the deadline.
                     if Instant::now() < deadline {
                         continue;
@@ -154,7 +182,10 @@ fn pump(source: impl Read + Send + 'static, is_out: bool, sender: mpsc::Sender<P
         let mut reader = BufReader::new(source);
         let mut bytes = Vec::new();
         while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-            if sender.send(Part::Line(is_out, String::from_utf8_lossy(&bytes).into_owned())).is_err() {
+            if sender
+                .send(Part::Line(is_out, String::from_utf8_lossy(&bytes).into_owned()))
+                .is_err()
+            {
                 return;
             }
             bytes.clear();
@@ -172,7 +203,9 @@ fn kill_group(child: &mut Child) {
 /// The first of these programs that exists in [`PATH`].
 pub fn which(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| {
-        PATH.split(':').map(|dir| format!("{dir}/{name}")).find(|path| std::path::Path::new(path).exists())
+        PATH.split(':')
+            .map(|dir| format!("{dir}/{name}"))
+            .find(|path| std::path::Path::new(path).exists())
     })
 }
 
@@ -183,7 +216,10 @@ mod tests {
     #[test]
     fn output_and_exit_code() {
         let out = run("sh", &["-c", "echo one; echo two >&2; exit 3"], Duration::from_secs(20)).unwrap();
-        assert_eq!((out.code, out.stdout.as_str(), out.stderr.as_str()), (Some(3), "one\n", "two\n"));
+        assert_eq!(
+            (out.code, out.stdout.as_str(), out.stderr.as_str()),
+            (Some(3), "one\n", "two\n")
+        );
     }
 
     #[test]

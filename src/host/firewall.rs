@@ -37,30 +37,49 @@ pub fn observe(root: &Root, spec: &FirewallSpec, unit: &UnitState) -> Observed {
 /// The zone of an interface: the one whose file names it, the profile's `ZONE`, else the default zone.
 fn zone_of(root: &Root, interface: &str) -> String {
     for name in root.names("/etc/firewalld/zones") {
-        let Some(zone) = name.strip_suffix(".xml") else { continue };
+        let Some(zone) = name.strip_suffix(".xml") else {
+            continue;
+        };
         let text = root.read(&format!("/etc/firewalld/zones/{name}")).unwrap_or_default();
-        if tags(&text).iter().any(|t| t.name == "interface" && t.get("name") == Some(interface)) {
+        if tags(&text)
+            .iter()
+            .any(|t| t.name == "interface" && t.get("name") == Some(interface))
+        {
             return zone.to_owned();
         }
     }
-    let profile = root.read(&format!("/etc/sysconfig/network-scripts/ifcfg-{interface}")).unwrap_or_default();
-    let written = profile.lines().find_map(|l| l.strip_prefix("ZONE=")).map(|v| v.trim().trim_matches(['"', '\'']));
+    let profile = root
+        .read(&format!("/etc/sysconfig/network-scripts/ifcfg-{interface}"))
+        .unwrap_or_default();
+    let written = profile
+        .lines()
+        .find_map(|l| l.strip_prefix("ZONE="))
+        .map(|v| v.trim().trim_matches(['"', '\'']));
     if let Some(zone) = written.filter(|z| !z.is_empty()) {
         return zone.to_owned();
     }
     let config = root.read("/etc/firewalld/firewalld.conf").unwrap_or_default();
-    let default = config.lines().find_map(|l| l.trim().strip_prefix("DefaultZone=")).map(str::trim);
+    let default = config
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("DefaultZone="))
+        .map(str::trim);
     default.filter(|z| !z.is_empty()).unwrap_or("public").to_owned()
 }
 
 /// A zone's file: the operator's, else the package's.
 fn zone_text(root: &Root, zone: &str) -> Option<String> {
-    ["/etc/firewalld/zones", "/usr/lib/firewalld/zones"].iter().find_map(|dir| root.read(&format!("{dir}/{zone}.xml")))
+    ["/etc/firewalld/zones", "/usr/lib/firewalld/zones"]
+        .iter()
+        .find_map(|dir| root.read(&format!("{dir}/{zone}.xml")))
 }
 
 /// The rich rule that lets VRRP in from one peer (firewalld.richlanguage(5): a source needs its family).
 pub fn peer_rule(peer: &str) -> String {
-    let (family, bits) = if peer.contains(':') { ("ipv6", 128) } else { ("ipv4", 32) };
+    let (family, bits) = if peer.contains(':') {
+        ("ipv6", 128)
+    } else {
+        ("ipv4", 32)
+    };
     format!("rule family=\"{family}\" source address=\"{peer}/{bits}\" protocol value=\"112\" accept")
 }
 
@@ -68,7 +87,8 @@ fn missing(zone: &str, spec: &FirewallSpec) -> Vec<String> {
     let tags = tags(zone);
     let mut out = Vec::new();
     let top = |name: &str, key: &str, value: &str| {
-        tags.iter().any(|t| t.depth == 1 && t.name == name && t.get(key) == Some(value))
+        tags.iter()
+            .any(|t| t.depth == 1 && t.name == name && t.get(key) == Some(value))
     };
     for service in &spec.services {
         if !top("service", "name", service) {
@@ -94,10 +114,17 @@ fn missing(zone: &str, spec: &FirewallSpec) -> Vec<String> {
 
 /// The elements inside each top-level `<rule>`.
 fn rules<'a>(tags: &'a [Tag<'a>]) -> Vec<&'a [Tag<'a>]> {
-    let starts = tags.iter().enumerate().filter(|(_, t)| t.depth == 1 && t.name == "rule").map(|(i, _)| i);
+    let starts = tags
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.depth == 1 && t.name == "rule")
+        .map(|(i, _)| i);
     starts
         .map(|i| {
-            let end = tags[i + 1..].iter().position(|t| t.depth <= 1).map_or(tags.len(), |n| i + 1 + n);
+            let end = tags[i + 1..]
+                .iter()
+                .position(|t| t.depth <= 1)
+                .map_or(tags.len(), |n| i + 1 + n);
             &tags[i + 1..end]
         })
         .collect()
@@ -159,7 +186,11 @@ fn tags(text: &str) -> Vec<Tag<'_>> {
         let closed = inside.ends_with('/');
         let body = inside.trim_end_matches('/').trim();
         let (name, attributes) = body.split_once(char::is_whitespace).unwrap_or((body, ""));
-        out.push(Tag { name, attributes, depth });
+        out.push(Tag {
+            name,
+            attributes,
+            depth,
+        });
         if !closed {
             depth += 1;
         }
@@ -207,7 +238,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let zones = dir.path().join("etc/firewalld/zones");
         std::fs::create_dir_all(&zones).unwrap();
-        std::fs::write(dir.path().join("etc/firewalld/firewalld.conf"), "# x\nDefaultZone=work\n").unwrap();
+        std::fs::write(
+            dir.path().join("etc/firewalld/firewalld.conf"),
+            "# x\nDefaultZone=work\n",
+        )
+        .unwrap();
         let root = Root::at(dir.path());
         assert_eq!(zone_of(&root, "eth0"), "work");
         std::fs::write(zones.join("dmz.xml"), "<zone><interface name=\"eth0\"/></zone>").unwrap();

@@ -134,17 +134,26 @@ pub fn node(root: &Root, path: &Path) -> Node {
     let owner = root.name_of(Database::Passwd, meta.uid());
     let group = root.name_of(Database::Group, meta.gid());
     if meta.is_symlink() {
-        let target = fs::read_link(path).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+        let target = fs::read_link(path)
+            .map(|t| t.to_string_lossy().into_owned())
+            .unwrap_or_default();
         Node::Symlink { target }
     } else if meta.is_dir() {
         Node::Directory { mode, owner, group }
     } else if meta.is_file() {
         match fs::read(path) {
-            Ok(content) => Node::File { content, mode, owner, group },
+            Ok(content) => Node::File {
+                content,
+                mode,
+                owner,
+                group,
+            },
             Err(e) => Node::Other { what: e.to_string() },
         }
     } else {
-        Node::Other { what: "not a regular file".to_owned() }
+        Node::Other {
+            what: "not a regular file".to_owned(),
+        }
     }
 }
 
@@ -173,7 +182,11 @@ pub fn observe(root: &Root, resources: &[&Resource], tools: &mut Tools) -> Vec<O
 
 fn one(root: &Root, resource: &Resource, tools: &Tools) -> Observed {
     match &resource.spec {
-        Spec::File { path, content: Content::Executor, .. } => Observed::Node(executor_copy(root, path)),
+        Spec::File {
+            path,
+            content: Content::Executor,
+            ..
+        } => Observed::Node(executor_copy(root, path)),
         Spec::File { path, .. } | Spec::Absent { path, .. } | Spec::Directory { path, .. } => {
             Observed::Node(node(root, &root.path(path)))
         }
@@ -185,9 +198,7 @@ fn one(root: &Root, resource: &Resource, tools: &Tools) -> Observed {
             capable: facts::kernel_has_selinux(root),
         },
         Spec::SelinuxBooleans { values } => Observed::Booleans(booleans(root, values)),
-        Spec::Firewall(spec) => {
-            Observed::Firewall(firewall::observe(root, spec, &tools.unit("firewalld.service")))
-        }
+        Spec::Firewall(spec) => Observed::Firewall(firewall::observe(root, spec, &tools.unit("firewalld.service"))),
         Spec::Hostname { .. } => Observed::Hostname {
             configured: root.line("/etc/hostname"),
             running: root.line("/proc/sys/kernel/hostname"),
@@ -195,18 +206,27 @@ fn one(root: &Root, resource: &Resource, tools: &Tools) -> Observed {
         Spec::Packages { names, .. } => Observed::Missing(missing(names, tools)),
         Spec::PackageGroup { mandatory, .. } => Observed::Missing(missing(mandatory, tools)),
         Spec::RepositoriesSetAside { directory, keep } => Observed::Strays(
-            root.names(directory).into_iter().filter(|n| n.ends_with(".repo") && !keep.contains(n)).collect(),
+            root.names(directory)
+                .into_iter()
+                .filter(|n| n.ends_with(".repo") && !keep.contains(n))
+                .collect(),
         ),
         Spec::MediaCopy { from, to } => {
             let info = |dir: &str| root.read(&format!("{}/.discinfo", dir.trim_end_matches('/')));
-            Observed::Media { disc: info(from), copy: info(to) }
+            Observed::Media {
+                disc: info(from),
+                copy: info(to),
+            }
         }
         Spec::Service { unit, .. } => {
             let state = tools.unit(unit);
             Observed::Unit {
                 exists: state.exists(),
                 active: state.is_active(),
-                stopped: !matches!(state.active.as_str(), "active" | "activating" | "reloading" | "deactivating"),
+                stopped: !matches!(
+                    state.active.as_str(),
+                    "active" | "activating" | "reloading" | "deactivating"
+                ),
                 enabled: state.enabled,
             }
         }
@@ -223,7 +243,11 @@ fn executor_copy(root: &Root, path: &str) -> Node {
     if let Node::File { content, .. } = &mut found {
         let same = fs::metadata("/proc/self/exe").is_ok_and(|m| m.len() == content.len() as u64)
             && fs::read("/proc/self/exe").is_ok_and(|own| own == *content);
-        *content = if same { IS_EXECUTOR.to_vec() } else { format!("other, {} bytes", content.len()).into_bytes() };
+        *content = if same {
+            IS_EXECUTOR.to_vec()
+        } else {
+            format!("other, {} bytes", content.len()).into_bytes()
+        };
     }
     found
 }
@@ -231,12 +255,23 @@ fn executor_copy(root: &Root, path: &str) -> Node {
 fn network(root: &Root, spec: &NetworkSpec) -> Observed {
     let file = node(root, &edit_target(root, &spec.path));
     if !root.is_live() {
-        return Observed::Network { file, missing: Vec::new(), routed: true };
+        return Observed::Network {
+            file,
+            missing: Vec::new(),
+            routed: true,
+        };
     }
     let present = facts::addresses_of(&spec.interface);
-    let missing = spec.addresses.iter().filter(|a| !present.iter().any(|p| same_address(p, a))).cloned().collect();
+    let missing = spec
+        .addresses
+        .iter()
+        .filter(|a| !present.iter().any(|p| same_address(p, a)))
+        .cloned()
+        .collect();
     let routed = spec.gateway.as_ref().is_none_or(|gateway| {
-        facts::default_routes(root).iter().any(|r| r.gateway == *gateway && r.interface == spec.interface)
+        facts::default_routes(root)
+            .iter()
+            .any(|r| r.gateway == *gateway && r.interface == spec.interface)
     });
     Observed::Network { file, missing, routed }
 }

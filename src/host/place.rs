@@ -63,7 +63,9 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
     let (mode, uid, gid) = (meta.permissions().mode() & 0o7777, meta.uid(), meta.gid());
     if meta.is_symlink() {
         let target = fs::read_link(path).map_err(at("read the link", path))?;
-        return Ok(Saved::Symlink { target: target.to_string_lossy().into_owned() });
+        return Ok(Saved::Symlink {
+            target: target.to_string_lossy().into_owned(),
+        });
     }
     if meta.is_dir() {
         return Ok(Saved::Directory { mode, uid, gid });
@@ -76,9 +78,20 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
         .mode(0o600)
         .open(store)
         .map_err(at("keep a copy in", store))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(at("keep a copy in", store))?;
-    let stored = store.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Saved::File { stored, mode, uid, gid, label: label_of(path) })
+    file.write_all(&bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(at("keep a copy in", store))?;
+    let stored = store
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Saved::File {
+        stored,
+        mode,
+        uid,
+        gid,
+        label: label_of(path),
+    })
 }
 
 /// Puts back what [`save`] found.
@@ -88,7 +101,13 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
 pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
     match saved {
         Saved::Missing => remove(path),
-        Saved::File { stored, mode, uid, gid, label } => {
+        Saved::File {
+            stored,
+            mode,
+            uid,
+            gid,
+            label,
+        } => {
             let kept = old.join(stored);
             let bytes = fs::read(&kept).map_err(at("read", &kept))?;
             if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
@@ -131,7 +150,10 @@ pub fn remove(path: &Path) -> Result<()> {
 /// # Errors
 /// Whatever fails leaves the old file as it was and no temporary behind.
 pub fn file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, label: Option<&str>) -> Result<()> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     // A name that neither yum, nginx, sudo nor network.service takes for its own.
     let temporary = path.with_file_name(format!(".hapair-{name}.tmp"));
     let _ = fs::remove_file(&temporary);
@@ -163,7 +185,8 @@ fn write_temporary(
         .open(temporary)
         .map_err(at("write a temporary file for", path))?;
     std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(at("set the mode of", path))?;
     let policy = if label.is_none() { label_by_policy(path) } else { None };
     if let Some(label) = label.or(policy.as_deref()) {
         set_label(&file, label);
@@ -184,13 +207,19 @@ pub fn own(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
 /// Makes the rename or removal itself durable.
 pub fn sync_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent).and_then(|dir| dir.sync_all()).map_err(at("sync", parent))
+    File::open(parent)
+        .and_then(|dir| dir.sync_all())
+        .map_err(at("sync", parent))
 }
 
 /// Missing directories above `path`, outermost first.
 pub fn missing_parents(path: &Path) -> Vec<PathBuf> {
-    let mut missing: Vec<PathBuf> =
-        path.ancestors().skip(1).take_while(|dir| !dir.exists()).map(Path::to_path_buf).collect();
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| !dir.exists())
+        .map(Path::to_path_buf)
+        .collect();
     missing.reverse();
     missing
 }
@@ -200,7 +229,11 @@ pub fn missing_parents(path: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// The system refuses.
 pub fn private_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(at("create", path))
 }
 
 /// SELinux is enabled in the running kernel (selinuxfs is mounted).
@@ -217,7 +250,12 @@ pub fn label_of(path: &Path) -> Option<String> {
     let mut buffer = [0_u8; 512];
     // SAFETY: both strings end in NUL and the buffer is as long as stated.
     let length = unsafe {
-        libc::lgetxattr(path.as_ptr(), c"security.selinux".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+        libc::lgetxattr(
+            path.as_ptr(),
+            c"security.selinux".as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
     };
     let length = usize::try_from(length).ok().filter(|n| *n > 0)?;
     let text = String::from_utf8_lossy(&buffer[..length]);
@@ -229,7 +267,12 @@ fn label_by_policy(path: &Path) -> Option<String> {
     if !selinux_enabled() {
         return None;
     }
-    let output = exec::run("matchpathcon", &["-n", &path.to_string_lossy()], Duration::from_secs(20)).ok()?;
+    let output = exec::run(
+        "matchpathcon",
+        &["-n", &path.to_string_lossy()],
+        Duration::from_secs(20),
+    )
+    .ok()?;
     let label = output.stdout.trim();
     (output.ok() && label.contains(':')).then(|| label.to_owned())
 }
@@ -240,7 +283,13 @@ fn set_label(file: &File, label: &str) {
     let bytes = text.as_bytes_with_nul();
     // SAFETY: the descriptor is open, the name ends in NUL, and the value is as long as stated.
     unsafe {
-        libc::fsetxattr(file.as_raw_fd(), c"security.selinux".as_ptr(), bytes.as_ptr().cast(), bytes.len(), 0);
+        libc::fsetxattr(
+            file.as_raw_fd(),
+            c"security.selinux".as_ptr(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            0,
+        );
     }
 }
 
@@ -256,7 +305,10 @@ pub fn ids(root: &Root, owner: &str, group: &str) -> Result<(u32, u32)> {
                 .hint("the package that creates it may be missing: see whether its repository is reachable")
         })
     };
-    Ok((find("user", Database::Passwd, owner)?, find("group", Database::Group, group)?))
+    Ok((
+        find("user", Database::Passwd, owner)?,
+        find("group", Database::Group, group)?,
+    ))
 }
 
 #[cfg(test)]

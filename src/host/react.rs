@@ -34,7 +34,13 @@ pub fn all(worker: &mut Worker<'_>) -> Result<()> {
     pending.sort_by_key(rank);
     let restarts: Vec<String> = pending
         .iter()
-        .filter_map(|r| if let Reaction::Restart { unit } = r { Some(unit.clone()) } else { None })
+        .filter_map(|r| {
+            if let Reaction::Restart { unit } = r {
+                Some(unit.clone())
+            } else {
+                None
+            }
+        })
         .collect();
     pending.retain(|r| !matches!(r, Reaction::Reload { unit } if restarts.contains(unit)));
     for reaction in &pending {
@@ -49,11 +55,17 @@ pub fn all(worker: &mut Worker<'_>) -> Result<()> {
 /// # Errors
 /// It fails.
 pub fn now(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
-    if worker.pending.remove(reaction) { one(worker, reaction) } else { Ok(()) }
+    if worker.pending.remove(reaction) {
+        one(worker, reaction)
+    } else {
+        Ok(())
+    }
 }
 
 fn one(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
-    worker.undo.add(&Undo::Reaction { reaction: reaction.clone() })?;
+    worker.undo.add(&Undo::Reaction {
+        reaction: reaction.clone(),
+    })?;
     match reaction {
         Reaction::DaemonReload => systemd::daemon_reload(),
         Reaction::MakeCache => make_cache(worker),
@@ -84,7 +96,12 @@ fn make_cache(worker: &mut Worker<'_>) -> Result<()> {
     if output.ok() {
         return Ok(());
     }
-    Err(super::converge::packages::explain(&program, "makecache", &output, METADATA))
+    Err(super::converge::packages::explain(
+        &program,
+        "makecache",
+        &output,
+        METADATA,
+    ))
 }
 
 /// A reload that kills is an error, with the unit's own words.
@@ -94,8 +111,10 @@ fn still_runs(unit: &str) -> Result<()> {
     if systemd::one(unit).is_active() {
         return Ok(());
     }
-    Err(Error::new(format!("{unit} does not run any more: {}", systemd::journal(unit, 10)))
-        .hint(format!("see `journalctl -u {unit}` on the host")))
+    Err(
+        Error::new(format!("{unit} does not run any more: {}", systemd::journal(unit, 10)))
+            .hint(format!("see `journalctl -u {unit}` on the host")),
+    )
 }
 
 /// nginx.org's reload is only a signal and succeeds whatever comes of it: wait until the workers are new, and read what
@@ -109,15 +128,19 @@ fn reload_nginx(worker: &mut Worker<'_>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(line) = emergency(log_size) {
-            return Err(Error::new(format!("nginx refused the new configuration while running: {line}"))
-                .hint("`nginx -t` cannot see this; usually a port or address that is taken or not on this host"));
+            return Err(
+                Error::new(format!("nginx refused the new configuration while running: {line}"))
+                    .hint("`nginx -t` cannot see this; usually a port or address that is taken or not on this host"),
+            );
         }
         let now = children(master);
         if before.is_empty() || now.iter().any(|pid| !before.contains(pid)) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            worker.journal.log("nginx has not started new workers within 5 s of its reload");
+            worker
+                .journal
+                .log("nginx has not started new workers within 5 s of its reload");
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -135,8 +158,12 @@ fn emergency(from: u64) -> Option<String> {
 
 /// Child processes, from the fourth field of `/proc/PID/stat` (the name before it may hold blanks and brackets).
 fn children(parent: u32) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_string_lossy().parse::<u32>().ok());
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_string_lossy().parse::<u32>().ok());
     pids.filter(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let after = stat.rsplit(')').next().unwrap_or_default();

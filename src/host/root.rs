@@ -11,7 +11,9 @@ pub struct Root {
 impl Root {
     /// The machine this runs on.
     pub fn live() -> Root {
-        Root { prefix: PathBuf::from("/") }
+        Root {
+            prefix: PathBuf::from("/"),
+        }
     }
 
     /// A directory laid out like a host. Nothing outside it is read or written, and no command is run.
@@ -37,13 +39,20 @@ impl Root {
 
     /// A one-line file, trimmed; empty if there is none.
     pub fn line(&self, absolute: &str) -> String {
-        self.read(absolute).and_then(|t| t.lines().next().map(|l| l.trim().to_owned())).unwrap_or_default()
+        self.read(absolute)
+            .and_then(|t| t.lines().next().map(|l| l.trim().to_owned()))
+            .unwrap_or_default()
     }
 
     /// Names in a directory, sorted; empty if there is none.
     pub fn names(&self, absolute: &str) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.path(absolute)) else { return Vec::new() };
-        let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let Ok(entries) = std::fs::read_dir(self.path(absolute)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }

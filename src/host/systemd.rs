@@ -12,14 +12,20 @@ const JOB: Duration = Duration::from_secs(100);
 
 /// What systemd says of these units, with one call. Without systemd every unit counts as absent.
 pub fn show(units: &[String]) -> BTreeMap<String, UnitState> {
-    let absent = || UnitState { load: "not-found".into(), active: "inactive".into(), ..UnitState::default() };
+    let absent = || UnitState {
+        load: "not-found".into(),
+        active: "inactive".into(),
+        ..UnitState::default()
+    };
     let mut states: BTreeMap<String, UnitState> = units.iter().map(|u| (u.clone(), absent())).collect();
     if units.is_empty() {
         return states;
     }
     let mut args = vec!["show", "-p", "Id,LoadState,ActiveState,UnitFileState,MainPID", "--"];
     args.extend(units.iter().map(String::as_str));
-    let Ok(output) = exec::run("systemctl", &args, Duration::from_secs(20)) else { return states };
+    let Ok(output) = exec::run("systemctl", &args, Duration::from_secs(20)) else {
+        return states;
+    };
     for (unit, state) in units.iter().zip(parse_show(&output.stdout)) {
         states.insert(unit.clone(), state);
     }
@@ -28,19 +34,22 @@ pub fn show(units: &[String]) -> BTreeMap<String, UnitState> {
 
 /// Blocks of `key=value` lines, one block a unit, in the order asked for (an alias answers with another `Id`).
 fn parse_show(text: &str) -> impl Iterator<Item = UnitState> {
-    text.trim().split("\n\n").filter(|block| !block.trim().is_empty()).map(|block| {
-        let mut state = UnitState::default();
-        for (key, value) in block.lines().filter_map(|l| l.split_once('=')) {
-            match key {
-                "LoadState" => state.load = value.to_owned(),
-                "ActiveState" => state.active = value.to_owned(),
-                "UnitFileState" => state.enabled = value.to_owned(),
-                "MainPID" => state.main_pid = value.parse().unwrap_or(0),
-                _ => {}
+    text.trim()
+        .split("\n\n")
+        .filter(|block| !block.trim().is_empty())
+        .map(|block| {
+            let mut state = UnitState::default();
+            for (key, value) in block.lines().filter_map(|l| l.split_once('=')) {
+                match key {
+                    "LoadState" => state.load = value.to_owned(),
+                    "ActiveState" => state.active = value.to_owned(),
+                    "UnitFileState" => state.enabled = value.to_owned(),
+                    "MainPID" => state.main_pid = value.parse().unwrap_or(0),
+                    _ => {}
+                }
             }
-        }
-        state
-    })
+            state
+        })
 }
 
 /// One unit.
@@ -63,7 +72,9 @@ pub fn ctl(verb: &str, unit: &str) -> Result<()> {
         if !lines.is_empty() {
             error.message.push_str(&format!("; its journal: {lines}"));
         }
-        error = error.hint(format!("see `systemctl status {unit}` and `journalctl -u {unit}` on the host"));
+        error = error.hint(format!(
+            "see `systemctl status {unit}` and `journalctl -u {unit}` on the host"
+        ));
     }
     Err(error)
 }
@@ -85,7 +96,9 @@ pub fn daemon_reload() -> Result<()> {
 pub fn journal(unit: &str, lines: usize) -> String {
     let count = lines.to_string();
     let args = ["-u", unit, "-n", &count, "--no-pager", "-o", "cat", "-q"];
-    exec::run("journalctl", &args, Duration::from_secs(10)).map(|o| o.stdout.trim().to_owned()).unwrap_or_default()
+    exec::run("journalctl", &args, Duration::from_secs(10))
+        .map(|o| o.stdout.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Starts a command as a unit of PID 1's, now.
@@ -103,7 +116,12 @@ pub fn spawn(unit: &str, description: &str, command: &[&str]) -> Result<()> {
 pub fn spawn_after(seconds: u64, unit: &str, description: &str, command: &[&str]) -> Result<()> {
     // The default accuracy of a timer is a minute.
     let after = format!("--on-active={seconds}s");
-    transient(unit, description, &[&after, "--timer-property=AccuracySec=100ms"], command)
+    transient(
+        unit,
+        description,
+        &[&after, "--timer-property=AccuracySec=100ms"],
+        command,
+    )
 }
 
 fn transient(unit: &str, description: &str, extra: &[&str], command: &[&str]) -> Result<()> {

@@ -42,7 +42,9 @@ pub enum View {
 /// The validator refused them, or is not installed.
 pub fn staged(validator: Validator, files: &[Staged], scratch: &Path) -> Result<View> {
     own_check(validator, files)?;
-    let Some(command) = command_for(validator, files)? else { return Ok(View::Private) };
+    let Some(command) = command_for(validator, files)? else {
+        return Ok(View::Private);
+    };
     let _ = fs::remove_dir_all(scratch);
     let outcome = stage(files, scratch).and_then(|mounts| in_namespace(&command, &mounts));
     let _ = fs::remove_dir_all(scratch);
@@ -57,7 +59,9 @@ pub fn staged(validator: Validator, files: &[Staged], scratch: &Path) -> Result<
 /// # Errors
 /// The validator refused them.
 pub fn in_place(validator: Validator, files: &[Staged]) -> Result<()> {
-    let Some(command) = command_for(validator, files)? else { return Ok(()) };
+    let Some(command) = command_for(validator, files)? else {
+        return Ok(());
+    };
     let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
     let output = exec::run(&command[0], &args, LIMIT)?;
     judge(validator, &command, &output)
@@ -92,27 +96,40 @@ fn repository(text: &str) -> Result<()> {
         } else if sections > 0 && body.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()) {
             key_seen = true;
         } else if !(key_seen && line.starts_with([' ', '\t'])) {
-            return Err(Error::new(format!("line {}: not a repository file: {body}", number + 1))
-                .hint("a web page in the place of a .repo file usually means a proxy or a dead mirror"));
+            return Err(
+                Error::new(format!("line {}: not a repository file: {body}", number + 1))
+                    .hint("a web page in the place of a .repo file usually means a proxy or a dead mirror"),
+            );
         }
     }
-    if sections == 0 { Err(Error::new("no [repository] section in it")) } else { Ok(()) }
+    if sections == 0 {
+        Err(Error::new("no [repository] section in it"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The program that checks; `None` where the host has none that can.
 fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<String>>> {
     let need = |name: &str| {
-        exec::which(&[name]).ok_or_else(|| Error::new(format!("{name} is not installed, so its files cannot be checked")))
+        exec::which(&[name])
+            .ok_or_else(|| Error::new(format!("{name} is not installed, so its files cannot be checked")))
     };
     let line = |program: String, args: &[&str]| {
-        Some(std::iter::once(program).chain(args.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>())
+        Some(
+            std::iter::once(program)
+                .chain(args.iter().map(|a| (*a).to_owned()))
+                .collect::<Vec<_>>(),
+        )
     };
     Ok(match validator {
         Validator::Repository => None,
         Validator::Nginx => line(need("nginx")?, &["-t"]),
         Validator::Sudoers => line(need("visudo")?, &["-c", "-q", "-f", "/etc/sudoers"]),
         Validator::Keepalived => {
-            let config = files.iter().find(|f| f.content.is_some() && f.path.extension().is_some_and(|e| e == "conf"));
+            let config = files
+                .iter()
+                .find(|f| f.content.is_some() && f.path.extension().is_some_and(|e| e == "conf"));
             match (config, exec::which(&["keepalived"])) {
                 (Some(config), Some(program)) if keepalived_can_test(&program) => {
                     line(program, &["-t", "-f", &config.path.to_string_lossy()])
@@ -121,8 +138,11 @@ fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<Stri
             }
         }
         Validator::Unit => {
-            let units: Vec<String> =
-                files.iter().filter(|f| f.content.is_some()).map(|f| f.path.to_string_lossy().into_owned()).collect();
+            let units: Vec<String> = files
+                .iter()
+                .filter(|f| f.content.is_some())
+                .map(|f| f.path.to_string_lossy().into_owned())
+                .collect();
             let program = exec::which(&["systemd-analyze"]).filter(|_| !units.is_empty());
             program.map(|p| [vec![p, "verify".to_owned()], units].concat())
         }
@@ -131,7 +151,9 @@ fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<Stri
 
 /// `-t` exists since 2.0.4; before, getopt's default branch exits 0 whatever the file holds.
 fn keepalived_can_test(program: &str) -> bool {
-    let Ok(output) = exec::run(program, &["-v"], Duration::from_secs(10)) else { return false };
+    let Ok(output) = exec::run(program, &["-v"], Duration::from_secs(10)) else {
+        return false;
+    };
     let text = format!("{}{}", output.stderr, output.stdout);
     let version = text.split_whitespace().find_map(|w| {
         let numbers: Vec<u32> = w.strip_prefix('v')?.split('.').map_while(|n| n.parse().ok()).collect();
@@ -148,7 +170,9 @@ fn judge(validator: Validator, command: &[String], output: &Output) -> Result<()
     if validator == Validator::Unit && !output.timed_out {
         // verify also complains of programs that this very apply is yet to install, and of units that are not ours.
         let names: Vec<&str> = command[2..].iter().filter_map(|p| p.rsplit('/').next()).collect();
-        let real = |l: &&str| names.iter().any(|n| l.contains(n)) && !l.contains("is not executable") && !l.contains("not found");
+        let real = |l: &&str| {
+            names.iter().any(|n| l.contains(n)) && !l.contains("is not executable") && !l.contains("not found")
+        };
         let text = format!("{}\n{}", output.stdout, output.stderr);
         let lines: Vec<&str> = text.lines().filter(real).collect();
         if lines.is_empty() {
@@ -190,14 +214,26 @@ fn stage(files: &[Staged], scratch: &Path) -> Result<Vec<Mount>> {
             } else if base.exists() {
                 fs::copy(&base, &source).map_err(at("stage", &base))?;
             } else {
-                return Err(Error::new(format!("{} does not exist, so its files cannot be checked", base.display()))
-                    .hint("the package that brings it is not installed"));
+                return Err(Error::new(format!(
+                    "{} does not exist, so its files cannot be checked",
+                    base.display()
+                ))
+                .hint("the package that brings it is not installed"));
             }
-            mounts.push(Mount { source, target: base.clone() });
+            mounts.push(Mount {
+                source,
+                target: base.clone(),
+            });
         }
-        let Some(mount) = mounts.iter().find(|m| m.target == base) else { continue };
+        let Some(mount) = mounts.iter().find(|m| m.target == base) else {
+            continue;
+        };
         let inside = file.path.strip_prefix(&base).unwrap_or(Path::new(""));
-        let copy = if inside.as_os_str().is_empty() { mount.source.clone() } else { mount.source.join(inside) };
+        let copy = if inside.as_os_str().is_empty() {
+            mount.source.clone()
+        } else {
+            mount.source.join(inside)
+        };
         let _ = fs::remove_file(&copy);
         if let Some(content) = &file.content {
             if let Some(parent) = copy.parent() {
@@ -228,7 +264,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::set_permissions(to, meta.permissions()).map_err(at("stage", to))?;
     for entry in fs::read_dir(from).map_err(at("read", from))?.flatten() {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let Ok(meta) = fs::symlink_metadata(&source) else { continue };
+        let Ok(meta) = fs::symlink_metadata(&source) else {
+            continue;
+        };
         if meta.is_dir() {
             copy(&source, &target)?;
         } else if meta.is_symlink() {
@@ -236,7 +274,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             std::os::unix::fs::symlink(link, &target).map_err(at("stage", &target))?;
         } else if meta.is_file() {
             fs::copy(&source, &target).map_err(at("stage", &target))?;
-            let _ = std::os::unix::fs::chown(&target, Some(std::os::unix::fs::MetadataExt::uid(&meta)), Some(std::os::unix::fs::MetadataExt::gid(&meta)));
+            let _ = std::os::unix::fs::chown(
+                &target,
+                Some(std::os::unix::fs::MetadataExt::uid(&meta)),
+                Some(std::os::unix::fs::MetadataExt::gid(&meta)),
+            );
         }
     }
     Ok(())
@@ -245,19 +287,39 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 /// Runs a command with the copies laid over the originals, for it alone; `None`: the system refuses the namespace.
 fn in_namespace(command: &[String], mounts: &[Mount]) -> Result<Option<Output>> {
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new("a path holds a NUL"));
-    let pairs: Vec<(CString, CString)> =
-        mounts.iter().map(|m| Ok((text(&m.source)?, text(&m.target)?))).collect::<Result<_>>()?;
+    let pairs: Vec<(CString, CString)> = mounts
+        .iter()
+        .map(|m| Ok((text(&m.source)?, text(&m.target)?)))
+        .collect::<Result<_>>()?;
     let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
     let mut prepared = exec::command(&command[0], &args);
     let enter = move || {
-        let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+        let check = |result: libc::c_int| {
+            if result == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        };
         // SAFETY: plain system calls on strings made before the fork; nothing is allocated between fork and exec.
         unsafe {
             check(libc::unshare(libc::CLONE_NEWNS))?;
             let none = std::ptr::null();
-            check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
+            check(libc::mount(
+                none,
+                c"/".as_ptr(),
+                none,
+                libc::MS_REC | libc::MS_PRIVATE,
+                none.cast(),
+            ))?;
             for (source, target) in &pairs {
-                check(libc::mount(source.as_ptr(), target.as_ptr(), none, libc::MS_BIND, none.cast()))?;
+                check(libc::mount(
+                    source.as_ptr(),
+                    target.as_ptr(),
+                    none,
+                    libc::MS_BIND,
+                    none.cast(),
+                ))?;
             }
         }
         Ok(())
@@ -301,7 +363,11 @@ mod tests {
         let target = dir.path().join("a/b/real.conf");
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::write(&target, "old").unwrap();
-        let file = Staged { path: target.clone(), content: Some(b"new".to_vec()), mode: 0o644 };
+        let file = Staged {
+            path: target.clone(),
+            content: Some(b"new".to_vec()),
+            mode: 0o644,
+        };
         let mounts = stage(&[file], &dir.path().join("scratch")).unwrap();
         let command = ["/bin/cat".to_owned(), target.to_string_lossy().into_owned()];
         // Without root there is no such namespace, and the answer says so.

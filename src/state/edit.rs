@@ -150,7 +150,9 @@ fn ini(text: &str, section: &str, key: &str, value: Option<&str>) -> String {
         }
         out.push(line.to_owned());
     }
-    let (false, Some(value)) = (written, value) else { return out.concat() };
+    let (false, Some(value)) = (written, value) else {
+        return out.concat();
+    };
     let line = format!("{key}={value}\n");
     let Some(start) = out.iter().position(|l| header(l) == Some(section)) else {
         let mut joined = out.concat();
@@ -158,7 +160,10 @@ fn ini(text: &str, section: &str, key: &str, value: Option<&str>) -> String {
         append(&mut joined, &format!("{gap}[{section}]\n{line}"));
         return joined;
     };
-    let end = out[start + 1..].iter().position(|l| header(l).is_some()).map_or(out.len(), |n| start + 1 + n);
+    let end = out[start + 1..]
+        .iter()
+        .position(|l| header(l).is_some())
+        .map_or(out.len(), |n| start + 1 + n);
     let last = (start..end).rev().find(|i| !out[*i].trim().is_empty()).unwrap_or(start);
     if !out[last].ends_with('\n') {
         out[last].push('\n');
@@ -176,7 +181,11 @@ fn foreign_names<'a>(edits: &'a [Edit], address: &str) -> Vec<&'a str> {
         })
     };
     let own: Vec<&String> = of(true).flatten().collect();
-    of(false).flatten().filter(|n| !own.contains(n)).map(String::as_str).collect()
+    of(false)
+        .flatten()
+        .filter(|n| !own.contains(n))
+        .map(String::as_str)
+        .collect()
 }
 
 fn hosts(text: &str, address: &str, names: &[String], remove: &[String], foreign: &[&str]) -> String {
@@ -238,7 +247,9 @@ fn words_with_gap(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let start = rest.find(|c: char| !c.is_whitespace())?;
-        let end = rest[start..].find(char::is_whitespace).map_or(rest.len(), |n| start + n);
+        let end = rest[start..]
+            .find(char::is_whitespace)
+            .map_or(rest.len(), |n| start + n);
         let (word, tail) = rest.split_at(end);
         rest = tail;
         Some(word)
@@ -270,8 +281,13 @@ fn block(text: &str, name: &str, content: &[String]) -> String {
             continue;
         }
         // A block whose end is missing loses only its first line: what follows may be somebody else's.
-        let next_begin = all[at + 1..].iter().position(|l| l.trim_end() == begin).map_or(all.len(), |n| at + 1 + n);
-        let last = (at + 1..next_begin).find(|i| all[*i].trim_end() == finish).unwrap_or(at);
+        let next_begin = all[at + 1..]
+            .iter()
+            .position(|l| l.trim_end() == begin)
+            .map_or(all.len(), |n| at + 1 + n);
+        let last = (at + 1..next_begin)
+            .find(|i| all[*i].trim_end() == finish)
+            .unwrap_or(at);
         if !placed {
             placed = true;
             out.push_str(&fresh);

@@ -14,13 +14,26 @@ use crate::state::Spec;
 pub(super) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Result<()> {
     let root = worker.root;
     match spec {
-        Spec::File { path, content, mode, owner, group, .. } => {
+        Spec::File {
+            path,
+            content,
+            mode,
+            owner,
+            group,
+            ..
+        } => {
             let at = root.path(path);
             let (uid, gid) = place::ids(root, owner, group)?;
             refuse_odd(&at, node)?;
             replace(worker, &at, &super::bytes_of(content)?, *mode, uid, gid)
         }
-        Spec::Edit { path, edits, create, mode, .. } => {
+        Spec::Edit {
+            path,
+            edits,
+            create,
+            mode,
+            ..
+        } => {
             let at = edit_target(root, path);
             refuse_odd(&at, node)?;
             match edited_text(edits, create.as_deref(), node) {
@@ -51,9 +64,14 @@ fn refuse_odd(path: &Path, node: &Node) -> Result<()> {
 /// Writes an edited file: an existing one keeps owner and mode.
 pub(super) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) -> Result<()> {
     match fs::metadata(path) {
-        Ok(meta) => {
-            replace(worker, path, text.as_bytes(), meta.permissions().mode() & 0o7777, meta.uid(), meta.gid())
-        }
+        Ok(meta) => replace(
+            worker,
+            path,
+            text.as_bytes(),
+            meta.permissions().mode() & 0o7777,
+            meta.uid(),
+            meta.gid(),
+        ),
         Err(_) => {
             let (uid, gid) = place::ids(worker.root, "root", "root")?;
             replace(worker, path, text.as_bytes(), mode, uid, gid)

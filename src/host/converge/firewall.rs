@@ -18,9 +18,16 @@ pub(super) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
     }
     let zone = format!("--zone={}", have.zone);
     if !have.missing.is_empty() {
-        worker.undo.keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml", have.zone)))?;
-        worker.undo.keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml.old", have.zone)))?;
-        let undo = Undo::Firewall { zone: have.zone.clone(), options: have.missing.clone() };
+        worker
+            .undo
+            .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml", have.zone)))?;
+        worker
+            .undo
+            .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml.old", have.zone)))?;
+        let undo = Undo::Firewall {
+            zone: have.zone.clone(),
+            options: have.missing.clone(),
+        };
         worker.undo.add(&undo)?;
     }
     for option in &have.missing {
@@ -35,7 +42,11 @@ pub(super) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
     }
     if !have.running || !have.enabled {
         let enabled = systemd::one(UNIT).enabled;
-        worker.undo.add(&Undo::Unit { unit: UNIT.into(), active: have.running, enabled })?;
+        worker.undo.add(&Undo::Unit {
+            unit: UNIT.into(),
+            active: have.running,
+            enabled,
+        })?;
     }
     if !have.enabled {
         systemd::ctl("enable", UNIT)?;

@@ -53,9 +53,10 @@ pub struct Worker<'a> {
 /// What failed; what was replaced is in the undo log.
 pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observed) -> Result<()> {
     match (&resource.spec, observed) {
-        (Spec::File { .. } | Spec::Edit { .. } | Spec::Absent { .. } | Spec::Directory { .. }, Observed::Node(node)) => {
-            files::converge(worker, &resource.spec, node)
-        }
+        (
+            Spec::File { .. } | Spec::Edit { .. } | Spec::Absent { .. } | Spec::Directory { .. },
+            Observed::Node(node),
+        ) => files::converge(worker, &resource.spec, node),
         (Spec::Network(spec), Observed::Network { file, .. }) => network::converge(worker, spec, file),
         (Spec::Selinux { mode }, Observed::Selinux { file, runtime, .. }) => {
             selinux::mode(worker, *mode, file, *runtime)
@@ -73,9 +74,12 @@ pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observe
         (Spec::MediaCopy { from, to }, Observed::Media { disc, .. }) => {
             repositories::copy_media(worker, from, to, disc.is_some())
         }
-        (Spec::Service { unit, enabled, active, .. }, Observed::Unit { .. }) => {
-            service::converge(worker, unit, *enabled, *active)
-        }
+        (
+            Spec::Service {
+                unit, enabled, active, ..
+            },
+            Observed::Unit { .. },
+        ) => service::converge(worker, unit, *enabled, *active),
         _ => Err(Error::new("cannot be converged: observed as something else")),
     }
 }
@@ -86,15 +90,24 @@ pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observe
 /// # Errors
 /// The validator's own words, or it cannot be run.
 pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Resource]) -> Result<()> {
-    let Some(validator) = validator_of(&resource.spec).filter(|v| !worker.validated.contains(v)) else { return Ok(()) };
+    let Some(validator) = validator_of(&resource.spec).filter(|v| !worker.validated.contains(v)) else {
+        return Ok(());
+    };
     worker.validated.insert(validator);
     if !worker.root.is_live() {
         return Ok(());
     }
-    let group: Vec<&Resource> = stage.iter().copied().filter(|r| validator_of(&r.spec) == Some(validator)).collect();
+    let group: Vec<&Resource> = stage
+        .iter()
+        .copied()
+        .filter(|r| validator_of(&r.spec) == Some(validator))
+        .collect();
     let mut tools = Tools::default();
     let observed = observe(worker.root, &group, &mut tools);
-    let context = Context { secrets: &worker.request.state.secrets, engine_active: false };
+    let context = Context {
+        secrets: &worker.request.state.secrets,
+        engine_active: false,
+    };
     let mut staged = Vec::new();
     let mut pending = Vec::new();
     for (member, observed) in group.iter().zip(&observed) {
@@ -108,7 +121,9 @@ pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Re
     if validate::staged(validator, &staged, &worker.txn.file("stage"))? == validate::View::Private {
         return Ok(());
     }
-    worker.journal.log("this host allows no private mount namespace: files are placed first, then validated");
+    worker
+        .journal
+        .log("this host allows no private mount namespace: files are placed first, then validated");
     for (member, observed) in pending.iter().filter(|(m, _)| m.id != resource.id) {
         converge(worker, member, observed)?;
         worker.pending.extend(member.reactions.iter().cloned());
@@ -131,8 +146,16 @@ fn validator_of(spec: &Spec) -> Option<Validator> {
 fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Staged>> {
     let staged = |path: PathBuf, content: Option<Vec<u8>>, mode: u32| Some(validate::Staged { path, content, mode });
     Ok(match spec {
-        Spec::File { path, content, mode, .. } => staged(root.path(path), Some(bytes_of(content)?), *mode),
-        Spec::Edit { path, edits, create, mode, .. } => edited_text(edits, create.as_deref(), node)
+        Spec::File {
+            path, content, mode, ..
+        } => staged(root.path(path), Some(bytes_of(content)?), *mode),
+        Spec::Edit {
+            path,
+            edits,
+            create,
+            mode,
+            ..
+        } => edited_text(edits, create.as_deref(), node)
             .and_then(|(_, text)| staged(edit_target(root, path), Some(text.into_bytes()), *mode)),
         Spec::Absent { path, .. } => staged(root.path(path), None, 0),
         _ => None,
@@ -154,12 +177,18 @@ pub(super) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
 fn hostname(worker: &mut Worker<'_>, name: &str, running: &str) -> Result<()> {
     let path = worker.root.path("/etc/hostname");
     worker.undo.keep(&path)?;
-    worker.undo.add(&Undo::Hostname { running: running.to_owned() })?;
+    worker.undo.add(&Undo::Hostname {
+        running: running.to_owned(),
+    })?;
     if !worker.root.is_live() {
         return files::write(worker, &path, format!("{name}\n").as_bytes(), 0o644);
     }
     // hostnamed tells NetworkManager and the journal; a host without D-Bus is set by hand.
-    let told = exec::run("hostnamectl", &["set-hostname", name], std::time::Duration::from_secs(30));
+    let told = exec::run(
+        "hostnamectl",
+        &["set-hostname", name],
+        std::time::Duration::from_secs(30),
+    );
     if told.is_ok_and(|o| o.ok()) && worker.root.line("/etc/hostname") == name {
         return Ok(());
     }

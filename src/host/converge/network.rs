@@ -26,7 +26,9 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
         path: path.to_string_lossy().into_owned(),
     };
     worker.undo.add(&undo)?;
-    let Some((old, new)) = edited_text(&spec.edits, Some(&spec.create), node) else { return Ok(()) };
+    let Some((old, new)) = edited_text(&spec.edits, Some(&spec.create), node) else {
+        return Ok(());
+    };
     if old != new || !matches!(node, Node::File { .. }) {
         files::edit(worker, &path, &new, spec.mode)?;
     }
@@ -39,12 +41,17 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
     // interface is up.
     let Err(left) = settled(worker, spec) else {
         if let Err(error) = activated {
-            worker.journal.log(&format!("{error}; the wanted addresses are up all the same"));
+            worker
+                .journal
+                .log(&format!("{error}; the wanted addresses are up all the same"));
         }
         return Ok(());
     };
     Err(match activated {
-        Err(error) => Error { message: format!("{left}; {}", error.message), hints: error.hints },
+        Err(error) => Error {
+            message: format!("{left}; {}", error.message),
+            hints: error.hints,
+        },
         Ok(()) => Error::new(left).hint(format!("see `journalctl -b` on the host for {}", spec.interface)),
     })
 }
@@ -57,13 +64,18 @@ fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), S
         let missing: Vec<&String> = spec.addresses.iter().filter(|a| !have.contains(a)).collect();
         let routed = spec.gateway.as_ref().is_none_or(|gateway| {
             let routes = facts::default_routes(worker.root);
-            routes.iter().any(|r| r.gateway == *gateway && r.interface == spec.interface)
+            routes
+                .iter()
+                .any(|r| r.gateway == *gateway && r.interface == spec.interface)
         });
         if missing.is_empty() && routed {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let mut left: Vec<String> = missing.iter().map(|a| format!("{a} is not on {}", spec.interface)).collect();
+            let mut left: Vec<String> = missing
+                .iter()
+                .map(|a| format!("{a} is not on {}", spec.interface))
+                .collect();
             if let (false, Some(gateway)) = (routed, &spec.gateway) {
                 left.push(format!("there is no default route by {gateway}"));
             }
@@ -77,12 +89,7 @@ fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), S
 ///
 /// # Errors
 /// The manager failed; addresses may be up all the same.
-pub fn activate(
-    manager: NetworkManagerKind,
-    interface: &str,
-    path: &Path,
-    log: &mut dyn FnMut(&str),
-) -> Result<()> {
+pub fn activate(manager: NetworkManagerKind, interface: &str, path: &Path, log: &mut dyn FnMut(&str)) -> Result<()> {
     match manager {
         NetworkManagerKind::NetworkManager => network_manager(interface, path, log),
         NetworkManagerKind::NetworkService => {
@@ -91,8 +98,10 @@ pub fn activate(
                 "one stale ifcfg file of an absent interface makes network.service fail; a missing /etc/sysconfig/network too",
             ))
         }
-        NetworkManagerKind::Nobody => Err(Error::new("neither NetworkManager nor network.service manages this interface")
-            .hint("start one of them: `systemctl enable --now NetworkManager`")),
+        NetworkManagerKind::Nobody => Err(Error::new(
+            "neither NetworkManager nor network.service manages this interface",
+        )
+        .hint("start one of them: `systemctl enable --now NetworkManager`")),
     }
 }
 
@@ -121,11 +130,21 @@ fn network_manager(interface: &str, path: &Path, log: &mut dyn FnMut(&str)) -> R
 /// The connection's UUID: written in the profile, else the one NetworkManager made up for the file.
 fn uuid_of(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
-    let written = text.lines().find_map(|l| l.strip_prefix("UUID=").or_else(|| l.strip_prefix("uuid=")));
-    if let Some(uuid) = written.map(|u| u.trim().trim_matches(['"', '\''])).filter(|u| !u.is_empty()) {
+    let written = text
+        .lines()
+        .find_map(|l| l.strip_prefix("UUID=").or_else(|| l.strip_prefix("uuid=")));
+    if let Some(uuid) = written
+        .map(|u| u.trim().trim_matches(['"', '\'']))
+        .filter(|u| !u.is_empty())
+    {
         return Some(uuid.to_owned());
     }
-    let output = exec::run("nmcli", &["-t", "-f", "UUID,FILENAME", "connection", "show"], ACTIVATION).ok()?;
+    let output = exec::run(
+        "nmcli",
+        &["-t", "-f", "UUID,FILENAME", "connection", "show"],
+        ACTIVATION,
+    )
+    .ok()?;
     let line = output.stdout.lines().find(|l| l.ends_with(&*path.to_string_lossy()))?;
     line.split(':').next().map(str::to_owned)
 }

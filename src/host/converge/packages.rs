@@ -38,7 +38,11 @@ pub(super) fn group(worker: &mut Worker<'_>, name: &str, missing: &[String]) -> 
     transaction(worker, &args, &[format!("group {name}")])?;
     // yum calls a group that was once marked as installed done, whatever has been removed since.
     let absent = still_missing(missing);
-    if absent.is_empty() { Ok(()) } else { install(worker, &absent, &[]) }
+    if absent.is_empty() {
+        Ok(())
+    } else {
+        install(worker, &absent, &[])
+    }
 }
 
 fn still_missing(names: &[String]) -> Vec<String> {
@@ -49,7 +53,10 @@ fn still_missing(names: &[String]) -> Vec<String> {
 fn transaction(worker: &mut Worker<'_>, args: &[String], what: &[String]) -> Result<()> {
     let program = manager()?;
     worker.undo.add(&Undo::Stays {
-        text: format!("packages stay installed ({}); remove them by hand if they are not wanted", what.join(" ")),
+        text: format!(
+            "packages stay installed ({}); remove them by hand if they are not wanted",
+            what.join(" ")
+        ),
     })?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let journal = &mut worker.journal;
@@ -76,12 +83,19 @@ fn no_such(names: &str) -> Error {
 pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> Error {
     let text = format!("{}\n{}", output.stdout, output.stderr);
     let line = |needles: &[&str]| {
-        text.lines().find(|l| needles.iter().any(|n| l.contains(n))).map(|l| l.trim().to_owned())
+        text.lines()
+            .find(|l| needles.iter().any(|n| l.contains(n)))
+            .map(|l| l.trim().to_owned())
     };
     if output.timed_out {
         return exec::failed(program, &[args], output, limit).hint("a mirror that stalls: try another one");
     }
-    if let Some(found) = line(&["No package ", "Unable to find a match", "No match for argument", "Nothing to do"]) {
+    if let Some(found) = line(&[
+        "No package ",
+        "Unable to find a match",
+        "No match for argument",
+        "Nothing to do",
+    ]) {
         let names = found
             .trim_start_matches("Error: ")
             .trim_start_matches("Unable to find a match: ")
@@ -90,7 +104,14 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
             .trim_end_matches(" available.");
         return no_such(names);
     }
-    if let Some(found) = line(&["GPG check FAILED", "is not signed", "Public key for", "GPG key", "not trusted", "NOKEY"]) {
+    if let Some(found) = line(&[
+        "GPG check FAILED",
+        "is not signed",
+        "Public key for",
+        "GPG key",
+        "not trusted",
+        "NOKEY",
+    ]) {
         return Error::new(format!("a package's signature does not check: {found}"))
             .hint("the repository's `gpgkey` must name the key that signed it; nothing was installed");
     }
@@ -99,15 +120,30 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
             .hint("free some space (`yum clean all` empties the cache) and apply again");
     }
     if let Some(found) = line(&[
-        "Could not resolve host", "Couldn't resolve host", "Cannot find a valid baseurl", "Cannot download repomd",
-        "Failed to download metadata", "Cannot retrieve", "Failed connect", "Connection timed out", "HTTP Error", "Curl error",
-        "Status code:", "Connection refused", "Errno 14", "Errno 256",
+        "Could not resolve host",
+        "Couldn't resolve host",
+        "Cannot find a valid baseurl",
+        "Cannot download repomd",
+        "Failed to download metadata",
+        "Cannot retrieve",
+        "Failed connect",
+        "Connection timed out",
+        "HTTP Error",
+        "Curl error",
+        "Status code:",
+        "Connection refused",
+        "Errno 14",
+        "Errno 256",
     ]) {
         return Error::new(format!("a package repository cannot be used: {found}"))
             .hint("one dead enabled repository breaks every command of yum: check its address and the host's DNS")
             .hint("`repositories: {base: vault}` serves releases whose mirrors are gone (CentOS 7 since 2024)");
     }
-    if let Some(found) = line(&["Another app is currently holding", "Waiting for process", "Failed to obtain"]) {
+    if let Some(found) = line(&[
+        "Another app is currently holding",
+        "Waiting for process",
+        "Failed to obtain",
+    ]) {
         return Error::new(format!("the package manager is locked: {found}")).hint("wait for the other one to end");
     }
     exec::failed(program, &[args], output, limit)
@@ -120,13 +156,32 @@ mod tests {
     #[test]
     fn output_becomes_a_reason() {
         for (text, reason) in [
-            ("No package nginxx available.\nError: Nothing to do", "no such package in the enabled repositories: nginxx"),
-            ("Error: Unable to find a match: nope", "no such package in the enabled repositories: nope"),
-            ("Could not retrieve mirrorlist\n14: curl#6 - \"Could not resolve host: mirrorlist.centos.org\"", "a package repository cannot be used"),
-            ("Package nginx-1.rpm is not signed\n", "a package's signature does not check"),
-            ("  At least 12MB more space needed on the / filesystem.", "not enough disk space"),
+            (
+                "No package nginxx available.\nError: Nothing to do",
+                "no such package in the enabled repositories: nginxx",
+            ),
+            (
+                "Error: Unable to find a match: nope",
+                "no such package in the enabled repositories: nope",
+            ),
+            (
+                "Could not retrieve mirrorlist\n14: curl#6 - \"Could not resolve host: mirrorlist.centos.org\"",
+                "a package repository cannot be used",
+            ),
+            (
+                "Package nginx-1.rpm is not signed\n",
+                "a package's signature does not check",
+            ),
+            (
+                "  At least 12MB more space needed on the / filesystem.",
+                "not enough disk space",
+            ),
         ] {
-            let output = Output { code: Some(1), stderr: text.into(), ..Output::default() };
+            let output = Output {
+                code: Some(1),
+                stderr: text.into(),
+                ..Output::default()
+            };
             let error = explain("yum", "install x", &output, INSTALL);
             assert!(error.message.starts_with(reason), "{error}");
         }

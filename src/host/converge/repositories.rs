@@ -15,7 +15,10 @@ pub(super) fn set_aside(worker: &mut Worker<'_>, directory: &str, names: &[Strin
         let from = worker.root.path(&format!("{directory}/{name}"));
         let to = worker.root.path(&format!("{directory}/{name}.bak"));
         worker.undo.keep(&to)?;
-        worker.undo.add(&Undo::Renamed { from: from.clone(), to: to.clone() })?;
+        worker.undo.add(&Undo::Renamed {
+            from: from.clone(),
+            to: to.clone(),
+        })?;
         fs::rename(&from, &to).map_err(at("set aside", &from))?;
         place::sync_parent(&from)?;
     }
@@ -26,10 +29,14 @@ pub(super) fn set_aside(worker: &mut Worker<'_>, directory: &str, names: &[Strin
 pub(super) fn copy_media(worker: &mut Worker<'_>, from: &str, to: &str, mounted: bool) -> Result<()> {
     let (source, target) = (worker.root.path(from), worker.root.path(to));
     if !mounted {
-        return Err(Error::new(format!("there is no installation disc at {from} (no .discinfo in it)"))
-            .hint(format!("mount it: `mount -o ro /dev/sr0 {from}`")));
+        return Err(
+            Error::new(format!("there is no installation disc at {from} (no .discinfo in it)"))
+                .hint(format!("mount it: `mount -o ro /dev/sr0 {from}`")),
+        );
     }
-    worker.undo.add(&Undo::Stays { text: format!("what was copied of the disc stays in {to}") })?;
+    worker.undo.add(&Undo::Stays {
+        text: format!("what was copied of the disc stays in {to}"),
+    })?;
     worker.journal.log(&format!("copy {from} to {to}"));
     copy_tree(&source, &target)?;
     let info = source.join(".discinfo");

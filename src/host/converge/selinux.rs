@@ -20,8 +20,10 @@ pub(super) fn mode(worker: &mut Worker<'_>, mode: SelinuxMode, node: &Node, runt
     let configured = old.as_deref().and_then(facts::parse_selinux);
     if configured != Some(mode) && !(old.is_none() && mode == SelinuxMode::Disabled) {
         if old.is_none() {
-            return Err(Error::new("there is no /etc/selinux/config: SELinux is not installed on this host")
-                .hint("install selinux-policy-targeted, or leave `system.selinux` out of the inventory"));
+            return Err(
+                Error::new("there is no /etc/selinux/config: SELinux is not installed on this host")
+                    .hint("install selinux-policy-targeted, or leave `system.selinux` out of the inventory"),
+            );
         }
         let text = edit::apply(&old.unwrap_or_default(), &selinux_edits(mode));
         files::edit(worker, &path, &text, 0o644)?;
@@ -48,7 +50,10 @@ pub(super) fn booleans(
                     .hint("update selinux-policy-targeted on the host"));
             }
             Some(value) => {
-                worker.undo.add(&Undo::Boolean { name: name.clone(), value })?;
+                worker.undo.add(&Undo::Boolean {
+                    name: name.clone(),
+                    value,
+                })?;
                 exec::must("setsebool", &["-P", name, if *wanted { "on" } else { "off" }], LIMIT)?;
             }
         }

@@ -30,11 +30,42 @@ pub const UNITS: [&str; 10] = [
 
 /// Packages that facts tell of: what hapair installs or whose presence changes what it renders.
 pub const PACKAGES: [&str; 36] = [
-    "NetworkManager", "autoconf", "automake", "binutils", "bison", "chrony", "cloud-init", "curl", "epel-release",
-    "firewalld", "flex", "gcc", "gcc-c++", "gdb", "gettext", "glibc-devel", "initscripts", "iputils", "keepalived",
-    "libtool", "make", "network-scripts", "nginx", "openssh-server", "patch", "pkgconf", "pkgconfig",
-    "policycoreutils", "procps-ng", "psmisc", "redhat-rpm-config", "rpm-build", "rpm-sign", "selinux-policy-targeted",
-    "strace", "sudo",
+    "NetworkManager",
+    "autoconf",
+    "automake",
+    "binutils",
+    "bison",
+    "chrony",
+    "cloud-init",
+    "curl",
+    "epel-release",
+    "firewalld",
+    "flex",
+    "gcc",
+    "gcc-c++",
+    "gdb",
+    "gettext",
+    "glibc-devel",
+    "initscripts",
+    "iputils",
+    "keepalived",
+    "libtool",
+    "make",
+    "network-scripts",
+    "nginx",
+    "openssh-server",
+    "patch",
+    "pkgconf",
+    "pkgconfig",
+    "policycoreutils",
+    "procps-ng",
+    "psmisc",
+    "redhat-rpm-config",
+    "rpm-build",
+    "rpm-sign",
+    "selinux-policy-targeted",
+    "strace",
+    "sudo",
 ];
 
 /// What `rpm` and `systemctl` said, and when: the plan that follows the hello within moments need not ask again.
@@ -57,7 +88,11 @@ impl Tools {
         if !root.is_live() {
             return;
         }
-        let packages: Vec<String> = packages.iter().filter(|p| !self.packages.contains_key(*p)).cloned().collect();
+        let packages: Vec<String> = packages
+            .iter()
+            .filter(|p| !self.packages.contains_key(*p))
+            .cloned()
+            .collect();
         let units: Vec<String> = units.iter().filter(|u| !self.units.contains_key(*u)).cloned().collect();
         self.asked.get_or_insert_with(Instant::now);
         std::thread::scope(|scope| {
@@ -86,7 +121,9 @@ fn rpm(names: &[String]) -> BTreeMap<String, Option<String>> {
     }
     let mut args = vec!["-q", "--qf", "%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n", "--"];
     args.extend(names.iter().map(String::as_str));
-    let Ok(output) = exec::run("rpm", &args, Duration::from_secs(60)) else { return found };
+    let Ok(output) = exec::run("rpm", &args, Duration::from_secs(60)) else {
+        return found;
+    };
     for line in output.stdout.lines() {
         // `package X is not installed` has more words.
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -110,8 +147,10 @@ pub fn gather(root: &Root, tools: &mut Tools) -> Facts {
         let _ = asking.join();
         facts
     });
-    facts.packages =
-        packages.iter().filter_map(|name| Some((name.clone(), tools.package(name)?.to_owned()))).collect();
+    facts.packages = packages
+        .iter()
+        .filter_map(|name| Some((name.clone(), tools.package(name)?.to_owned())))
+        .collect();
     facts.units = units.iter().map(|name| (name.clone(), tools.unit(name))).collect();
     net::managers(root, &mut facts);
     facts.keepalived_version = system::keepalived_version(&facts);
@@ -135,8 +174,13 @@ fn from_files(root: &Root) -> Facts {
         selinux_config: selinux_config(root),
         selinux_runtime: Some(selinux_runtime(root)),
         nginx_layout: system::nginx_layout(root),
+        auth_pass: system::auth_pass(root),
         cloud_init: system::cloud_init(root),
-        repository_files: root.names("/etc/yum.repos.d").into_iter().filter(|n| n.ends_with(".repo")).collect(),
+        repository_files: root
+            .names("/etc/yum.repos.d")
+            .into_iter()
+            .filter(|n| n.ends_with(".repo"))
+            .collect(),
         clock_ms: now_ms(),
         free_bytes: system::free_bytes(root),
         executor: system::executor_hash(),
@@ -148,5 +192,7 @@ fn from_files(root: &Root) -> Facts {
 
 /// ms since 1970.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

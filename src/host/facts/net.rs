@@ -13,9 +13,13 @@ const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 /// Every address with prefix, by interface; IPv4 first, in the kernel's order.
 pub fn addresses() -> BTreeMap<String, Vec<(IpAddr, u32)>> {
     let mut found: BTreeMap<String, Vec<(IpAddr, u32)>> = BTreeMap::new();
-    let Ok(list) = nix::ifaddrs::getifaddrs() else { return found };
+    let Ok(list) = nix::ifaddrs::getifaddrs() else {
+        return found;
+    };
     for entry in list {
-        let (Some(address), Some(mask)) = (entry.address, entry.netmask) else { continue };
+        let (Some(address), Some(mask)) = (entry.address, entry.netmask) else {
+            continue;
+        };
         let pair = if let (Some(a), Some(m)) = (address.as_sockaddr_in(), mask.as_sockaddr_in()) {
             (IpAddr::V4(a.ip()), u32::from(m.ip()).count_ones())
         } else if let (Some(a), Some(m)) = (address.as_sockaddr_in6(), mask.as_sockaddr_in6()) {
@@ -34,13 +38,19 @@ pub fn addresses() -> BTreeMap<String, Vec<(IpAddr, u32)>> {
 /// Addresses of one interface, as `192.168.0.201/24`.
 pub fn addresses_of(interface: &str) -> Vec<String> {
     let list = addresses().remove(interface).unwrap_or_default();
-    list.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect()
+    list.iter()
+        .map(|(address, prefix)| format!("{address}/{prefix}"))
+        .collect()
 }
 
 /// Which of these (without prefix) are on any interface of this host, in the order given.
 pub fn owned(wanted: &[String]) -> Vec<String> {
     let all: Vec<IpAddr> = addresses().into_values().flatten().map(|(a, _)| a).collect();
-    wanted.iter().filter(|w| w.parse::<IpAddr>().is_ok_and(|a| all.contains(&a))).cloned().collect()
+    wanted
+        .iter()
+        .filter(|w| w.parse::<IpAddr>().is_ok_and(|a| all.contains(&a)))
+        .cloned()
+        .collect()
 }
 
 /// Every interface but `lo`; managers and profiles are filled in later, when the units are known.
@@ -64,7 +74,12 @@ pub(super) fn interfaces(root: &Root) -> Vec<Interface> {
         }
     };
     let names = root.names("/sys/class/net");
-    names.iter().filter(|n| *n != "lo" && root.path(&format!("/sys/class/net/{n}")).is_dir()).map(|n| n.as_str()).map(of).collect()
+    names
+        .iter()
+        .filter(|n| *n != "lo" && root.path(&format!("/sys/class/net/{n}")).is_dir())
+        .map(|n| n.as_str())
+        .map(of)
+        .collect()
 }
 
 /// IPv4 default routes of the main table, from `/proc/net/route` (little-endian hexadecimal), best first.
@@ -75,7 +90,9 @@ pub fn default_routes(root: &Root) -> Vec<DefaultRoute> {
         .skip(1)
         .filter_map(|line| {
             let field: Vec<&str> = line.split_whitespace().collect();
-            let [interface, destination, gateway, flags, _, _, metric, mask, ..] = field[..] else { return None };
+            let [interface, destination, gateway, flags, _, _, metric, mask, ..] = field[..] else {
+                return None;
+            };
             let flags = u32::from_str_radix(flags, 16).ok()?;
             // RTF_UP and RTF_GATEWAY
             if destination != "00000000" || mask != "00000000" || flags & 3 != 3 {
@@ -98,7 +115,12 @@ fn profiles(root: &Root) -> Vec<Profile> {
     let mut found = Vec::new();
     for name in root.names(CONNECTIONS) {
         if name.ends_with(".nmconnection") {
-            push(root, &mut found, format!("{CONNECTIONS}/{name}"), ProfileFormat::Keyfile);
+            push(
+                root,
+                &mut found,
+                format!("{CONNECTIONS}/{name}"),
+                ProfileFormat::Keyfile,
+            );
         }
     }
     for name in root.names(SCRIPTS) {
@@ -149,9 +171,10 @@ fn choose(profiles: &[Profile], name: &str, mac: &str) -> Option<Profile> {
     let rank = |p: &Profile| -> Option<u8> {
         let (device, hardware) = match p.format {
             ProfileFormat::Ifcfg => (value(p, "", "DEVICE"), value(p, "", "HWADDR")),
-            ProfileFormat::Keyfile => {
-                (value(p, "connection", "interface-name"), value(p, "ethernet", "mac-address"))
-            }
+            ProfileFormat::Keyfile => (
+                value(p, "connection", "interface-name"),
+                value(p, "ethernet", "mac-address"),
+            ),
         };
         let same_mac = !mac.is_empty() && hardware.as_ref().is_some_and(|h| h.eq_ignore_ascii_case(mac));
         match device {
@@ -166,8 +189,12 @@ fn choose(profiles: &[Profile], name: &str, mac: &str) -> Option<Profile> {
     let ranked = profiles.iter().filter_map(|p| rank(p).map(|r| (r, p)));
     // Stable: among equals the file that comes first, which puts the interface's own name before stray copies only if
     // it sorts first; so that one is asked for by name.
-    let own = |p: &Profile| !p.path.ends_with(&format!("/ifcfg-{name}")) && !p.path.ends_with(&format!("/{name}.nmconnection"));
-    ranked.min_by_key(|(r, p)| (*r, p.format == ProfileFormat::Ifcfg, own(p))).map(|(_, p)| p.clone())
+    let own = |p: &Profile| {
+        !p.path.ends_with(&format!("/ifcfg-{name}")) && !p.path.ends_with(&format!("/{name}.nmconnection"))
+    };
+    ranked
+        .min_by_key(|(r, p)| (*r, p.format == ProfileFormat::Ifcfg, own(p)))
+        .map(|(_, p)| p.clone())
 }
 
 /// Says of each interface who configures it (facts: NetworkManager keeps a file for each device it knows in /run).
@@ -183,7 +210,10 @@ pub(super) fn managers(root: &Root, facts: &mut Facts) {
         let state = root.read(&format!("/run/NetworkManager/devices/{index}"));
         let managed = state.as_deref().map(|text| {
             let line = text.lines().find_map(|l| l.trim().strip_prefix("managed="));
-            !matches!(line.map(|v| v.trim().to_lowercase()).as_deref(), None | Some("false" | "0" | "no" | "unmanaged"))
+            !matches!(
+                line.map(|v| v.trim().to_lowercase()).as_deref(),
+                None | Some("false" | "0" | "no" | "unmanaged")
+            )
         });
         interface.manager = if manager && !refused && managed.unwrap_or(!service) {
             NetworkManagerKind::NetworkManager
@@ -200,20 +230,32 @@ mod tests {
     use super::*;
 
     fn profile(path: &str, format: ProfileFormat, content: &str) -> Profile {
-        Profile { path: path.into(), format, content: content.into() }
+        Profile {
+            path: path.into(),
+            format,
+            content: content.into(),
+        }
     }
 
     #[test]
     fn device_counts_and_not_the_name() {
         let stray = profile(&format!("{SCRIPTS}/ifcfg-eth0"), ProfileFormat::Ifcfg, "DEVICE=eth1\n");
-        let named = profile(&format!("{SCRIPTS}/ifcfg-Wired_1"), ProfileFormat::Ifcfg, "DEVICE=\"eth0\"\n");
+        let named = profile(
+            &format!("{SCRIPTS}/ifcfg-Wired_1"),
+            ProfileFormat::Ifcfg,
+            "DEVICE=\"eth0\"\n",
+        );
         let list = [stray, named.clone()];
         assert_eq!(choose(&list, "eth0", "52:54:00:00:00:01"), Some(named));
     }
 
     #[test]
     fn hwaddr_then_file_name() {
-        let by_mac = profile(&format!("{SCRIPTS}/ifcfg-x"), ProfileFormat::Ifcfg, "HWADDR=52:54:00:AA:00:01\n");
+        let by_mac = profile(
+            &format!("{SCRIPTS}/ifcfg-x"),
+            ProfileFormat::Ifcfg,
+            "HWADDR=52:54:00:AA:00:01\n",
+        );
         let by_name = profile(&format!("{SCRIPTS}/ifcfg-eth0"), ProfileFormat::Ifcfg, "ONBOOT=yes\n");
         let list = [by_mac.clone(), by_name.clone()];
         assert_eq!(choose(&list, "eth0", "52:54:00:aa:00:01"), Some(by_mac));
@@ -223,14 +265,23 @@ mod tests {
     #[test]
     fn keyfile_section_counts() {
         let text = "[connection]\nid=x\ninterface-name=ens3\n[ipv4]\nmethod=auto\n";
-        let list = [profile(&format!("{CONNECTIONS}/x.nmconnection"), ProfileFormat::Keyfile, text)];
+        let list = [profile(
+            &format!("{CONNECTIONS}/x.nmconnection"),
+            ProfileFormat::Keyfile,
+            text,
+        )];
         assert!(choose(&list, "ens3", "").is_some() && choose(&list, "ens4", "").is_none());
     }
 
     #[test]
     fn backups_are_no_interfaces() {
         assert!(is_ifcfg("ifcfg-eth0") && is_ifcfg("ifcfg-eth0.20261122"));
-        assert!(!is_ifcfg("ifcfg-eth0.bak") && !is_ifcfg("ifcfg-lo") && !is_ifcfg("ifcfg-eth0:1") && !is_ifcfg("route-eth0"));
+        assert!(
+            !is_ifcfg("ifcfg-eth0.bak")
+                && !is_ifcfg("ifcfg-lo")
+                && !is_ifcfg("ifcfg-eth0:1")
+                && !is_ifcfg("route-eth0")
+        );
     }
 
     #[test]

@@ -32,7 +32,12 @@ pub(super) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
     let armed = write_guard(txn).and_then(|()| {
         let program = executor();
         let command = [program.as_str(), "revert", txn.id.as_str()];
-        systemd::spawn_after(seconds, &revert_unit(txn), "hapair: revert an unconfirmed change", &command)
+        systemd::spawn_after(
+            seconds,
+            &revert_unit(txn),
+            "hapair: revert an unconfirmed change",
+            &command,
+        )
     });
     if armed.is_err() {
         let _ = fs::remove_file(txn.file("armed"));
@@ -79,12 +84,16 @@ pub fn disarm(txn: &Txn) {
 /// The transaction does not wait for a confirm (any more).
 pub fn confirm(txn: &Txn) -> Result<()> {
     if txn.has("armed") && !txn.has("awaiting") {
-        return Err(Error::new(format!("transaction {} has not activated its change yet", txn.id))
-            .hint("confirm after its event `await_confirm`, over a fresh connection"));
+        return Err(
+            Error::new(format!("transaction {} has not activated its change yet", txn.id))
+                .hint("confirm after its event `await_confirm`, over a fresh connection"),
+        );
     }
     if !txn.turn("armed", "confirmed") {
-        return Err(Error::new(format!("transaction {} does not wait for a confirm", txn.id))
-            .hint("it may have reverted by itself: attach to it and read its outcome"));
+        return Err(
+            Error::new(format!("transaction {} does not wait for a confirm", txn.id))
+                .hint("it may have reverted by itself: attach to it and read its outcome"),
+        );
     }
     if !systemd::one(&format!("{}.service", txn.unit())).is_active() {
         // Nobody is left to tidy up.

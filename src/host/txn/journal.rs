@@ -26,13 +26,28 @@ impl Journal {
     /// The file cannot be opened or written.
     pub fn open(path: &Path, secrets: &[Secret]) -> Result<Journal> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let seq = text.lines().filter_map(|l| serde_json::from_str::<Event>(l).ok()).map(|e| e.seq).max().unwrap_or(0);
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(at("open", path))?;
+        let seq = text
+            .lines()
+            .filter_map(|l| serde_json::from_str::<Event>(l).ok())
+            .map(|e| e.seq)
+            .max()
+            .unwrap_or(0);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(at("open", path))?;
         if !text.is_empty() && !text.ends_with('\n') {
             // A writer died in mid-line: readers skip what does not parse.
             file.write_all(b"\n").map_err(at("write", path))?;
         }
-        Ok(Journal { file, path: path.to_owned(), seq, secrets: secrets.to_vec() })
+        Ok(Journal {
+            file,
+            path: path.to_owned(),
+            seq,
+            secrets: secrets.to_vec(),
+        })
     }
 
     /// Appends an event, durably.
@@ -41,10 +56,17 @@ impl Journal {
     /// The disk refuses.
     pub fn write(&mut self, kind: EventKind) -> Result<()> {
         self.seq += 1;
-        let event = Event { seq: self.seq, at_ms: now_ms(), kind: self.masked(kind) };
+        let event = Event {
+            seq: self.seq,
+            at_ms: now_ms(),
+            kind: self.masked(kind),
+        };
         let mut line = serde_json::to_vec(&event).unwrap_or_default();
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(at("write", &self.path))
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(at("write", &self.path))
     }
 
     /// Appends a line of output; a journal that cannot take it is no reason to fail.
@@ -59,9 +81,10 @@ impl Journal {
         let mask = |text: String| redact(&text, &self.secrets);
         match kind {
             EventKind::Log { line } => EventKind::Log { line: mask(line) },
-            EventKind::ResourceStarted { resource, summary } => {
-                EventKind::ResourceStarted { resource, summary: mask(summary) }
-            }
+            EventKind::ResourceStarted { resource, summary } => EventKind::ResourceStarted {
+                resource,
+                summary: mask(summary),
+            },
             EventKind::Finished { mut outcome } => {
                 outcome.error = mask(outcome.error);
                 outcome.hints = outcome.hints.into_iter().map(mask).collect();
@@ -91,7 +114,12 @@ pub struct Tail {
 impl Tail {
     /// Follows a journal from the event after `after`.
     pub fn new(path: &Path, after: u64) -> Tail {
-        Tail { path: path.to_owned(), offset: 0, partial: Vec::new(), after }
+        Tail {
+            path: path.to_owned(),
+            offset: 0,
+            partial: Vec::new(),
+            after,
+        }
     }
 
     /// Whole events that came since the last call.
@@ -104,9 +132,13 @@ impl Tail {
         }
         self.offset += bytes.len() as u64;
         self.partial.extend(bytes);
-        let Some(end) = self.partial.iter().rposition(|b| *b == b'\n') else { return Vec::new() };
+        let Some(end) = self.partial.iter().rposition(|b| *b == b'\n') else {
+            return Vec::new();
+        };
         let whole: Vec<u8> = self.partial.drain(..=end).collect();
-        let events = whole.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+        let events = whole
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Event>(line).ok());
         events.filter(|e| e.seq > self.after).collect()
     }
 }
@@ -121,7 +153,12 @@ mod tests {
         let path = dir.path().join("journal");
         let mut tail = Tail::new(&path, 0);
         Journal::open(&path, &[]).unwrap().log("one");
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":9,\"at").unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"seq\":9,\"at")
+            .unwrap();
         assert_eq!(tail.read().len(), 1);
         let mut journal = Journal::open(&path, &[Secret::new("s3cret")]).unwrap();
         journal.log("password s3cret");

@@ -26,7 +26,7 @@ pub use arm::{confirm, disarm};
 pub use journal::{Journal, Tail};
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
-pub use runner::{execute, run};
+pub use runner::{execute, reboot_needed, run};
 pub use undo::{Log, Undo};
 
 /// Where transactions are.
@@ -50,7 +50,10 @@ pub struct Txn {
 impl Txn {
     /// The transaction of that name, whether it exists or not.
     pub fn new(root: &Root, id: &TxnId) -> Txn {
-        Txn { id: id.clone(), dir: root.path(DIRECTORY).join(id.as_str()) }
+        Txn {
+            id: id.clone(),
+            dir: root.path(DIRECTORY).join(id.as_str()),
+        }
     }
 
     /// A file of it.
@@ -92,22 +95,37 @@ impl Txn {
 
 /// All transactions, oldest first.
 pub fn all(root: &Root) -> Vec<Txn> {
-    root.names(DIRECTORY).iter().filter_map(|name| TxnId::new(name)).map(|id| Txn::new(root, &id)).collect()
+    root.names(DIRECTORY)
+        .iter()
+        .filter_map(|name| TxnId::new(name))
+        .map(|id| Txn::new(root, &id))
+        .collect()
 }
 
 /// The last transaction that ended.
 pub fn last_finished(root: &Root) -> Option<String> {
-    all(root).into_iter().rev().find(Txn::is_finished).map(|t| t.id.to_string())
+    all(root)
+        .into_iter()
+        .rev()
+        .find(Txn::is_finished)
+        .map(|t| t.id.to_string())
 }
 
 /// A transaction whose revert timer waits for a confirm.
 pub fn armed(root: &Root) -> Option<String> {
-    all(root).into_iter().rev().find(|t| t.has("armed")).map(|t| t.id.to_string())
+    all(root)
+        .into_iter()
+        .rev()
+        .find(|t| t.has("armed"))
+        .map(|t| t.id.to_string())
 }
 
 /// Removes the oldest ended transactions beyond those kept.
 pub fn prune(root: &Root) {
-    let ended: Vec<Txn> = all(root).into_iter().filter(|t| t.is_finished() && !t.has("armed")).collect();
+    let ended: Vec<Txn> = all(root)
+        .into_iter()
+        .filter(|t| t.is_finished() && !t.has("armed"))
+        .collect();
     for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
         let _ = std::fs::remove_dir_all(&txn.dir);
     }
@@ -115,11 +133,13 @@ pub fn prune(root: &Root) {
 
 /// The running executor's own path, as PID 1 must call it.
 pub fn executor() -> String {
-    std::env::current_exe().map(|p| p.to_string_lossy().into_owned()).unwrap_or_else(|_| "/proc/self/exe".to_owned())
+    std::env::current_exe()
+        .map(|p| p.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "/proc/self/exe".to_owned())
 }
 
 /// Writes JSON to a private file, atomically.
-pub(super) fn write_private(path: &Path, value: &impl serde::Serialize) -> super::error::Result<()> {
+pub fn write_private(path: &Path, value: &impl serde::Serialize) -> super::error::Result<()> {
     let bytes = serde_json::to_vec(value).map_err(|e| super::error::Error::new(format!("cannot encode: {e}")))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     super::place::file(path, &bytes, 0o600, uid, gid, None)

@@ -37,7 +37,10 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
             }
             Undo::Renamed { from, to } => {
                 if to.exists() {
-                    tried(std::fs::rename(to, from).map_err(|e| Error::io("rename back", to, &e)), log);
+                    tried(
+                        std::fs::rename(to, from).map_err(|e| Error::io("rename back", to, &e)),
+                        log,
+                    );
                 }
             }
             Undo::Stays { text } => stays.push(text.clone()),
@@ -45,7 +48,11 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         }
     }
     if root.is_live() {
-        if units_changed || entries.contains(&Undo::Reaction { reaction: Reaction::DaemonReload }) {
+        if units_changed
+            || entries.contains(&Undo::Reaction {
+                reaction: Reaction::DaemonReload,
+            })
+        {
             tried(systemd::daemon_reload(), log);
         }
         for entry in &entries {
@@ -55,7 +62,11 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
             tried(put_back_unit(entry, boot), log);
         }
     }
-    if failures.is_empty() { Ok(stays) } else { Err(Error::new(failures.join("; "))) }
+    if failures.is_empty() {
+        Ok(stays)
+    } else {
+        Err(Error::new(failures.join("; ")))
+    }
 }
 
 /// Network, names, SELinux, firewall.
@@ -63,15 +74,15 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
     let limit = Duration::from_secs(60);
     match entry {
         // At boot the network comes up later, from the file that is back in place.
-        Undo::Network { manager, interface, path } if !boot => {
-            converge::network::activate(*manager, interface, Path::new(path), log)
-        }
+        Undo::Network {
+            manager,
+            interface,
+            path,
+        } if !boot => converge::network::activate(*manager, interface, Path::new(path), log),
         Undo::Hostname { running } => {
             nix::unistd::sethostname(running).map_err(|e| Error::new(format!("cannot set the host name back: {e}")))
         }
-        Undo::Selinux { enforcing } => {
-            exec::must("setenforce", &[if *enforcing { "1" } else { "0" }], limit).map(drop)
-        }
+        Undo::Selinux { enforcing } => exec::must("setenforce", &[if *enforcing { "1" } else { "0" }], limit).map(drop),
         Undo::Boolean { name, value } => {
             exec::must("setsebool", &["-P", name, if *value { "on" } else { "off" }], limit).map(drop)
         }
@@ -109,12 +120,12 @@ fn put_back_unit(entry: &Undo, boot: bool) -> Result<()> {
                 _ => Ok(()),
             }
         }
-        Undo::Reaction { reaction: Reaction::Reload { unit } } if !boot && systemd::one(unit).is_active() => {
-            systemd::ctl("reload", unit)
-        }
-        Undo::Reaction { reaction: Reaction::Restart { unit } } if !boot && systemd::one(unit).is_active() => {
-            systemd::ctl("restart", unit)
-        }
+        Undo::Reaction {
+            reaction: Reaction::Reload { unit },
+        } if !boot && systemd::one(unit).is_active() => systemd::ctl("reload", unit),
+        Undo::Reaction {
+            reaction: Reaction::Restart { unit },
+        } if !boot && systemd::one(unit).is_active() => systemd::ctl("restart", unit),
         _ => Ok(()),
     }
 }
@@ -129,10 +140,19 @@ pub(super) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
         }
         Err(failed) => {
             hints.push("look at the host by hand: the old files are in its transaction's directory `old`".into());
-            (OutcomeKind::Failed, format!("{}; putting things back failed too: {}", error.message, failed.message))
+            (
+                OutcomeKind::Failed,
+                format!("{}; putting things back failed too: {}", error.message, failed.message),
+            )
         }
     };
-    Outcome { result, changed: 0, error: message, hints, reboot_needed: false }
+    Outcome {
+        result,
+        changed: 0,
+        error: message,
+        hints,
+        reboot_needed: false,
+    }
 }
 
 /// `hapair-agent revert ID`: called by the timer or at boot. Nothing happens if the confirm came first.
@@ -154,9 +174,12 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
     let why = if boot {
         Error::new("the host restarted before the change was confirmed")
     } else {
-        Error::new(format!("the change was not confirmed within {} s", request.confirm_timeout))
-            .hint("the host was not reachable after the change, or the controller was interrupted")
-            .hint("check address, gateway and switch port, then apply again")
+        Error::new(format!(
+            "the change was not confirmed within {} s",
+            request.confirm_timeout
+        ))
+        .hint("the host was not reachable after the change, or the controller was interrupted")
+        .hint("check address, gateway and switch port, then apply again")
     };
     let outcome = outcome(reverted, why);
     let failed = (outcome.result == OutcomeKind::Failed).then(|| outcome.error.clone());

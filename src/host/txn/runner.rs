@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use super::revert::{outcome, put_back};
-use super::undo::{Log, Undo};
+use super::undo::Log;
 use super::{Journal, LAST, Stored, Txn, all, arm, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff, selinux_needs_reboot};
@@ -39,7 +39,13 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     if lock.is_none() {
         let error = "another transaction runs on this host".to_owned();
         let hints = vec!["wait for it to end, then apply again".to_owned()];
-        let outcome = Outcome { result: OutcomeKind::Failed, changed: 0, error, hints, reboot_needed: false };
+        let outcome = Outcome {
+            result: OutcomeKind::Failed,
+            changed: 0,
+            error,
+            hints,
+            reboot_needed: false,
+        };
         return journal.write(EventKind::Finished { outcome });
     }
     finish_interrupted(root, txn, &mut journal);
@@ -58,7 +64,12 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     };
     let done = steps(&mut worker);
     let armed = worker.armed;
-    let Worker { mut journal, changed, mut tools, .. } = worker;
+    let Worker {
+        mut journal,
+        changed,
+        mut tools,
+        ..
+    } = worker;
     let outcome = match done {
         Ok(()) => {
             let resources: Vec<&Resource> = request.state.resources.iter().collect();
@@ -95,7 +106,13 @@ fn exclusive(root: &Root) -> Option<std::fs::File> {
     if let Some(parent) = path.parent() {
         let _ = std::fs::create_dir_all(parent);
     }
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).ok()?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .ok()?;
     // SAFETY: flock on a descriptor that is open for as long as `file` lives.
     let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     (taken == 0).then_some(file)
@@ -107,7 +124,10 @@ fn finish_interrupted(root: &Root, current: &Txn, journal: &mut Journal) {
         if txn.id == current.id || txn.is_finished() || txn.has("armed") || !txn.has("request.json") {
             continue;
         }
-        journal.log(&format!("transaction {} was interrupted; putting back what it had replaced", txn.id));
+        journal.log(&format!(
+            "transaction {} was interrupted; putting back what it had replaced",
+            txn.id
+        ));
         let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
         let Ok(request) = Stored::load(&txn) else { continue };
         if let Ok(mut its) = Journal::open(&txn.file("journal"), &request.state.secrets) {
@@ -140,7 +160,11 @@ fn steps(worker: &mut Worker<'_>) -> Result<()> {
 }
 
 fn check_cancel(txn: &Txn) -> Result<()> {
-    if txn.has("cancel") { Err(Error::new("cancelled by the operator")) } else { Ok(()) }
+    if txn.has("cancel") {
+        Err(Error::new("cancelled by the operator"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Observes one resource anew, and if it is not as desired, converges it and looks again.
@@ -154,9 +178,16 @@ fn step(
     let named = |error: Error| error.context(&resource.id);
     let request = worker.request;
     worker.tools = Tools::default();
-    let Some(observed) = observe(worker.root, &[resource], &mut worker.tools).pop() else { return Ok(()) };
-    let context = Context { secrets: &request.state.secrets, engine_active: false };
-    let Some(change) = diff(resource, &observed, &context) else { return Ok(()) };
+    let Some(observed) = observe(worker.root, &[resource], &mut worker.tools).pop() else {
+        return Ok(());
+    };
+    let context = Context {
+        secrets: &request.state.secrets,
+        engine_active: false,
+    };
+    let Some(change) = diff(resource, &observed, &context) else {
+        return Ok(());
+    };
     if !*announced {
         *announced = true;
         worker.journal.write(EventKind::StageStarted { stage })?;
@@ -165,40 +196,61 @@ fn step(
         arm::arm(worker.txn, request.confirm_timeout).map_err(named)?;
         worker.armed = true;
         worker.vips_before = facts::owned(&vips(worker));
-        worker.journal.write(EventKind::Armed { seconds: request.confirm_timeout })?;
+        worker.journal.write(EventKind::Armed {
+            seconds: request.confirm_timeout,
+        })?;
     }
     let started = Instant::now();
-    worker.journal.write(EventKind::ResourceStarted { resource: resource.id.clone(), summary: change.summary })?;
+    worker.journal.write(EventKind::ResourceStarted {
+        resource: resource.id.clone(),
+        summary: change.summary,
+    })?;
     converge::validate_group(worker, resource, stage_resources).map_err(named)?;
     converge::converge(worker, resource, &observed).map_err(named)?;
     worker.tools = Tools::default();
     let after = observe(worker.root, &[resource], &mut worker.tools).pop();
     if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
-        return Err(named(Error::new(format!("still not as desired after the change: {}", left.summary))
-            .hint("something else on the host writes the same thing; find out what")));
+        return Err(named(
+            Error::new(format!("still not as desired after the change: {}", left.summary))
+                .hint("something else on the host writes the same thing; find out what"),
+        ));
     }
     worker.pending.extend(resource.reactions.iter().cloned());
     worker.changed += 1;
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    worker.journal.write(EventKind::ResourceDone { resource: resource.id.clone(), took_ms })
+    worker.journal.write(EventKind::ResourceDone {
+        resource: resource.id.clone(),
+        took_ms,
+    })
 }
 
 fn vips(worker: &Worker<'_>) -> Vec<String> {
-    worker.request.state.instances.iter().flat_map(|i| i.vips.iter().cloned()).collect()
+    worker
+        .request
+        .state
+        .instances
+        .iter()
+        .flat_map(|i| i.vips.iter().cloned())
+        .collect()
 }
 
 /// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
 fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
     engine_after_network(worker)?;
     let txn = worker.txn;
-    txn.mark("awaiting").map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
-    worker.journal.write(EventKind::AwaitConfirm { address: address_after(worker) })?;
+    txn.mark("awaiting")
+        .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
+    worker.journal.write(EventKind::AwaitConfirm {
+        address: address_after(worker),
+    })?;
     // Longer than the timer: if systemd lost it, this process reverts.
     let deadline = Instant::now() + Duration::from_secs(worker.request.confirm_timeout + 15);
     while !txn.has("confirmed") {
         check_cancel(txn)?;
         if Instant::now() > deadline {
-            return Err(Error::new("the change was not confirmed in time, and the revert timer did not fire"));
+            return Err(Error::new(
+                "the change was not confirmed in time, and the revert timer did not fire",
+            ));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -211,7 +263,9 @@ fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
 /// engine that owned one and lost it so is restarted.
 fn engine_after_network(worker: &mut Worker<'_>) -> Result<()> {
     let lost = worker.vips_before.len() > facts::owned(&worker.vips_before).len();
-    let Some(unit) = worker.request.state.engine.map(crate::state::Engine::unit) else { return Ok(()) };
+    let Some(unit) = worker.request.state.engine.map(crate::state::Engine::unit) else {
+        return Ok(());
+    };
     if lost && systemd::one(unit).is_active() {
         // It may be putting them back by itself.
         let wanted = worker.vips_before.clone();
@@ -220,7 +274,9 @@ fn engine_after_network(worker: &mut Worker<'_>) -> Result<()> {
             std::thread::sleep(Duration::from_millis(50));
         }
         if facts::owned(&wanted).len() < wanted.len() {
-            worker.journal.log(&format!("the network change took the VIP off the interface; restarting {unit}"));
+            worker.journal.log(&format!(
+                "the network change took the VIP off the interface; restarting {unit}"
+            ));
             systemd::ctl("restart", unit)?;
         }
     }
@@ -238,17 +294,23 @@ fn address_after(worker: &Worker<'_>) -> String {
 
 /// Whether a reboot is needed for SELinux to be as desired.
 pub fn reboot_needed(resources: &[&Resource], observed: &[Observed], changes: bool) -> bool {
-    resources.iter().zip(observed).any(|(resource, observed)| match (&resource.spec, observed) {
-        (Spec::Selinux { mode }, Observed::Selinux { runtime, capable, .. }) => {
-            selinux_needs_reboot(*mode, *runtime, *capable, changes)
-        }
-        _ => false,
-    })
+    resources
+        .iter()
+        .zip(observed)
+        .any(|(resource, observed)| match (&resource.spec, observed) {
+            (Spec::Selinux { mode }, Observed::Selinux { runtime, capable, .. }) => {
+                selinux_needs_reboot(*mode, *runtime, *capable, changes)
+            }
+            _ => false,
+        })
 }
 
 /// Hashes of what this apply left, for drift.
 fn remember(root: &Root, resources: &[&Resource], observed: &[Observed]) {
-    let hashes: BTreeMap<&str, String> =
-        resources.iter().zip(observed).map(|(r, o)| (r.id.as_str(), digest(o))).collect();
+    let hashes: BTreeMap<&str, String> = resources
+        .iter()
+        .zip(observed)
+        .map(|(r, o)| (r.id.as_str(), digest(o)))
+        .collect();
     let _ = super::write_private(&root.path(LAST), &hashes);
 }

@@ -100,9 +100,19 @@ impl Log {
     /// The disk refuses.
     pub fn open(txn: &Txn) -> Result<Log> {
         let path = txn.file("undo");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at("open", &path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(at("open", &path))?;
         let next = std::fs::read_dir(txn.old()).map_or(0, Iterator::count);
-        Ok(Log { file, path, old: txn.old(), next })
+        Ok(Log {
+            file,
+            path,
+            old: txn.old(),
+            next,
+        })
     }
 
     /// Appends an entry, durably.
@@ -112,7 +122,10 @@ impl Log {
     pub fn add(&mut self, entry: &Undo) -> Result<()> {
         let mut line = serde_json::to_vec(entry).unwrap_or_default();
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(at("write", &self.path))
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(at("write", &self.path))
     }
 
     /// Saves what is at a path (and notes the directories that will be created for it).
@@ -121,16 +134,24 @@ impl Log {
     /// It cannot be read or kept.
     pub fn keep(&mut self, path: &Path) -> Result<()> {
         for directory in place::missing_parents(path) {
-            self.add(&Undo::Path { path: directory, saved: Saved::Missing })?;
+            self.add(&Undo::Path {
+                path: directory,
+                saved: Saved::Missing,
+            })?;
         }
         self.next += 1;
         let saved = place::save(path, &self.old.join(format!("{:04}", self.next)))?;
-        self.add(&Undo::Path { path: path.to_owned(), saved })
+        self.add(&Undo::Path {
+            path: path.to_owned(),
+            saved,
+        })
     }
 }
 
 /// All entries, oldest first.
-pub fn read(txn: &Txn) -> Vec<Undo> {
+pub(super) fn read(txn: &Txn) -> Vec<Undo> {
     let text = std::fs::read_to_string(txn.file("undo")).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
