@@ -37,6 +37,9 @@ pub struct DrillPlan {
     pub arp_interval: Duration,
     /// Answers in a row from one node until it counts as settled.
     pub settled_streak: u64,
+    /// How long the healthy pair may take to show one owner and a steadily answering VIP; deadlines after a fault are
+    /// this much longer than computed.
+    pub patience: Duration,
     /// Limit for one request to a host: `systemctl stop` and `start` may take their time.
     pub request_timeout: Duration,
 }
@@ -168,6 +171,7 @@ impl DrillPlan {
             probe: ProbeConfig::default(),
             arp_interval: Duration::from_millis(50),
             settled_streak: 20,
+            patience: Duration::from_secs(10),
             request_timeout: Duration::from_secs(120),
         })
     }
@@ -185,13 +189,13 @@ impl DrillPlan {
     pub fn move_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
         let expected = owned.iter().filter_map(|i| i.expected_move(scenario, broken)).max().unwrap_or_default();
         let budget = Duration::from_millis(self.budget_ms.unwrap_or(0));
-        budget::with_margin(expected).max(budget) * 2 + Duration::from_secs(10)
+        budget::with_margin(expected).max(budget) * 2 + self.patience
     }
 
     /// How long to wait for the pair to settle after the repair.
     pub fn return_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
         let expected = owned.iter().map(|i| i.expected_return(scenario, broken)).max().unwrap_or_default();
-        budget::with_margin(expected) * 2 + Duration::from_secs(20)
+        budget::with_margin(expected) * 2 + self.patience * 2
     }
 }
 

@@ -19,8 +19,6 @@ use super::session::Session;
 use super::verdict::{Evidence, VipEvidence, judge};
 use super::Scenario;
 
-/// How long a pair may take to show one owner, and a VIP to answer, before anything is broken.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a host's status.
 const POLL: Duration = Duration::from_millis(300);
 /// How much later than our own repair the host repairs itself.
@@ -198,7 +196,7 @@ impl<'a, L: HostLink> Work<'a, L> {
         Work { session, plan, scenario, endpoints, injected: None, notes: Vec::new() }
     }
 
-    /// Whether this VIP belongs to an instance of which `host` owns the first VIP.
+    /// This host, and no other, says that it owns the VIP.
     fn owned_by(&self, vip: usize, host: usize) -> bool {
         self.session.owners.owners(vip) == [host]
     }
@@ -218,7 +216,7 @@ impl<'a, L: HostLink> Work<'a, L> {
     /// Both engines and both nginx run, every VIP has one owner and answers.
     async fn prepare(&mut self) -> Result<(), DrillError> {
         self.session.tell(DrillEvent::Phase(Phase::Preconditions));
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + self.plan.patience;
         // A pair that has just been applied, or repaired by the scenario before, may need a moment.
         loop {
             let Err(error) = self.both_run().await else { break };
@@ -287,7 +285,7 @@ impl<'a, L: HostLink> Work<'a, L> {
 
     /// The VIP answers from here, and from its owner; settles how it is probed.
     async fn answers(&mut self, vip: usize) -> Result<(), DrillError> {
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + self.plan.patience;
         let address = self.endpoints[vip].1.target.addr();
         loop {
             let error = match self.try_answer(vip).await {
@@ -398,7 +396,7 @@ impl<'a, L: HostLink> Work<'a, L> {
         let mut live = prober.live();
         let settled = plan.settled_streak;
         let steady = |view: &[Live], _: &OwnerLog| view.iter().all(|l| l.streak >= settled);
-        if !self.session.wait(&mut live, Instant::now() + PATIENCE, steady).await? {
+        if !self.session.wait(&mut live, Instant::now() + plan.patience, steady).await? {
             return Err(refuse(
                 format!("the VIP does not answer {settled} times in a row even though nothing is broken yet"),
                 &["see `hapair status`; a lossy path from here to the VIP shows in the same way"],
