@@ -61,6 +61,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         }
         let path = format!("{SCRIPTS}/ifcfg-{}", network.interface);
         let vips: Vec<String> = build.inventory.vips().map(|v| v.address.addr().to_string()).collect();
+        note_static_vips(build, &network.interface, old, &vips);
         let edits = ifcfg_edits(&view, network, interface, old, &vips);
         add_ifcfg_neighbours(build, network, manager);
         (path, build.render(IFCFG, &view)?, 0o644, edits)
@@ -321,6 +322,17 @@ fn note_hardware_address(build: &mut Build, interface: &Interface, old: &str) {
     ));
 }
 
+fn note_static_vips(build: &mut Build, interface: &str, old: &str, vips: &[String]) {
+    for n in 1..=255u8 {
+        if let Some(vip) = shell_value(old, &format!("IPADDR{n}")).filter(|a| vips.contains(a)) {
+            build.note(format!(
+                "{interface}: the profile has the virtual address {vip} as IPADDR{n}, so this host would answer for it \
+                 at all times: removed; a later IPADDR number may need closing up by hand"
+            ));
+        }
+    }
+}
+
 /// The files beside a profile that its activation reads.
 fn add_ifcfg_neighbours(build: &mut Build, network: &Network, manager: NetworkManagerKind) {
     if manager == NetworkManagerKind::NetworkService {
@@ -418,6 +430,9 @@ impl KeyfileEdits<'_> {
     fn set_address(&mut self, section: &str, address: &str, gateway: Option<&str>) {
         let present = ini_values(self.old, section);
         let value_of = |key: &str| present.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
+        if gateway.is_some() {
+            self.remove(section, "never-default");
+        }
         if value_of("address1") == Some(address) && gateway.is_some() && value_of("gateway") == gateway {
             self.set(section, "address1", address);
             return;
@@ -426,7 +441,6 @@ impl KeyfileEdits<'_> {
         self.set(section, "address1", &value);
         if gateway.is_some() {
             self.remove(section, "gateway");
-            self.remove(section, "never-default");
         }
         // Other spellings of the first address that NetworkManager reads too.
         for alias in ["address", "addresses", "addresses1"] {

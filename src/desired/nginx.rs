@@ -215,12 +215,20 @@ fn own_addresses(build: &Build) -> Vec<IpAddr> {
         seen.push(*a);
         fresh && !scoped
     });
-    let v6 = all.iter().any(IpAddr::is_ipv6);
+    let v6 = all.iter().any(IpAddr::is_ipv6) || welcomes_on_ipv6(build);
     all.push(IpAddr::from([127, 0, 0, 1]));
     if v6 {
         all.push(IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
     }
     all
+}
+
+/// The distribution's `nginx.conf` has its welcome page on `[::]:80` too, and `localhost` is `::1` first: a check of
+/// `http://localhost/` would ask that page. Where the host has no IPv6 at all, nginx could not listen there.
+fn welcomes_on_ipv6(build: &Build) -> bool {
+    let mut addresses = build.facts.interfaces.iter().flat_map(|i| &i.addresses).peekable();
+    let has_ipv6 = addresses.peek().is_none() || addresses.any(|a| a.contains(':'));
+    layout(build.inventory, build.facts) == NginxLayout::Distribution && has_ipv6
 }
 
 fn socket(address: IpAddr, port: u16) -> String {
