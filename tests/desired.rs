@@ -515,6 +515,7 @@ fn impossible_wishes_are_named() {
         wish(&|i, _| i.hosts[0].release = Some(8)),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").engine = hapair::state::Engine::Agent),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].init_fail = true),
+        wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].interval = 0.5),
         wish(&|i, _| {
             i.nginx = None;
             let hapair::inventory::ScriptKind::Http { url, .. } =

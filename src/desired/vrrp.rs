@@ -116,6 +116,13 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         instances: vrrp.instances.iter().map(|i| instance(build, vrrp, i)).collect::<Result<_, _>>()?,
     };
     for (written, seen) in vrrp.instances.iter().zip(&view.instances) {
+        if written.track_interface.iter().any(|(tracked, _)| *tracked == seen.interface) {
+            build.note(format!(
+                "{}: {} is left out of track_interface: an instance tracks its own interface anyway, and `keepalived \
+                 -t` takes the line for an error",
+                written.name, seen.interface
+            ));
+        }
         build.state.instances.push(InstanceRef {
             name: written.name.clone(),
             interface: seen.interface.clone(),
@@ -153,24 +160,22 @@ fn keepalived_version(build: &Build) -> (u32, u32) {
 /// Refuses words that the host's keepalived would skip with a line in its log and nothing else.
 fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
     let version = keepalived_version(build);
-    if version >= (2, 0) {
-        return Ok(());
-    }
     let (major, minor) = version;
     let mut unknown = Vec::new();
-    if !vrrp.track_processes.is_empty() {
+    if version < (2, 0) && !vrrp.track_processes.is_empty() {
         unknown.push("track_process");
     }
-    if vrrp.scripts.iter().any(|s| s.init_fail) {
+    if version < (2, 0) && vrrp.scripts.iter().any(|s| s.init_fail) {
         unknown.push("init_fail");
     }
-    if vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
-        unknown.push("an interval in fractions of a second");
+    // 2.2.7 says "invalid number" and drops the line.
+    if version < (2, 3) && vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
+        unknown.push("a script interval in fractions of a second");
     }
     if !unknown.is_empty() {
         return Err(build.impossible(
             format!("keepalived {major}.{minor} does not know {}", unknown.join(", ")),
-            "keepalived 2 or newer comes with release 8 and later; leave these keys out here",
+            "leave these keys out, or write whole seconds; release 7 has keepalived 1.3, 8 has 2.1, 9 and 10 have 2.2",
         ));
     }
     if version < (1, 3) {
@@ -328,7 +333,7 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
             InitialState::Master => "MASTER",
             InitialState::Backup => "BACKUP",
         },
-        interface,
+        interface: interface.clone(),
         version: written.version,
         mcast_src_ip: source.filter(|_| !written.unicast).map(|a| a.to_string()),
         unicast_src_ip,
@@ -345,9 +350,10 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
         track_interface: written
             .track_interface
             .iter()
-            .map(|(interface, weight)| match weight {
-                Some(weight) => format!("{interface} weight {weight}"),
-                None => interface.clone(),
+            .filter(|(tracked, _)| *tracked != interface)
+            .map(|(tracked, weight)| match weight {
+                Some(weight) => format!("{tracked} weight {weight}"),
+                None => tracked.clone(),
             })
             .collect(),
         track_script: written.track_script.clone(),
@@ -360,7 +366,9 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
 
 /// MASTER only where the higher priority is: anything else is a promise that the first advert breaks.
 fn initial_state(written: &Instance, host: &str) -> InitialState {
-    let backup = written.nopreempt || written.state == Some(InitialState::Backup);
+    // keepalived clears preempt_delay where the state is MASTER.
+    let backup =
+        written.nopreempt || written.preempt_delay.is_some() || written.state == Some(InitialState::Backup);
     if !backup && written.preferred() == host { InitialState::Master } else { InitialState::Backup }
 }
 
