@@ -35,7 +35,12 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         struct View {
             network: bool,
         }
-        let text = build.render(CLOUD, &View { network: network.is_some() })?;
+        let text = build.render(
+            CLOUD,
+            &View {
+                network: network.is_some(),
+            },
+        )?;
         build.push_file(Stage::Network, CLOUD_PATH, text, 0o644, None, Vec::new());
     }
     let Some(network) = network else { return Ok(()) };
@@ -43,7 +48,9 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
 
     let interface = build.facts.interfaces.iter().find(|i| i.name == network.interface);
     let manager = manager(build, interface);
-    let profile = interface.and_then(|i| i.profile.as_ref()).filter(|p| usable(build.release(), p));
+    let profile = interface
+        .and_then(|i| i.profile.as_ref())
+        .filter(|p| usable(build.release(), p));
     let dns = name_servers(build, network);
     let view = View::new(build, network, &dns);
 
@@ -54,7 +61,12 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let old = profile.map_or("", |p| p.content.as_str());
     let (path, create, mode, edits) = if keyfile {
         let path = format!("{CONNECTIONS}/{}.nmconnection", network.interface);
-        (path, build.render(KEYFILE, &view)?, 0o600, keyfile_edits(&view, network, old))
+        (
+            path,
+            build.render(KEYFILE, &view)?,
+            0o600,
+            keyfile_edits(&view, network, old),
+        )
     } else {
         if let Some(interface) = interface {
             note_hardware_address(build, interface, old);
@@ -105,7 +117,11 @@ fn usable(release: u8, profile: &Profile) -> bool {
 fn name_servers(build: &mut Build, network: &Network) -> Vec<IpAddr> {
     let mut dns = network.dns.clone();
     if dns.len() > MAX_NAME_SERVERS {
-        let left_out: Vec<String> = dns.split_off(MAX_NAME_SERVERS).iter().map(ToString::to_string).collect();
+        let left_out: Vec<String> = dns
+            .split_off(MAX_NAME_SERVERS)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         build.note(format!(
             "the resolver reads only {MAX_NAME_SERVERS} name servers: {} left out",
             left_out.join(", ")
@@ -147,7 +163,11 @@ struct View6 {
 impl View {
     fn new(build: &Build, network: &Network, dns: &[IpAddr]) -> View {
         let list = |v4: bool| {
-            dns.iter().filter(|a| a.is_ipv4() == v4).map(|a| format!("{a};")).collect::<Vec<_>>().concat()
+            dns.iter()
+                .filter(|a| a.is_ipv4() == v4)
+                .map(|a| format!("{a};"))
+                .collect::<Vec<_>>()
+                .concat()
         };
         let routes = |v4: bool| {
             network
@@ -186,7 +206,14 @@ fn profile_uuid(parts: &[&str]) -> String {
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 // ---- ifcfg ----------------------------------------------------------------------------------------------------
@@ -198,7 +225,10 @@ fn shell_value(text: &str, key: &str) -> Option<String> {
 
 /// The same as it is spelled.
 fn raw_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).next_back().map(str::trim_end)
+    text.lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .next_back()
+        .map(str::trim_end)
 }
 
 fn unquote(raw: &str) -> &str {
@@ -228,11 +258,17 @@ impl IfcfgEdits<'_> {
             Some(raw) if same.iter().any(|s| s.eq_ignore_ascii_case(unquote(raw))) => raw,
             _ => value,
         };
-        self.edits.push(Edit::Assign { key: key.to_owned(), value: Some(value.to_owned()) });
+        self.edits.push(Edit::Assign {
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+        });
     }
 
     fn remove(&mut self, key: &str) {
-        self.edits.push(Edit::Assign { key: key.to_owned(), value: None });
+        self.edits.push(Edit::Assign {
+            key: key.to_owned(),
+            value: None,
+        });
     }
 
     fn remove_if(&mut self, key: &str, bad: impl Fn(&str) -> bool) {
@@ -251,15 +287,31 @@ fn ifcfg_edits(view: &View, network: &Network, real: Option<&Interface>, old: &s
     e.set("PREFIX", &view.prefix.to_string());
     // PREFIX beats NETMASK; IPADDR0 and its like would be a second opinion on the same address, and what belongs to
     // a lease has no place beside a static address.
-    for trap in ["NETMASK", "NETWORK", "BROADCAST", "IPADDR0", "PREFIX0", "NETMASK0", "GATEWAY0"] {
+    for trap in [
+        "NETMASK",
+        "NETWORK",
+        "BROADCAST",
+        "IPADDR0",
+        "PREFIX0",
+        "NETMASK0",
+        "GATEWAY0",
+    ] {
         e.remove(trap);
     }
-    for lease in ["DHCP_HOSTNAME", "DHCP_CLIENT_ID", "DHCPCLASS", "DHCPRELEASE", "PERSISTENT_DHCLIENT"] {
+    for lease in [
+        "DHCP_HOSTNAME",
+        "DHCP_CLIENT_ID",
+        "DHCPCLASS",
+        "DHCPRELEASE",
+        "PERSISTENT_DHCLIENT",
+    ] {
         e.remove(lease);
     }
     // A VIP (or the host's own address again) as a further static address would answer on both hosts.
     for n in 1..=255u8 {
-        let Some(further) = shell_value(old, &format!("IPADDR{n}")) else { continue };
+        let Some(further) = shell_value(old, &format!("IPADDR{n}")) else {
+            continue;
+        };
         if further == view.address || vips.contains(&further) {
             for key in ["IPADDR", "PREFIX", "NETMASK", "GATEWAY"] {
                 e.remove(&format!("{key}{n}"));
@@ -267,10 +319,11 @@ fn ifcfg_edits(view: &View, network: &Network, real: Option<&Interface>, old: &s
         }
     }
     // network.service ignores a device whose hardware address is another one, as on a cloned machine.
-    if let Some(mac) = real.map(|i| i.mac.as_str()).filter(|m| !m.is_empty()) {
-        if shell_value(old, "MACADDR").is_none() {
-            e.remove_if("HWADDR", |value| !value.eq_ignore_ascii_case(mac));
-        }
+    let mac = real
+        .map(|i| i.mac.as_str())
+        .filter(|m| !m.is_empty() && shell_value(old, "MACADDR").is_none());
+    if let Some(mac) = mac {
+        e.remove_if("HWADDR", |value| !value.eq_ignore_ascii_case(mac));
     }
     if let Some(gateway) = &view.gateway {
         e.set("GATEWAY", gateway);
@@ -307,12 +360,21 @@ fn ifcfg_edits(view: &View, network: &Network, real: Option<&Interface>, old: &s
 
 /// A link-local gateway needs its interface.
 fn ipv6_gateway(v6: &Ipv6, interface: &str) -> Option<String> {
-    v6.gateway.map(|g| if g.is_unicast_link_local() { format!("{g}%{interface}") } else { g.to_string() })
+    v6.gateway.map(|g| {
+        if g.is_unicast_link_local() {
+            format!("{g}%{interface}")
+        } else {
+            g.to_string()
+        }
+    })
 }
 
 fn note_hardware_address(build: &mut Build, interface: &Interface, old: &str) {
-    let Some(written) = shell_value(old, "HWADDR") else { return };
-    if interface.mac.is_empty() || written.eq_ignore_ascii_case(&interface.mac) || old.contains("MACADDR=") {
+    let Some(written) = shell_value(old, "HWADDR") else {
+        return;
+    };
+    if interface.mac.is_empty() || written.eq_ignore_ascii_case(&interface.mac) || shell_value(old, "MACADDR").is_some()
+    {
         return;
     }
     build.note(format!(
@@ -338,13 +400,25 @@ fn add_ifcfg_neighbours(build: &mut Build, network: &Network, manager: NetworkMa
     if manager == NetworkManagerKind::NetworkService {
         // network.service exits with 6 unless this file exists and says so; a GATEWAYDEV of another device would
         // silently suppress the default route.
-        let mut edits = vec![Edit::Assign { key: "NETWORKING".to_owned(), value: Some("yes".to_owned()) }];
+        let mut edits = vec![Edit::Assign {
+            key: "NETWORKING".to_owned(),
+            value: Some("yes".to_owned()),
+        }];
         if network.gateway.is_some() {
-            edits.push(Edit::Assign { key: "GATEWAYDEV".to_owned(), value: None });
+            edits.push(Edit::Assign {
+                key: "GATEWAYDEV".to_owned(),
+                value: None,
+            });
         }
         let path = "/etc/sysconfig/network".to_owned();
         let create = Some("NETWORKING=yes\n".to_owned());
-        let spec = Spec::Edit { path: path.clone(), edits, create, mode: 0o644, validator: None };
+        let spec = Spec::Edit {
+            path: path.clone(),
+            edits,
+            create,
+            mode: 0o644,
+            validator: None,
+        };
         build.push(Stage::Network, format!("file {path}"), spec).cuts_ssh = true;
     }
     for (v4, prefix) in [(true, "route"), (false, "route6")] {
@@ -355,9 +429,18 @@ fn add_ifcfg_neighbours(build: &mut Build, network: &Network, manager: NetworkMa
             .map(|r| format!("{} via {} dev {}", r.to, r.via, network.interface))
             .collect();
         let path = format!("{SCRIPTS}/{prefix}-{}", network.interface);
-        let block = Edit::Block { name: "routes".to_owned(), lines: lines.clone() };
+        let block = Edit::Block {
+            name: "routes".to_owned(),
+            lines: lines.clone(),
+        };
         let create = (!lines.is_empty()).then(|| block_text(&lines));
-        let spec = Spec::Edit { path: path.clone(), edits: vec![block], create, mode: 0o644, validator: None };
+        let spec = Spec::Edit {
+            path: path.clone(),
+            edits: vec![block],
+            create,
+            mode: 0o644,
+            validator: None,
+        };
         build.push(Stage::Network, format!("file {path}"), spec).cuts_ssh = true;
     }
 }
@@ -368,7 +451,10 @@ fn add_ifcfg_neighbours(build: &mut Build, network: &Network, manager: NetworkMa
 /// them here makes a change of routes a change of the profile, and so activates it. In a keyfile it marks the
 /// `routeN` keys as ours, so that they go when the inventory's routes go.
 fn route_block(network: &Network) -> Edit {
-    Edit::Block { name: "routes".to_owned(), lines: route_comments(&network.routes) }
+    Edit::Block {
+        name: "routes".to_owned(),
+        lines: route_comments(&network.routes),
+    }
 }
 
 fn route_comments(routes: &[Route]) -> Vec<String> {
@@ -423,7 +509,11 @@ impl KeyfileEdits<'_> {
     }
 
     fn push(&mut self, section: &str, key: &str, value: Option<String>) {
-        self.edits.push(Edit::Ini { section: section.to_owned(), key: key.to_owned(), value });
+        self.edits.push(Edit::Ini {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value,
+        });
     }
 
     /// The first address with its gateway, which may be spelled as a key of its own.
@@ -453,7 +543,10 @@ impl KeyfileEdits<'_> {
         if value.is_empty() {
             return;
         }
-        let old = ini_values(self.old, section).into_iter().find(|(k, _)| *k == key).map(|(_, v)| v);
+        let old = ini_values(self.old, section)
+            .into_iter()
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v);
         match old {
             Some(old) if old.trim_end_matches(';') == value.trim_end_matches(';') => self.set(section, key, old),
             _ => self.set(section, key, value),
