@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::desired::Templates;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, SecretSource};
 use crate::lab::Lab;
-use crate::remote::{Ask, Target};
+use crate::remote::{self, Ask, Target};
 use crate::rollout::{Context, Interrupt, Pair};
 use crate::state::Secret;
 
@@ -49,11 +49,15 @@ impl Session {
         let ask: Arc<dyn Ask> = Arc::new(Terminal { one_at_a_time: Mutex::new(()) });
         let mut prompt = |text: &str| ask.secret(text);
         let secrets = secrets::vrrp(&self.inventory, &mut prompt)?;
-        let target = |index: usize, prompt: &mut dyn FnMut(&str) -> Option<Secret>| {
-            let name = &self.inventory.hosts[index].name;
-            Target::from_inventory(&self.inventory, name, prompt).map_err(Failure::usage)
+        let ssh = &self.inventory.ssh;
+        let mut resolve = |source: &SecretSource| secrets::resolve(&self.inventory, source, &mut prompt);
+        let login = remote::Secrets {
+            password: ssh.password.as_ref().map(&mut resolve).transpose()?,
+            become_password: ssh.r#become.as_ref().and_then(|b| b.password.as_ref()).map(&mut resolve).transpose()?,
         };
-        let mut targets = [target(0, &mut prompt)?, target(1, &mut prompt)?];
+        let mut targets = self.inventory.hosts.each_ref().map(|host| {
+            Target::from_inventory(&self.inventory, &host.name, &login).expect("a host of this inventory")
+        });
         for target in &mut targets {
             target.connect_timeout = Duration::from_secs(self.global.connect_timeout);
             target.accept_new_host_keys = self.global.accept_new_host_keys;

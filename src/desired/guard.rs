@@ -73,11 +73,16 @@ pub(super) fn control_character(path: &str, value: &serde_json::Value) -> Option
             .chars()
             .find(|c| c.is_control())
             .map(|c| (path.to_owned(), format!("control character U+{:04X}", c as u32))),
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(i, item)| control_character(&format!("{path}[{i}]"), item))
-        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(i, item)| control_character(&format!("{path}[{i}]"), item)),
         Value::Object(map) => map.iter().find_map(|(key, item)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             control_character(&path, item)
         }),
         _ => None,
@@ -126,10 +131,12 @@ mod tests {
         #[test]
         fn accepted_words_hold_nothing_that_ends_a_word(text in ".{0,20}") {
             if offender(Place::KeepalivedWord, &text).is_none() {
-                prop_assert!(!text.contains(|c: char| c.is_whitespace() || "{}#!\"".contains(c)));
+                let ends_word = text.contains(|c: char| c.is_whitespace() || "{}#!\"".contains(c));
+                prop_assert!(!ends_word);
             }
             if offender(Place::NginxWords, &text).is_none() {
-                prop_assert!(!text.contains([';', '{', '}', '\n', '#']));
+                let ends_directive = text.contains([';', '{', '}', '\n', '#']);
+                prop_assert!(!ends_directive);
             }
         }
     }
@@ -137,6 +144,9 @@ mod tests {
     #[test]
     fn nested_control_characters_are_found() {
         let view = serde_json::json!({"a": [{"b": "fine"}, {"b": "two\nlines"}]});
-        assert_eq!(control_character("", &view), Some(("a[1].b".into(), "control character U+000A".into())));
+        assert_eq!(
+            control_character("", &view),
+            Some(("a[1].b".into(), "control character U+000A".into()))
+        );
     }
 }
