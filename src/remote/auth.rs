@@ -343,7 +343,7 @@ impl Auth<'_> {
         if let Some(password) = configured {
             return self.password(password, methods);
         }
-        let login = format!("{}@{}", self.to.user, self.to.known_as);
+        let login = format!("{}@{}", self.to.user, self.to.address);
         let remember_as = format!("password {login}:{}", self.to.port);
         if let Some(password) = remembered(&remember_as) {
             return self.password(&password, methods);
