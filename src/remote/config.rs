@@ -188,14 +188,17 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         out.identity_files.insert(0, path.clone());
         out.explicit = 1;
     }
-    let ssh_options = match (target.use_operator_config, &target.known_hosts) {
-        (true, _) => Vec::new(),
-        (false, None) => vec!["-F".to_owned(), "/dev/null".to_owned()],
-        (false, Some(path)) => {
-            let known = format!("UserKnownHostsFile={}", path.display());
-            vec!["-F".to_owned(), "/dev/null".to_owned(), "-o".to_owned(), known]
+    let mut ssh_options = Vec::new();
+    if !target.use_operator_config {
+        // The jump host's ssh is to know as little of the operator as we do.
+        ssh_options.extend(["-F".to_owned(), "/dev/null".to_owned()]);
+        if let Some(path) = &target.known_hosts {
+            ssh_options.extend(["-o".to_owned(), format!("UserKnownHostsFile={}", path.display())]);
         }
-    };
+        if let Some(path) = &target.identity_file {
+            ssh_options.extend(["-i".to_owned(), path.display().to_string()]);
+        }
+    }
     out.proxy = match (target.proxy_jump.clone().or(jump), command) {
         (Some(through), _) => Some(Proxy::Jump { through, ssh_options }),
         (None, Some(line)) => Some(Proxy::Command(tokens(&line, target, &out))),
