@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hapair::desired::{self, DesiredError, Secrets, Templates};
 use hapair::inventory::{Inventory, SecretSource};
 use hapair::keepalived::{self, NoFiles};
+use hapair::state::edit;
 use hapair::state::facts::ProfileFormat;
 use hapair::state::{Content, Facts, HostState, Interface, NetworkManagerKind, NginxLayout, Profile, Secret, Spec};
 
@@ -26,7 +27,12 @@ fn load(case: &str) -> Inventory {
 /// The passwords as written; generated ones become `generate`.
 fn secrets(inventory: &Inventory) -> Secrets {
     let mut secrets = Secrets::new();
-    for instance in inventory.vrrp.iter().flat_map(|v| &v.instances).filter(|i| i.version == 2) {
+    for instance in inventory
+        .vrrp
+        .iter()
+        .flat_map(|v| &v.instances)
+        .filter(|i| i.version == 2)
+    {
         let secret = match &instance.auth_pass {
             Some(SecretSource::Literal(secret)) => secret.clone(),
             _ => Secret::new("generate"),
@@ -51,7 +57,11 @@ fn fresh(inventory: &Inventory, host: &str, release: u8) -> Facts {
 fn with_profile(mut facts: Facts, mac: &str, path: &str, format: ProfileFormat, content: &str) -> Facts {
     let interface = facts.interfaces.first_mut().expect("the inventory names a network");
     interface.mac = mac.to_owned();
-    interface.profile = Some(Profile { path: path.to_owned(), format, content: content.to_owned() });
+    interface.profile = Some(Profile {
+        path: path.to_owned(),
+        format,
+        content: content.to_owned(),
+    });
     facts
 }
 
@@ -84,11 +94,17 @@ fn dump(state: &HostState) -> String {
         let map = spec.as_object_mut().expect("a spec is an object");
         let mut text = String::new();
         match &resource.spec {
-            Spec::File { content: Content::Text(content), .. } => {
+            Spec::File {
+                content: Content::Text(content),
+                ..
+            } => {
                 map.remove("content");
                 text.push_str(content);
             }
-            Spec::Edit { create: Some(create), .. } | Spec::Network(hapair::state::resource::NetworkSpec { create, .. }) => {
+            Spec::Edit {
+                create: Some(create), ..
+            }
+            | Spec::Network(hapair::state::resource::NetworkSpec { create, .. }) => {
                 map.remove("create");
                 text.push_str(create);
             }
@@ -96,7 +112,9 @@ fn dump(state: &HostState) -> String {
         }
         for (key, value) in map.iter().filter(|(key, _)| *key != "kind") {
             match (key.as_str(), value) {
-                ("mode", value) if value.is_u64() => out.push_str(&format!("mode: {:04o}\n", value.as_u64().expect("a mode"))),
+                ("mode", value) if value.is_u64() => {
+                    out.push_str(&format!("mode: {:04o}\n", value.as_u64().expect("a mode")))
+                }
                 (_, serde_json::Value::Array(items)) if items.iter().any(|i| i.is_object()) => {
                     out.push_str(&format!("{key}:\n"));
                     for item in items {
@@ -219,8 +237,18 @@ const CASES: &[Case] = &[
             facts
         },
     },
-    Case { name: "dual-active-el7", file: "a.txt", host: "web-a.example.com", facts: |i, h| fresh(i, h, 7) },
-    Case { name: "dual-active-el7", file: "b.txt", host: "web-b.example.com", facts: |i, h| fresh(i, h, 8) },
+    Case {
+        name: "dual-active-el7",
+        file: "a.txt",
+        host: "web-a.example.com",
+        facts: |i, h| fresh(i, h, 7),
+    },
+    Case {
+        name: "dual-active-el7",
+        file: "b.txt",
+        host: "web-b.example.com",
+        facts: |i, h| fresh(i, h, 8),
+    },
     Case {
         name: "keyfile-el9",
         file: "lb1-adopted.txt",
@@ -237,10 +265,30 @@ const CASES: &[Case] = &[
             facts
         },
     },
-    Case { name: "keyfile-el9", file: "lb1-fresh.txt", host: "lb1", facts: |i, h| fresh(i, h, 9) },
-    Case { name: "keyfile-el9", file: "lb2-fresh.txt", host: "lb2", facts: |i, h| fresh(i, h, 10) },
-    Case { name: "local-media-el7", file: "master.txt", host: "nginx-master", facts: |i, h| fresh(i, h, 7) },
-    Case { name: "managed-el9", file: "lb1.txt", host: "lb1", facts: |i, h| fresh(i, h, 9) },
+    Case {
+        name: "keyfile-el9",
+        file: "lb1-fresh.txt",
+        host: "lb1",
+        facts: |i, h| fresh(i, h, 9),
+    },
+    Case {
+        name: "keyfile-el9",
+        file: "lb2-fresh.txt",
+        host: "lb2",
+        facts: |i, h| fresh(i, h, 10),
+    },
+    Case {
+        name: "local-media-el7",
+        file: "master.txt",
+        host: "nginx-master",
+        facts: |i, h| fresh(i, h, 7),
+    },
+    Case {
+        name: "managed-el9",
+        file: "lb1.txt",
+        host: "lb1",
+        facts: |i, h| fresh(i, h, 9),
+    },
     Case {
         name: "managed-el9",
         file: "lb2-cloud.txt",
@@ -261,7 +309,10 @@ const CASES: &[Case] = &[
         host: "one",
         facts: |i, h| {
             let mut facts = fresh(i, h, 7);
-            facts.interfaces = vec![Interface { name: "eth7".to_owned(), ..Interface::default() }];
+            facts.interfaces = vec![Interface {
+                name: "eth7".to_owned(),
+                ..Interface::default()
+            }];
             facts.default_routes = vec![hapair::state::facts::DefaultRoute {
                 gateway: "192.0.2.254".to_owned(),
                 interface: "eth7".to_owned(),
@@ -287,34 +338,185 @@ fn states_keep_the_rules_of_resources() {
         let inventory = load(case.name);
         let facts = (case.facts)(&inventory, case.host);
         let one = state(&inventory, case.host, &facts);
-        assert_eq!(one, state(&inventory, case.host, &facts), "{}: not a function of its arguments", case.file);
+        assert_eq!(
+            one,
+            state(&inventory, case.host, &facts),
+            "{}: not a function of its arguments",
+            case.file
+        );
         let ids: BTreeSet<&str> = one.resources.iter().map(|r| r.id.as_str()).collect();
         assert_eq!(ids.len(), one.resources.len(), "{}: an id occurs twice", case.file);
-        assert!(one.resources.is_sorted_by_key(|r| r.stage), "{}: a stage goes backwards", case.file);
+        assert!(
+            one.resources.is_sorted_by_key(|r| r.stage),
+            "{}: a stage goes backwards",
+            case.file
+        );
         for resource in &one.resources {
             // Only root may read a file with a secret in it, and showing the files shows no secret.
-            if let Spec::File { content: Content::Text(text), mode, path, .. } = &resource.spec {
-                let holds = one.secrets.iter().any(|s| text.contains(&format!("auth_pass {}", s.reveal())));
+            if let Spec::File {
+                content: Content::Text(text),
+                mode,
+                path,
+                ..
+            } = &resource.spec
+            {
+                let holds = one
+                    .secrets
+                    .iter()
+                    .any(|s| text.contains(&format!("auth_pass {}", s.reveal())));
                 assert!(!holds || mode & 0o077 == 0, "{path} has a secret and mode {mode:o}");
-                assert!(!text.contains("\n\n\n") && !text.contains(" \n"), "{path}: template white space:\n{text}");
-                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}: ends {:?}", text.lines().last());
+                assert!(
+                    !text.contains("\n\n\n") && !text.contains(" \n"),
+                    "{path}: template white space:\n{text}"
+                );
+                assert!(
+                    text.ends_with('\n') && !text.ends_with("\n\n"),
+                    "{path}: ends {:?}",
+                    text.lines().last()
+                );
             }
         }
         for file in desired::files(&one) {
             for secret in &one.secrets {
-                assert!(!file.content.contains(&format!("auth_pass {}", secret.reveal())), "{}", file.path);
+                assert!(
+                    !file.content.contains(&format!("auth_pass {}", secret.reveal())),
+                    "{}",
+                    file.path
+                );
             }
         }
     }
 }
 
+#[test]
+fn a_created_file_is_what_its_edits_want() {
+    for case in CASES {
+        let inventory = load(case.name);
+        let facts = (case.facts)(&inventory, case.host);
+        // Edits of an existing profile keep its spelling, which a created one would not have.
+        if facts.interfaces.iter().any(|i| i.profile.is_some()) {
+            continue;
+        }
+        for resource in &state(&inventory, case.host, &facts).resources {
+            let (create, edits) = match &resource.spec {
+                Spec::Edit {
+                    create: Some(create),
+                    edits,
+                    ..
+                } => (create, edits),
+                Spec::Network(spec) => (&spec.create, &spec.edits),
+                _ => continue,
+            };
+            assert_eq!(&edit::apply(create, edits), create, "{}: {}", case.file, resource.id);
+        }
+    }
+}
+
+/// The profile after its edits, and a check that nothing is left to edit then.
+fn edited(inventory: &Inventory, host: &str, mut facts: Facts) -> String {
+    let network = |facts: &Facts| {
+        let state = state(inventory, host, facts);
+        let found = state.resources.into_iter().find_map(|r| match r.spec {
+            Spec::Network(spec) => Some(spec),
+            _ => None,
+        });
+        found.expect("a network resource")
+    };
+    let old = facts.interfaces[0].profile.clone().expect("a profile");
+    let after = edit::apply(&old.content, &network(&facts).edits);
+    facts.interfaces[0].profile = Some(Profile {
+        content: after.clone(),
+        ..old
+    });
+    let again = network(&facts);
+    assert_eq!(
+        edit::apply(&after, &again.edits),
+        after,
+        "a second plan would find something"
+    );
+    after
+}
+
+#[test]
+fn an_existing_profile_keeps_what_is_not_ours() {
+    for (case, file) in [
+        ("example-el7", "backup-adopted.txt"),
+        ("keyfile-el9", "lb1-adopted.txt"),
+    ] {
+        let entry = CASES.iter().find(|c| c.file == file).expect("the case");
+        let inventory = load(case);
+        let after = edited(&inventory, entry.host, (entry.facts)(&inventory, entry.host));
+        check_golden(case, &format!("profile-{file}"), &after);
+    }
+}
+
+#[test]
+fn a_profile_that_means_the_same_is_left_alone() {
+    // As an administrator might have written what the example wants: other quotes, other order, `none` for `static`.
+    let by_hand = "DEVICE='enp0s3'\nBOOTPROTO=none\nONBOOT=\"yes\"\nIPADDR=\"192.168.0.201\"\nPREFIX=24\n\
+                   GATEWAY=\"192.168.0.1\"\nDEFROUTE=\"yes\"\nDNS1=\"221.228.255.1\"\nHWADDR=08:00:27:AA:BB:CC\n";
+    let inventory = load("example-el7");
+    let facts = with_profile(
+        fresh(&inventory, "nginx-master", 7),
+        "08:00:27:aa:bb:cc",
+        "/etc/sysconfig/network-scripts/ifcfg-enp0s3",
+        ProfileFormat::Ifcfg,
+        by_hand,
+    );
+    assert_eq!(edited(&inventory, "nginx-master", facts), by_hand);
+
+    let by_hand = "[connection]\nid=x\nuuid=1\ntype=ethernet\ninterface-name=ens192\n\n[ipv4]\nmethod=manual\n\
+                   address1=198.51.100.12/24\ngateway=198.51.100.1\ndns=198.51.100.53\n";
+    let inventory = load("keyfile-el9");
+    let facts = with_profile(
+        fresh(&inventory, "lb2", 9),
+        "00:50:56:00:00:01",
+        "/etc/NetworkManager/system-connections/x.nmconnection",
+        ProfileFormat::Keyfile,
+        by_hand,
+    );
+    assert_eq!(edited(&inventory, "lb2", facts), by_hand);
+}
+
+#[test]
+fn routes_that_hapair_wrote_go_when_the_inventory_names_none() {
+    let with = load("keyfile-el9");
+    let mut without = with.clone();
+    without.hosts[0].network.as_mut().expect("network").routes.clear();
+    let entry = CASES.iter().find(|c| c.file == "lb1-adopted.txt").expect("the case");
+    let mut facts = (entry.facts)(&with, "lb1");
+    let ours = edited(&with, "lb1", facts.clone());
+    assert!(
+        ours.contains("route1=10.0.0.0/8,198.51.100.254") && !ours.contains("route2"),
+        "{ours}"
+    );
+    // Routes of others stay where hapair never wrote any.
+    let untouched = edited(&without, "lb1", facts.clone());
+    assert!(untouched.contains("route2=192.168.0.0/16"), "{untouched}");
+    facts.interfaces[0].profile.as_mut().expect("a profile").content = ours;
+    let cleared = edited(&without, "lb1", facts);
+    assert!(
+        !cleared.contains("route1") && !cleared.contains("BEGIN hapair"),
+        "{cleared}"
+    );
+}
+
 fn options() -> keepalived::Options<'static> {
-    keepalived::Options { path: "keepalived.conf", config_id: "test", instance: "test", resolver: &NoFiles }
+    keepalived::Options {
+        path: "keepalived.conf",
+        config_id: "test",
+        instance: "test",
+        resolver: &NoFiles,
+    }
 }
 
 fn conf(state: &HostState) -> String {
     let found = state.resources.iter().find_map(|r| match &r.spec {
-        Spec::File { path, content: Content::Text(text), .. } if path == "/etc/keepalived/keepalived.conf" => Some(text),
+        Spec::File {
+            path,
+            content: Content::Text(text),
+            ..
+        } if path == "/etc/keepalived/keepalived.conf" => Some(text),
         _ => None,
     });
     found.expect("a state with VRRP has a keepalived.conf").clone()
@@ -327,7 +529,10 @@ fn our_own_reader_finds_no_error_in_what_we_write() {
         let state = state(&inventory, case.host, &(case.facts)(&inventory, case.host));
         let text = conf(&state);
         let (config, found) = keepalived::lint(&text, &options());
-        let errors: Vec<_> = found.iter().filter(|d| d.severity == keepalived::Severity::Error).collect();
+        let errors: Vec<_> = found
+            .iter()
+            .filter(|d| d.severity == keepalived::Severity::Error)
+            .collect();
         assert!(errors.is_empty(), "{}: {errors:?}\n{text}", case.file);
         assert_eq!(config.instances.len(), state.instances.len());
     }
@@ -346,7 +551,10 @@ fn statements(text: &str) -> Vec<String> {
         }
     }
     let (blocks, found) = keepalived::blocks(text, &options());
-    assert!(found.iter().all(|d| d.severity != keepalived::Severity::Error), "{found:?}");
+    assert!(
+        found.iter().all(|d| d.severity != keepalived::Severity::Error),
+        "{found:?}"
+    );
     let mut out = Vec::new();
     walk("", &blocks, &mut out);
     out.sort();
@@ -414,7 +622,11 @@ fn the_seed_files_are_rendered() {
         let rendered = conf(&state(&inventory, host, &fresh(&inventory, host, 7)));
         let (more, less) = differences(&seed, &rendered);
         assert_eq!(more, MEANT, "{file}");
-        assert_eq!(less, ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"], "{file}");
+        assert_eq!(
+            less,
+            ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"],
+            "{file}"
+        );
     }
 }
 
@@ -442,7 +654,11 @@ fn the_seed_files_with_their_commented_lines_are_rendered() {
         let mut meant = MEANT.to_vec();
         meant.insert(3, "vrrp_instance VI_1 / smtp_alert");
         assert_eq!(more, meant, "{file}");
-        assert_eq!(less, ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"], "{file}");
+        assert_eq!(
+            less,
+            ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"],
+            "{file}"
+        );
     }
 }
 
@@ -466,7 +682,10 @@ fn a_value_that_would_break_out_is_refused() {
             i.vrrp = Some(v);
         })
     };
-    assert_eq!(change_vrrp(&|v| v.instances[0].name = "V4 {\n}".into()), "vrrp.instances.name");
+    assert_eq!(
+        change_vrrp(&|v| v.instances[0].name = "V4 {\n}".into()),
+        "vrrp.instances.name"
+    );
     assert_eq!(
         change_vrrp(&|v| v.instances[0].notify.notify = Some("/x\" include /etc/y".into())),
         "vrrp.instances.notify"
@@ -492,7 +711,10 @@ fn an_auth_pass_that_would_break_out_is_refused_without_being_shown() {
     secrets.set_auth_pass("VI_1", Secret::new("Q}\nZ"));
     let facts = fresh(&inventory, "nginx-master", 7);
     let error = desired::host_state(&inventory, "nginx-master", &facts, &Templates::embedded(), &secrets).unwrap_err();
-    assert!(error.to_string().contains("auth_pass of VI_1") && !error.to_string().contains(['Q', 'Z']), "{error}");
+    assert!(
+        error.to_string().contains("auth_pass of VI_1") && !error.to_string().contains(['Q', 'Z']),
+        "{error}"
+    );
 }
 
 #[test]
@@ -501,9 +723,15 @@ fn impossible_wishes_are_named() {
         let mut inventory = load("example-el7");
         let mut facts = fresh(&inventory, "nginx-master", 7);
         change(&mut inventory, &mut facts);
-        desired::host_state(&inventory, "nginx-master", &facts, &Templates::embedded(), &secrets(&inventory))
-            .expect_err("an impossible wish")
-            .to_string()
+        desired::host_state(
+            &inventory,
+            "nginx-master",
+            &facts,
+            &Templates::embedded(),
+            &secrets(&inventory),
+        )
+        .expect_err("an impossible wish")
+        .to_string()
     };
     let cases = [
         wish(&|i, f| {
@@ -515,10 +743,10 @@ fn impossible_wishes_are_named() {
         wish(&|i, _| i.hosts[0].release = Some(8)),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").engine = hapair::state::Engine::Agent),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].init_fail = true),
+        wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].interval = 0.5),
         wish(&|i, _| {
             i.nginx = None;
-            let hapair::inventory::ScriptKind::Http { url, .. } =
-                &mut i.vrrp.as_mut().expect("VRRP").scripts[0].kind
+            let hapair::inventory::ScriptKind::Http { url, .. } = &mut i.vrrp.as_mut().expect("VRRP").scripts[0].kind
             else {
                 panic!("the example's check is http")
             };
@@ -531,7 +759,9 @@ fn impossible_wishes_are_named() {
 #[test]
 fn an_operator_template_takes_the_place_of_ours() {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("etc/systemd/system/keepalived.service.d/hapair.conf.tera");
+    let file = dir
+        .path()
+        .join("etc/systemd/system/keepalived.service.d/hapair.conf.tera");
     std::fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
     std::fs::write(&file, "[Service]\n# instead of {{ other_engine }}\nRestart=always\n").expect("a template");
     let templates = Templates::with_overrides(dir.path()).expect("templates");
@@ -539,6 +769,12 @@ fn an_operator_template_takes_the_place_of_ours() {
     let facts = fresh(&inventory, "nginx-master", 7);
     let state = desired::host_state(&inventory, "nginx-master", &facts, &templates, &secrets(&inventory)).unwrap();
     let files = desired::files(&state);
-    let ours = files.iter().find(|f| f.path.ends_with("keepalived.service.d/hapair.conf")).expect("the drop-in");
-    assert_eq!(ours.content, "[Service]\n# instead of hapair-agent.service\nRestart=always\n");
+    let ours = files
+        .iter()
+        .find(|f| f.path.ends_with("keepalived.service.d/hapair.conf"))
+        .expect("the drop-in");
+    assert_eq!(
+        ours.content,
+        "[Service]\n# instead of hapair-agent.service\nRestart=always\n"
+    );
 }

@@ -64,10 +64,25 @@ struct Session {
     root: Root,
     output: Output,
     tools: Tools,
+    /// What the hello asked the tools may still answer the first plan and the first status: a run without changes
+    /// asks each once.
+    good_for: GoodFor,
     desired: Option<Box<HostState>>,
     lock: Option<Lock>,
     watch: Option<Watch>,
     following: Option<Arc<AtomicBool>>,
+}
+
+/// Which first question may still be answered with what the tools said at the hello.
+#[derive(Debug, Clone, Copy)]
+struct GoodFor {
+    plan: bool,
+    status: bool,
+}
+
+impl GoodFor {
+    const BOTH: GoodFor = GoodFor { plan: true, status: true };
+    const NONE: GoodFor = GoodFor { plan: false, status: false };
 }
 
 /// `hapair-agent serve`: says hello, answers until `Bye` or the end of input.
@@ -85,6 +100,7 @@ pub fn serve(root: &Root) {
         root: root.clone(),
         output,
         tools,
+        good_for: GoodFor::BOTH,
         desired: None,
         lock: None,
         watch: None,
@@ -122,6 +138,19 @@ fn read_requests(sender: &mpsc::Sender<std::result::Result<Request, String>>) {
 
 impl Session {
     fn answer(&mut self, request: Request) {
+        let still_good = match request {
+            Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
+            Request::Status { .. } => std::mem::take(&mut self.good_for.status),
+            Request::Lock { .. } | Request::Watch { .. } | Request::Unwatch | Request::Fetch { .. } => true,
+            // Everything else changes the host or follows a change.
+            _ => {
+                self.good_for = GoodFor::NONE;
+                false
+            }
+        };
+        if !still_good {
+            self.tools = Tools::default();
+        }
         let reply = match request {
             Request::Desired { state } => Ok(Some(self.plan(state))),
             Request::Apply {
@@ -153,10 +182,7 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
-            Request::Unit { unit, action } => {
-                self.tools = Tools::default();
-                systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack))
-            }
+            Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
         };
         match reply {
@@ -200,7 +226,6 @@ impl Session {
         if self.lock.is_none() {
             self.lock = Some(lock::take(&self.root, &operator)?);
         }
-        self.tools = Tools::default();
         let resources: Vec<&Resource> = state.resources.iter().collect();
         let observed = observe(&self.root, &resources, &mut self.tools);
         if fingerprint(&state, &observed) != expected {
@@ -221,7 +246,6 @@ impl Session {
             let _ = std::fs::remove_dir_all(&txn.dir);
         }
         started?;
-        self.tools = Tools::default();
         self.follow(txn, 0);
         Ok(())
     }

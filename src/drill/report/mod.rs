@@ -3,6 +3,8 @@
 mod html;
 mod junit;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -84,7 +86,7 @@ fn duration(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod format_tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -96,7 +98,10 @@ mod tests {
         assert_eq!(of("drill.xml"), Some(Format::Junit));
         assert_eq!(of("drill.pdf"), None);
         assert_eq!(of("json"), None);
-        assert_eq!([duration(7), duration(2314), duration(75_900)], ["7 ms", "2.31 s", "75 s"]);
+        assert_eq!(
+            [duration(7), duration(2314), duration(75_900)],
+            ["7 ms", "2.31 s", "75 s"]
+        );
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use super::{Journal, Stored, Txn, arm};
 use crate::host::converge;
 use crate::host::error::{Error, Result};
 use crate::host::root::Root;
-use crate::host::{exec, place, systemd};
+use crate::host::{engine, exec, facts, place, systemd};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
 /// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
@@ -48,6 +48,9 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         }
     }
     if root.is_live() {
+        let state = Stored::load(txn).map(|request| request.state).unwrap_or_default();
+        let vips: Vec<String> = state.instances.iter().flat_map(|i| i.vips.iter().cloned()).collect();
+        let vips = facts::owned(&vips);
         if units_changed
             || entries.contains(&Undo::Reaction {
                 reaction: Reaction::DaemonReload,
@@ -60,6 +63,10 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         }
         for entry in &entries {
             tried(put_back_unit(entry, boot), log);
+        }
+        if !boot && entries.iter().any(|e| matches!(e, Undo::Network { .. })) {
+            let kept = engine::keep_vips(state.engine, &vips, log);
+            tried(kept, log);
         }
     }
     if failures.is_empty() {

@@ -14,7 +14,7 @@ use crate::host::error::{Error, Result};
 use crate::host::facts::Tools;
 use crate::host::observe::{Observed, digest, observe};
 use crate::host::root::Root;
-use crate::host::{facts, react, systemd};
+use crate::host::{engine, facts, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
@@ -236,7 +236,9 @@ fn vips(worker: &Worker<'_>) -> Vec<String> {
 
 /// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
 fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
-    engine_after_network(worker)?;
+    let engine = worker.request.state.engine;
+    let journal = &mut worker.journal;
+    engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
     let txn = worker.txn;
     txn.mark("awaiting")
         .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
@@ -257,30 +259,6 @@ fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
     arm::disarm(txn);
     worker.armed = false;
     worker.journal.write(EventKind::Confirmed)
-}
-
-/// Re-activating an interface strips the VIPs, and keepalived before 2.0 does not notice (facts/provisioning.md): an
-/// engine that owned one and lost it so is restarted.
-fn engine_after_network(worker: &mut Worker<'_>) -> Result<()> {
-    let lost = worker.vips_before.len() > facts::owned(&worker.vips_before).len();
-    let Some(unit) = worker.request.state.engine.map(crate::state::Engine::unit) else {
-        return Ok(());
-    };
-    if lost && systemd::one(unit).is_active() {
-        // It may be putting them back by itself.
-        let wanted = worker.vips_before.clone();
-        let until = Instant::now() + Duration::from_secs(3);
-        while facts::owned(&wanted).len() < wanted.len() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        if facts::owned(&wanted).len() < wanted.len() {
-            worker.journal.log(&format!(
-                "the network change took the VIP off the interface; restarting {unit}"
-            ));
-            systemd::ctl("restart", unit)?;
-        }
-    }
-    Ok(())
 }
 
 /// Where the host is to be found now; empty: where it was.
