@@ -15,7 +15,9 @@ const BY_ITSELF: Duration = Duration::from_secs(3);
 /// # Errors
 /// The engine does not start again.
 pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(&str)) -> Result<()> {
-    let Some(unit) = engine.map(Engine::unit) else { return Ok(()) };
+    let Some(unit) = engine.map(Engine::unit) else {
+        return Ok(());
+    };
     let lost = || facts::owned(before).len() < before.len();
     if !lost() || !systemd::one(unit).is_active() {
         return Ok(());
@@ -25,7 +27,9 @@ pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(
         std::thread::sleep(Duration::from_millis(50));
     }
     if lost() {
-        log(&format!("the network change took the VIP off the interface; restarting {unit}"));
+        log(&format!(
+            "the network change took the VIP off the interface; restarting {unit}"
+        ));
         systemd::ctl("restart", unit)?;
     }
     Ok(())

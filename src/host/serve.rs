@@ -332,7 +332,7 @@ fn follow(txn: &Txn, after: u64, stop: &AtomicBool, output: &Output) {
                 if dead_once && !txn.is_finished() {
                     output.send(&Reply::Error {
                         message: format!("transaction {} was interrupted on the host", txn.id),
-                        hints: vec!["apply again: what it had replaced is put back first".to_owned()],
+                        hints: vec!["plan and apply again: it goes on from where this one stopped".to_owned()],
                     });
                     return;
                 }
@@ -351,11 +351,9 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         secrets: &state.secrets,
         engine_active,
     };
-    let changes: Vec<_> = resources
-        .iter()
-        .zip(&observed)
-        .filter_map(|(resource, seen)| diff(resource, seen, &context))
-        .collect();
+    let mut changes = txn::interrupted_changes(root);
+    let pairs = resources.iter().zip(&observed);
+    changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
     let changes_selinux = changes.iter().any(|c| c.stage == Stage::Selinux);
     Plan {
         host: state.host.clone(),

@@ -26,6 +26,12 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
             failures.push(error.message);
         }
     };
+    if root.is_live() && !boot {
+        // Before its files are put back: a running firewalld remembers, and would write what it remembers.
+        for entry in &entries {
+            tried(put_back_firewall(entry), log);
+        }
+    }
     let mut stays = Vec::new();
     let mut units_changed = false;
     for entry in &entries {
@@ -76,7 +82,29 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     }
 }
 
-/// Network, names, SELinux, firewall.
+/// Takes out of a running firewalld what was added, permanently and now.
+fn put_back_firewall(entry: &Undo) -> Result<()> {
+    let Undo::Firewall { zone, options } = entry else {
+        return Ok(());
+    };
+    if !systemd::one("firewalld.service").is_active() {
+        return Ok(());
+    }
+    let zone = format!("--zone={zone}");
+    for option in options {
+        let remove = option.replacen("--add-", "--remove-", 1);
+        // What is not there is a warning with exit code 0.
+        exec::run(
+            "firewall-cmd",
+            &["--permanent", &zone, &remove],
+            Duration::from_secs(60),
+        )?;
+        exec::run("firewall-cmd", &[&zone, &remove], Duration::from_secs(60))?;
+    }
+    Ok(())
+}
+
+/// Network, names, SELinux.
 fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Result<()> {
     let limit = Duration::from_secs(60);
     match entry {
@@ -92,14 +120,6 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
         Undo::Selinux { enforcing } => exec::must("setenforce", &[if *enforcing { "1" } else { "0" }], limit).map(drop),
         Undo::Boolean { name, value } => {
             exec::must("setsebool", &["-P", name, if *value { "on" } else { "off" }], limit).map(drop)
-        }
-        Undo::Firewall { zone, options } => {
-            // The permanent file is back already; only the running daemon remembers.
-            for option in options {
-                let remove = option.replacen("--add-", "--remove-", 1);
-                exec::run("firewall-cmd", &[&format!("--zone={zone}"), &remove], limit)?;
-            }
-            Ok(())
         }
         _ => Ok(()),
     }
@@ -175,6 +195,7 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
         // It waits for the confirm that did not come, or hangs in the very step that is being reverted.
         systemd::quiet("stop", &format!("{}.service", txn.unit()));
     }
+    txn.release();
     let request = Stored::load(&txn)?;
     let mut journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
     let reverted = put_back(root, &txn, boot, &mut |line| journal.log(line));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::revert::{outcome, put_back};
 use super::undo::Log;
-use super::{Journal, LAST, Stored, Txn, all, arm, prune};
+use super::{Journal, LAST, Stored, Txn, arm, interrupted, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff, selinux_needs_reboot};
 use crate::host::error::{Error, Result};
@@ -48,7 +48,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         };
         return journal.write(EventKind::Finished { outcome });
     }
-    finish_interrupted(root, txn, &mut journal);
+    let pending = interrupted::settle(root, txn, &mut journal);
     let mut worker = Worker {
         root,
         txn,
@@ -56,13 +56,14 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         undo: Log::open(txn)?,
         journal,
         tools: Tools::default(),
-        pending: BTreeSet::new(),
+        pending,
         validated: BTreeSet::new(),
         changed: 0,
         armed: false,
         vips_before: Vec::new(),
     };
     let done = steps(&mut worker);
+    txn.release();
     let armed = worker.armed;
     let Worker {
         mut journal,
@@ -116,25 +117,6 @@ fn exclusive(root: &Root) -> Option<std::fs::File> {
     // SAFETY: flock on a descriptor that is open for as long as `file` lives.
     let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     (taken == 0).then_some(file)
-}
-
-/// A transaction that was killed left things half done: they are put back before anything new is touched.
-fn finish_interrupted(root: &Root, current: &Txn, journal: &mut Journal) {
-    for txn in all(root) {
-        if txn.id == current.id || txn.is_finished() || txn.has("armed") || !txn.has("request.json") {
-            continue;
-        }
-        journal.log(&format!(
-            "transaction {} was interrupted; putting back what it had replaced",
-            txn.id
-        ));
-        let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
-        let Ok(request) = Stored::load(&txn) else { continue };
-        if let Ok(mut its) = Journal::open(&txn.file("journal"), &request.state.secrets) {
-            let outcome = outcome(reverted, Error::new("the transaction was interrupted"));
-            let _ = its.write(EventKind::Finished { outcome });
-        }
-    }
 }
 
 fn steps(worker: &mut Worker<'_>) -> Result<()> {
