@@ -1086,3 +1086,32 @@ fn root_needs_no_sudo_even_where_the_inventory_allows_it() {
     };
     connect(&target, nobody(), sshd.tuning(&acks())).unwrap();
 }
+
+#[test]
+fn a_full_disk_and_a_noexec_mount_are_named_and_left_clean() {
+    if me() != "root" {
+        eprintln!("LEFT OUT: mounts need root");
+        return;
+    }
+    let cases = [
+        ("size=64k", &["No space left", "df -h"][..]),
+        ("noexec", &["may not be run", "findmnt"]),
+    ];
+    for (options, needles) in cases {
+        let prelude = format!("mount -t tmpfs -o {options} none DIR/executors; echo 1 > DIR/executors/mine");
+        let sshd = sshd!(Settings {
+            prelude: Some(prelude),
+            ..Settings::default()
+        });
+        let mut tuning = sshd.tuning(&acks());
+        tuning.payload.bytes.to_mut().extend(b"# filler\n".repeat(500_000));
+        contains(&fails(&sshd.target(), nobody(), tuning), needles);
+        // Seen from inside the server's mount namespace, whose root its listener shows.
+        let inside = format!("/proc/{}/root{}", sshd.pid(), sshd.at("executors").display());
+        let left: Vec<_> = std::fs::read_dir(inside)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["mine"]);
+    }
+}
