@@ -779,12 +779,10 @@ fn a_broken_ssh_config_is_told_in_ssh_s_own_words() {
 #[test]
 fn through_a_proxy_command() {
     let sshd = sshd!();
-    let lines = format!(
-        "ProxyCommand perl -MIO::Socket -e '$s=IO::Socket::INET->new(PeerAddr=>\"%h:%p\") or die; \
-        if(fork){{while(sysread($s,$b,65536)){{syswrite(STDOUT,$b)}}exit}}\
-        while(sysread(STDIN,$b,65536)){{syswrite($s,$b)}}shutdown($s,1)'\nIdentityAgent none"
-    );
-    let (target, tuning) = configured(&sshd, &lines);
+    let lines = "ProxyCommand perl -MIO::Socket -e '$s=IO::Socket::INET->new(PeerAddr=>\"%h:%p\") or die; \
+        if(fork){while(sysread($s,$b,65536)){syswrite(STDOUT,$b)}exit}\
+        while(sysread(STDIN,$b,65536)){syswrite($s,$b)}shutdown($s,1)'\nIdentityAgent none";
+    let (target, tuning) = configured(&sshd, lines);
     let target = Target {
         identity_file: Some(sshd.at("user")),
         ..target
