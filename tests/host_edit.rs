@@ -65,9 +65,16 @@ fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         ("[A-C]", value()).prop_map(|(key, value)| Edit::Assign { key, value }),
         ("(s|t|w)", "[a-c]", value()).prop_map(|(section, key, value)| Edit::Ini { section, key, value }),
-        ("10\\.0\\.0\\.[12]", prop::collection::btree_set("[m-p]", 0..3), prop::collection::vec("[m-p]", 0..2)).prop_map(
-            |(address, names, remove)| Edit::Hosts { address, names: names.into_iter().collect(), remove }
-        ),
+        (
+            "10\\.0\\.0\\.[12]",
+            prop::collection::btree_set("[m-p]", 0..3),
+            prop::collection::vec("[m-p]", 0..2)
+        )
+            .prop_map(|(address, names, remove)| Edit::Hosts {
+                address,
+                names: names.into_iter().collect(),
+                remove
+            }),
         ("(u|v)", prop::collection::vec("[x-z]{1,4}", 0..3)).prop_map(|(name, lines)| Edit::Block { name, lines }),
     ]
 }

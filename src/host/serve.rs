@@ -13,7 +13,7 @@ use super::observe::{fingerprint, observe};
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{fault, fetch, status, systemd};
+use super::{converge, fault, fetch, status, systemd};
 use crate::state::frame::PROTOCOL;
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
@@ -141,7 +141,7 @@ impl Session {
         let still_good = match request {
             Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
             Request::Status { .. } => std::mem::take(&mut self.good_for.status),
-            Request::Lock { .. } | Request::Watch { .. } | Request::Unwatch | Request::Fetch { .. } => true,
+            Request::Lock { .. } | Request::Validate { .. } | Request::Watch { .. } | Request::Unwatch | Request::Fetch { .. } => true,
             // Everything else changes the host or follows a change.
             _ => {
                 self.good_for = GoodFor::NONE;
@@ -162,6 +162,7 @@ impl Session {
             } => self
                 .apply(&txn, &fingerprint, stages, confirm_timeout, operator)
                 .map(|()| None),
+            Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
                 .known(&txn)
@@ -248,6 +249,13 @@ impl Session {
         started?;
         self.follow(txn, 0);
         Ok(())
+    }
+
+    fn validate(&self, stages: &[Stage]) -> Result<()> {
+        match &self.desired {
+            Some(state) => converge::validate_ahead(&self.root, state, stages),
+            None => Err(Error::new("nothing to validate: no desired state was sent")),
+        }
     }
 
     fn known(&self, id: &TxnId) -> Result<Txn> {

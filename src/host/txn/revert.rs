@@ -41,13 +41,9 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
                 log(&format!("put back {}", path.display()));
                 tried(place::restore(path, saved, &txn.old()), log);
             }
-            Undo::Renamed { from, to } => {
-                if to.exists() {
-                    tried(
-                        std::fs::rename(to, from).map_err(|e| Error::io("rename back", to, &e)),
-                        log,
-                    );
-                }
+            Undo::Renamed { from, to } if to.exists() => {
+                let renamed = std::fs::rename(to, from);
+                tried(renamed.map_err(|e| Error::io("rename back", to, &e)), log);
             }
             Undo::Stays { text } => stays.push(text.clone()),
             _ => {}
