@@ -290,7 +290,11 @@ fn build_base(target: &Path, say: &mut dyn FnMut(String)) -> Result<(), LabError
     let options = work.join("apt.conf");
     paths::write(&options, 0o600, apt_options()?)?;
 
+    // Its temporary files must not outlive a kill either.
+    let temporary = work.join("tmp");
+    fs::create_dir_all(&temporary).at("create", &temporary)?;
     let mut command = contained("exec mmdebstrap \"$@\"");
+    command.env("TMPDIR", &temporary);
     command.args(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]);
     command.arg(format!("--aptopt={}", options.display()));
     for kept_out in [
@@ -312,6 +316,7 @@ fn build_base(target: &Path, say: &mut dyn FnMut(String)) -> Result<(), LabError
         }
     })
     .map_err(|e| e.hint("the image is made of Debian packages: check that `apt-get update` works on this machine"))?;
+    paths::remove_tree(&temporary)?;
     // The proxy's password may be in there.
     paths::remove_tree(&work.join("root/etc/apt/apt.conf.d"))?;
     fs::rename(&work, target).at("finish", target)
