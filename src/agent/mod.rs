@@ -1,1 +1,3 @@
 //! The daemon: event loop, sockets, netlink, scripts, notify, control socket.
+
+pub mod config;

@@ -195,3 +195,21 @@ pub(crate) enum LabCommand {
         command: Vec<String>,
     },
 }
+
+impl Command {
+    /// As typed, for the summary.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Render(_) => "render",
+            Command::Plan => "plan",
+            Command::Apply(_) => "apply",
+            Command::Status => "status",
+            Command::Failover(_) => "failover",
+            Command::Rehearse(_) => "rehearse",
+            Command::Lab(_) => "lab",
+            Command::AgentBinary { .. } => "agent-binary",
+            Command::Completions { .. } => "completions",
+            Command::Man { .. } => "man",
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod failure;
 mod lab;
+mod secrets;
 mod session;
 mod ui;
 

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::desired::{Secrets, Templates};
-use crate::inventory::Inventory;
+use crate::desired::Templates;
+use crate::inventory::{Inventory, SecretSource};
 use crate::lab::Lab;
-use crate::remote::{Ask, Target};
+use crate::remote::{self, Ask, Target};
 use crate::rollout::{Context, Interrupt, Pair};
 use crate::state::Secret;
 
 use super::args::Global;
 use super::failure::Failure;
+use super::secrets;
 use super::ui::{Ui, ask_yes};
 
 /// What every command reads before it does anything.
@@ -47,19 +48,25 @@ impl Session {
     pub(crate) fn context<'a>(&'a self, ui: &'a Ui) -> Result<Context<'a>, Failure> {
         let ask: Arc<dyn Ask> = Arc::new(Terminal { one_at_a_time: Mutex::new(()) });
         let mut prompt = |text: &str| ask.secret(text);
-        let secrets = Secrets::resolve(&self.inventory, &mut prompt).map_err(Failure::usage)?;
-        let target = |index: usize, prompt: &mut dyn FnMut(&str) -> Option<Secret>| {
-            let name = &self.inventory.hosts[index].name;
-            Target::from_inventory(&self.inventory, name, prompt).map_err(Failure::usage)
+        let secrets = secrets::vrrp(&self.inventory, &mut prompt)?;
+        let ssh = &self.inventory.ssh;
+        let mut resolve = |source: &SecretSource| secrets::resolve(&self.inventory, source, &mut prompt);
+        let login = remote::Secrets {
+            password: ssh.password.as_ref().map(&mut resolve).transpose()?,
+            become_password: ssh.r#become.as_ref().and_then(|b| b.password.as_ref()).map(&mut resolve).transpose()?,
         };
-        let mut targets = [target(0, &mut prompt)?, target(1, &mut prompt)?];
+        let mut targets = self.inventory.hosts.each_ref().map(|host| {
+            Target::from_inventory(&self.inventory, &host.name, &login).expect("a host of this inventory")
+        });
         for target in &mut targets {
             target.connect_timeout = Duration::from_secs(self.global.connect_timeout);
             target.accept_new_host_keys = self.global.accept_new_host_keys;
         }
         if self.global.lab {
             let lab = Lab::open(&self.inventory.name).map_err(Failure::from)?;
-            targets.iter_mut().for_each(|target| aim_at_twin(target, &lab));
+            for target in &mut targets {
+                aim_at_twin(target, &lab)?;
+            }
         }
         Ok(Context { inventory: &self.inventory, targets, ask, templates: &self.templates, secrets, observer: ui })
     }
@@ -73,15 +80,14 @@ impl Session {
 }
 
 /// The operator's keys, configuration and known hosts have no business with a twin, and a twin's key none elsewhere.
-fn aim_at_twin(target: &mut Target, lab: &Lab) {
+fn aim_at_twin(target: &mut Target, lab: &Lab) -> Result<(), Failure> {
     target.identity_file = Some(lab.identity_file());
     target.known_hosts = Some(lab.known_hosts());
     target.use_operator_config = false;
     target.accept_new_host_keys = false;
     target.proxy_jump = None;
-    if let Some(address) = lab.ssh_address(&target.host) {
-        target.address = address;
-    }
+    target.address = lab.ssh_address(&target.host)?.to_string();
+    Ok(())
 }
 
 /// Counts Ctrl-C. The first is handled by whoever runs; nobody listening, the process ends as by default.

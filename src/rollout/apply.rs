@@ -139,15 +139,15 @@ impl Run<'_> {
     /// Repositories and packages, on both hosts at once: nothing here is active before the next phase.
     async fn software(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
         // Two transactions at once need two halves of `self`; each half reports on its own and is merged after.
-        let mut halves = [self.half(), self.half()];
-        let [first, second] = &mut halves;
+        let (mut first, mut second) = (self.half(), self.half());
         let [a, b] = &mut pair.members;
         let stages = Phase::Software.stages();
         let (ra, rb) = tokio::join!(first.transact_member(a, 0, stages), second.transact_member(b, 1, stages));
-        for half in halves {
-            self.report.changed[0] += half.report.changed[0];
-            self.report.changed[1] += half.report.changed[1];
-            self.report.reboot_needed.extend(half.report.reboot_needed);
+        let reports = [first.report, second.report];
+        for report in reports {
+            self.report.changed[0] += report.changed[0];
+            self.report.changed[1] += report.changed[1];
+            self.report.reboot_needed.extend(report.reboot_needed);
         }
         self.parts += 1;
         ra.and(rb)

@@ -9,6 +9,7 @@ use crate::remote::{Ask, Link, Target};
 use crate::state::{HostState, HostStatus, Plan, Reply, Request};
 
 use super::error::{RolloutError, RolloutErrorKind};
+use super::passwords;
 use super::progress::{Observer, Progress};
 
 /// What every command over the pair needs.
@@ -103,7 +104,7 @@ impl Pair {
                 return Err(a);
             }
         };
-        cx.secrets.complete(cx.inventory, [opened[0].0.facts(), opened[1].0.facts()]);
+        passwords::complete(&mut cx.secrets, cx.inventory, [opened[0].0.facts(), opened[1].0.facts()])?;
         let [a, b] = opened;
         Ok(Pair { members: [member(cx, 0, a)?, member(cx, 1, b)?] })
     }
@@ -154,7 +155,10 @@ async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutE
 fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
     let name = &cx.inventory.hosts[index].name;
     let state = desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets)
-        .map_err(|e| RolloutError::on(name, RolloutErrorKind::Usage, e))?;
+        .map_err(|e| RolloutError {
+            hints: e.hints(),
+            ..RolloutError::on(name, RolloutErrorKind::Usage, e)
+        })?;
     Ok(Member { link, target, state, plan: Plan::default() })
 }
 

@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod gate;
 mod order;
+mod passwords;
 mod progress;
 mod verify;
 

@@ -36,12 +36,11 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     let session = Session::load_or(&global, default)?;
     ui.note(format!("rehearsing {} on twin hosts; nothing real is touched", session.inventory.path.display()));
     let mut steps = Steps { ui, done: Vec::new() };
-    let result = rehearse(&global, &session, args, ui, &mut steps);
+    let result = rehearse(&session, args, ui, &mut steps);
     if args.keep {
         ui.note("the twins go on running: `hapair --lab status`, `hapair lab ssh HOST`, `hapair lab down`");
     } else {
         let down = steps.run("down", || lab::down(&session, false, ui).map(|()| 0));
-        result.as_ref().map_err(|_| ()).and(down.as_ref().map_err(|_| ())).ok();
         if result.is_ok() {
             down?;
         }
@@ -64,14 +63,13 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
 }
 
 fn rehearse(
-    global: &Global,
     session: &Session,
     args: &RehearseArgs,
     ui: &Ui,
     steps: &mut Steps<'_>,
 ) -> Result<Exit, Failure> {
     let twins = steps.run("up", || {
-        let twins = lab::up(session, global, false, ui)?;
+        let twins = lab::up(session, false, ui)?;
         Ok(twins)
     })?;
     in_lab(&twins, async || {

@@ -10,9 +10,11 @@ use serde_json::json;
 use crate::cli::args::{Global, RenderArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::secrets;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::desired::{self, Secrets};
+use crate::state::Secret;
 use crate::state::redact::redact;
 
 pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, Failure> {
@@ -21,13 +23,19 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
     if let Some(host) = args.host.as_deref().filter(|h| inventory.host(h).is_none()) {
         return Err(Failure::usage(format!("no host `{host}` in {}", inventory.path.display())));
     }
-    let secrets = Secrets::resolve(inventory, &mut |text| rpassword::prompt_password(format!("{text}: ")).ok().map(Into::into))
-        .map_err(Failure::usage)?;
+    let mut secrets = Secrets::masked(inventory);
+    let mut prompt = |text: &str| rpassword::prompt_password(format!("{text}: ")).ok().map(Secret::new);
+    for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+        // What the inventory leaves out is on the hosts, which this command does not ask.
+        if let Some(source) = &instance.auth_pass {
+            secrets.set_auth_pass(&instance.name, secrets::resolve(inventory, source, &mut prompt)?);
+        }
+    }
     let mut written = 0;
     for host in inventory.hosts.iter().filter(|h| args.host.as_ref().is_none_or(|name| *name == h.name)) {
         let facts = desired::assumed_facts(inventory, &host.name, host.release.unwrap_or(args.release));
         let state = desired::host_state(inventory, &host.name, &facts, &session.templates, &secrets)
-            .map_err(Failure::usage)?;
+            .map_err(|e| Failure { hints: e.hints(), ..Failure::usage(e) })?;
         for file in desired::files(&state) {
             match &args.out {
                 Some(directory) => {

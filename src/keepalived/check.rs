@@ -1,0 +1,346 @@
+//! What only the whole configuration shows.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::diag::{Diagnostic, Place};
+use super::model::*;
+
+/// Looks at a parsed configuration as a whole: what is missing, what contradicts, what will surprise.
+///
+/// Errors are what an engine cannot run; warnings what runs otherwise than written.
+pub fn check(config: &Config) -> Vec<Diagnostic> {
+    let mut c = Checker {
+        config,
+        out: Vec::new(),
+    };
+    c.names();
+    c.globals();
+    for instance in &config.instances {
+        c.instance(instance);
+    }
+    c.same_router();
+    for group in &config.sync_groups {
+        c.group(group);
+    }
+    c.unused();
+    c.out
+}
+
+struct Checker<'c> {
+    config: &'c Config,
+    out: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, place: &Place, message: impl Into<String>) {
+        self.out.push(Diagnostic::error(place, message));
+    }
+
+    fn warn(&mut self, place: &Place, message: impl Into<String>, hint: &str) {
+        let d = Diagnostic::warning(place, message);
+        self.out.push(if hint.is_empty() { d } else { d.hint(hint) });
+    }
+
+    fn names(&mut self) {
+        let c = self.config;
+        let all: [(&str, Vec<(&str, &Place)>); 5] = [
+            (
+                "vrrp_instance",
+                c.instances.iter().map(|x| (x.name.as_str(), &x.place)).collect(),
+            ),
+            (
+                "vrrp_sync_group",
+                c.sync_groups.iter().map(|x| (x.name.as_str(), &x.place)).collect(),
+            ),
+            (
+                "vrrp_script",
+                c.scripts.iter().map(|x| (x.name.as_str(), &x.place)).collect(),
+            ),
+            (
+                "vrrp_track_process",
+                c.track_processes.iter().map(|x| (x.name.as_str(), &x.place)).collect(),
+            ),
+            (
+                "track_file",
+                c.track_files.iter().map(|x| (x.name.as_str(), &x.place)).collect(),
+            ),
+        ];
+        for (kind, names) in all {
+            let mut seen = HashMap::new();
+            for (name, place) in names {
+                if let Some(first) = seen.insert(name, place) {
+                    self.error(place, format!("{kind} `{name}` exists already, at line {}", first.line));
+                }
+            }
+        }
+    }
+
+    fn globals(&mut self) {
+        let g = &self.config.global;
+        let place = self
+            .config
+            .instances
+            .first()
+            .map(|i| i.place.clone())
+            .unwrap_or_default();
+        let mails = g.smtp_alert == Some(true)
+            || g.smtp_alert_vrrp == Some(true)
+            || self.config.instances.iter().any(|i| i.notify.smtp_alert == Some(true));
+        if mails && (g.notification_email.is_empty() || g.smtp_server.is_none()) {
+            self.warn(
+                &place,
+                "mail is asked for, but `notification_email` or `smtp_server` is missing",
+                "",
+            );
+        }
+    }
+
+    fn instance(&mut self, i: &Instance) {
+        let (name, place) = (&i.name, &i.place);
+        if i.interface.is_empty() {
+            self.error(place, format!("vrrp_instance `{name}` has no `interface`"));
+        }
+        if i.vrid == 0 {
+            self.error(place, format!("vrrp_instance `{name}` has no `virtual_router_id`"));
+        }
+        self.addresses(i);
+        self.timers(i);
+        if i.nopreempt && i.state == Some(InitState::Master) {
+            let message = format!("`nopreempt` of `{name}` has no effect with `state MASTER`");
+            self.warn(place, message, "write `state BACKUP` on both hosts");
+        }
+        if i.nopreempt && !i.preempt_delay.is_zero() {
+            self.warn(
+                place,
+                format!("`{name}` has `nopreempt`, so `preempt_delay` has no effect"),
+                "",
+            );
+        }
+        if i.priority == 255 && i.nopreempt {
+            self.warn(
+                place,
+                format!("`{name}` has priority 255, so `nopreempt` has no effect"),
+                "",
+            );
+        }
+        if i.version == 3 && i.auth.is_some() {
+            self.warn(
+                place,
+                format!("VRRP version 3 has no authentication: that of `{name}` is not used"),
+                "",
+            );
+        }
+        if i.version == 2 && i.ipv6 {
+            self.error(
+                place,
+                format!("`{name}` has IPv6 addresses, which VRRP version 2 cannot announce"),
+            );
+        }
+        self.tracks(i.name.as_str(), &i.tracks, Some(i));
+    }
+
+    fn addresses(&mut self, i: &Instance) {
+        if i.vips.is_empty() && i.vips_excluded.is_empty() {
+            self.error(&i.place, format!("vrrp_instance `{}` has no virtual_ipaddress", i.name));
+        }
+        if i.vips.len() > 255 {
+            self.error(
+                &i.place,
+                format!("`{}` has {} addresses; an advert holds 255", i.name, i.vips.len()),
+            );
+        }
+        for vip in i.vips.iter().filter(|v| v.ip.is_ipv6() != i.ipv6) {
+            let message = format!("{} is not of the family of the adverts of `{}`", vip.ip, i.name);
+            self.out
+                .push(Diagnostic::error(&vip.place, message).hint("write it in virtual_ipaddress_excluded"));
+        }
+        let wrong = |ip: &std::net::IpAddr| ip.is_ipv6() != i.ipv6;
+        if let Some(source) = i.source.as_ref().filter(|s| wrong(s)) {
+            self.error(
+                &i.place,
+                format!(
+                    "source address {source} of `{}` is not of the family of its adverts",
+                    i.name
+                ),
+            );
+        }
+        for peer in i.unicast_peers.iter().filter(|p| wrong(&p.ip)) {
+            self.error(
+                &i.place,
+                format!("peer {} of `{}` is not of the family of its adverts", peer.ip, i.name),
+            );
+        }
+        if i.unicast && i.unicast_peers.is_empty() {
+            self.error(&i.place, format!("`unicast_peer` of `{}` names nobody", i.name));
+        }
+        if let Some(source) = i.source.filter(|s| i.unicast_peers.iter().any(|p| p.ip == *s)) {
+            self.error(
+                &i.place,
+                format!("`{}` has its own address {source} as unicast_peer", i.name),
+            );
+        }
+    }
+
+    fn timers(&mut self, i: &Instance) {
+        if i.version == 2 && i.advert_int.subsec_nanos() != 0 {
+            let message = format!("`advert_int` of `{}` must be whole seconds in version 2", i.name);
+            self.out
+                .push(Diagnostic::error(&i.place, message).hint("use `version 3` for less than a second"));
+        }
+        if i.version == 3 && i.advert_int > Duration::from_millis(40_950) {
+            self.error(
+                &i.place,
+                format!("`advert_int` of `{}` is at most 40.95 seconds in version 3", i.name),
+            );
+        }
+        if i.version == 3 && !i.advert_int.subsec_millis().is_multiple_of(10) {
+            self.warn(
+                &i.place,
+                format!("`advert_int` of `{}` is rounded to hundredths of a second", i.name),
+                "",
+            );
+        }
+    }
+
+    fn tracks(&mut self, owner: &str, tracks: &Tracks, instance: Option<&Instance>) {
+        let c = self.config;
+        let mut check = |list: &[Track], kind: &str, known: &dyn Fn(&str) -> bool| {
+            let mut seen = HashSet::new();
+            for track in list {
+                if !known(&track.name) {
+                    self.error(
+                        &track.place,
+                        format!("`{owner}` tracks `{}`, but there is no such {kind}", track.name),
+                    );
+                }
+                if !seen.insert(track.name.as_str()) {
+                    self.warn(&track.place, format!("`{}` is tracked twice", track.name), "");
+                }
+            }
+        };
+        check(&tracks.scripts, "vrrp_script", &|n| {
+            c.scripts.iter().any(|s| s.name == n)
+        });
+        check(&tracks.processes, "vrrp_track_process", &|n| {
+            c.track_processes.iter().any(|s| s.name == n)
+        });
+        check(&tracks.files, "track_file", &|n| {
+            c.track_files.iter().any(|s| s.name == n)
+        });
+        check(&tracks.interfaces, "interface", &|_| true);
+        let Some(i) = instance else { return };
+        let weights = weights(c, tracks);
+        if i.priority == 255 {
+            for (place, _) in weights.iter().filter(|w| w.1 != 0) {
+                self.warn(
+                    place,
+                    format!("`{owner}` has priority 255, which no weight changes"),
+                    "",
+                );
+            }
+        } else if c.group_of(owner).is_some_and(|g| !g.tracking_weight) {
+            for (place, _) in weights.iter().filter(|w| w.1 != 0) {
+                let message = format!("`{owner}` is in a sync group: a failure means FAULT, the weight is not used");
+                self.warn(
+                    place,
+                    message,
+                    "track it in the group, or write sync_group_tracking_weight",
+                );
+            }
+        }
+    }
+
+    /// Two instances must not be the same virtual router on the same wire.
+    fn same_router(&mut self) {
+        let mut seen: HashMap<(&str, u8, bool), &Instance> = HashMap::new();
+        let c = self.config;
+        for i in c.instances.iter().filter(|i| i.vrid != 0 && !i.unicast) {
+            if let Some(first) = seen.insert((&i.interface, i.vrid, i.ipv6), i) {
+                let message = format!(
+                    "`{}` and `{}` are both router {} on {}",
+                    first.name, i.name, i.vrid, i.interface
+                );
+                self.error(&i.place, message);
+            }
+        }
+        let mut vips: HashMap<(std::net::IpAddr, &str), &str> = HashMap::new();
+        for i in &c.instances {
+            for vip in i.vips.iter().chain(&i.vips_excluded) {
+                let dev = vip.dev.as_deref().unwrap_or(&i.interface);
+                if let Some(first) = vips.insert((vip.ip, dev), &i.name) {
+                    self.error(&vip.place, format!("{} belongs to `{first}` already", vip.ip));
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, group: &SyncGroup) {
+        let c = self.config;
+        if group.members.is_empty() {
+            self.error(&group.place, format!("vrrp_sync_group `{}` has no members", group.name));
+        }
+        for (member, place) in &group.members {
+            if c.instance(member).is_none() {
+                self.error(place, format!("there is no vrrp_instance `{member}`"));
+            }
+            if let Some(first) = c.group_of(member).filter(|g| g.name != group.name) {
+                self.error(place, format!("`{member}` is a member of `{}` already", first.name));
+            }
+        }
+        let priorities: HashSet<u8> = group
+            .members
+            .iter()
+            .filter_map(|(m, _)| c.instance(m))
+            .map(|i| i.priority)
+            .collect();
+        if priorities.len() > 1 && group.tracking_weight {
+            self.warn(
+                &group.place,
+                format!("the members of `{}` have different priorities", group.name),
+                "",
+            );
+        }
+        self.tracks(&group.name, &group.tracks, None);
+    }
+
+    fn unused(&mut self) {
+        let c = self.config;
+        let used = |pick: &dyn Fn(&Tracks) -> &Vec<Track>, name: &str| {
+            let all = c
+                .instances
+                .iter()
+                .map(|i| &i.tracks)
+                .chain(c.sync_groups.iter().map(|g| &g.tracks));
+            all.flat_map(pick).any(|t| t.name == name)
+        };
+        for s in c.scripts.iter().filter(|s| !used(&|t| &t.scripts, &s.name)) {
+            self.out.push(Diagnostic::note(
+                &s.place,
+                format!("nothing tracks vrrp_script `{}`, so it never runs", s.name),
+            ));
+        }
+        for p in c.track_processes.iter().filter(|p| !used(&|t| &t.processes, &p.name)) {
+            self.out.push(Diagnostic::note(
+                &p.place,
+                format!("nothing tracks vrrp_track_process `{}`", p.name),
+            ));
+        }
+    }
+}
+
+/// Places and effective weights of tracked scripts, processes and interfaces.
+fn weights<'t>(c: &Config, tracks: &'t Tracks) -> Vec<(&'t Place, i16)> {
+    let script = |t: &Track| c.script(&t.name).map_or(0, |s| s.weight.value);
+    let process = |t: &Track| {
+        c.track_processes
+            .iter()
+            .find(|p| p.name == t.name)
+            .map_or(0, |p| p.weight.value)
+    };
+    let own = |t: &Track, other: i16| t.weight.map_or(other, |w| w.value);
+    let scripts = tracks.scripts.iter().map(|t| (&t.place, own(t, script(t))));
+    let processes = tracks.processes.iter().map(|t| (&t.place, own(t, process(t))));
+    let interfaces = tracks.interfaces.iter().map(|t| (&t.place, own(t, 0)));
+    scripts.chain(processes).chain(interfaces).collect()
+}

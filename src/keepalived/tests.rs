@@ -1,0 +1,269 @@
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn texts(text: &str, options: &Options<'_>) -> Vec<String> {
+    fn flat(blocks: &[Block], out: &mut Vec<String>) {
+        for b in blocks {
+            out.push(b.words.join(" "));
+            flat(&b.children, out);
+        }
+    }
+    let (blocks, diagnostics) = blocks(text, options);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let mut out = Vec::new();
+    flat(&blocks, &mut out);
+    out
+}
+
+#[test]
+fn manual_page_examples_of_definitions_expand_as_it_says() {
+    let o = Options::default();
+    let text = "$ADDRESS_BASE=10.2.${ADDRESS_BASE_SUB}\n$ADDRESS_BASE_SUB=0\n${ADDRESS_BASE}.100/32\n\
+                $ADDRESS_BASE_SUB=10\n${ADDRESS_BASE}.100/32\n";
+    assert_eq!(texts(text, &o), ["10.2.0.100/32", "10.2.10.100/32"]);
+    assert_eq!(
+        texts("~SEQ(SUBNET, 0, 3) ip 10.0.${SUBNET}.1", &o).last().unwrap(),
+        "ip 10.0.3.1"
+    );
+    let hex = texts("~SEQx(S, 0x90, 0x10, 0xc0) fe80::20:${S}:1", &o);
+    assert_eq!(
+        hex,
+        ["fe80::20:90:1", "fe80::20:a0:1", "fe80::20:b0:1", "fe80::20:c0:1"]
+    );
+    let list = texts(
+        "~LST({IP, IP1}, {10,1},{20,4}) ~SEQ(IP2,168,2,172) 192.${IP2}.${IP}.${IP1}",
+        &o,
+    );
+    let wanted = ["168.10.1", "170.10.1", "172.10.1", "168.20.4", "170.20.4", "172.20.4"].map(|s| format!("192.{s}"));
+    assert_eq!(list, wanted);
+    let body = "$I= \\\nvrrp_instance V${N} { \\\n  interface eth0.${N} \\\n  @high priority 130 \\\n  @low priority 120 \\\n}\n\
+                $N=0\n$I\n$N=1\n$I\n";
+    let low = Options { config_id: "low", ..o };
+    let wanted = [
+        "vrrp_instance V0",
+        "interface eth0.0",
+        "priority 120",
+        "vrrp_instance V1",
+        "interface eth0.1",
+        "priority 120",
+    ];
+    assert_eq!(texts(body, &low), wanted);
+    assert_eq!(
+        texts(
+            "$IF_MAIN=@main\n$IF_MAIN priority 240\n@^main priority 1",
+            &Options { config_id: "main", ..o }
+        ),
+        ["priority 240"]
+    );
+    // What is not defined stays.
+    assert_eq!(texts("script \"a ${UNDEF} $X b\"", &o), ["script a ${UNDEF} $X b"]);
+    assert_eq!(texts("x ${_HASH}1${_BANG}", &o), ["x #1!"]);
+}
+
+#[test]
+fn quotes_and_escapes_are_read_as_the_manual_page_says() {
+    let o = Options::default();
+    assert_eq!(
+        blocks("abcd\" efg h jkl \"mnop", &o).0[0].words,
+        ["abcd efg h jkl mnop"]
+    );
+    assert_eq!(
+        blocks("abcd \"efg h jkl\" mnop", &o).0[0].words,
+        ["abcd", "efg h jkl", "mnop"]
+    );
+    assert_eq!(
+        blocks(r#"k "a\"b\\\x41\101\tz" '#!' # c"#, &o).0[0].words,
+        ["k", "a\"b\\AA\tz", "#!"]
+    );
+    assert_eq!(
+        split_command(r#"/bin/sh -c 'a "b" c' d\ e"#),
+        ["/bin/sh", "-c", "a \"b\" c", "d e"]
+    );
+}
+
+struct Files;
+impl Resolver for Files {
+    fn include(&self, pattern: &str, from: &Path) -> Vec<Include> {
+        let path = from
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(pattern)
+            .to_string_lossy()
+            .into_owned();
+        let content = match pattern {
+            "a.conf" => Ok("include b.conf\npwd ${_PWD}\n".to_owned()),
+            "b.conf" => Ok("$B=2\nfrom b\n".to_owned()),
+            "loop.conf" => Ok("include loop.conf\n".to_owned()),
+            "secret.conf" => Err("permission denied".to_owned()),
+            _ => return Vec::new(),
+        };
+        vec![Include { path, content }]
+    }
+    fn env(&self, name: &str) -> Option<String> {
+        (name == "HOME").then(|| "/root".to_owned())
+    }
+}
+
+#[test]
+fn includes_share_definitions_and_name_their_own_lines() {
+    let o = Options {
+        path: "/etc/keepalived/keepalived.conf",
+        resolver: &Files,
+        ..Options::default()
+    };
+    assert_eq!(
+        texts("include a.conf\nb is ${B} ${_ENV HOME}", &o),
+        ["from b", "pwd /etc/keepalived", "b is 2 /root"]
+    );
+    let (_, found) = blocks("include none*.conf\nincluder secret.conf\ninclude loop.conf\n", &o);
+    let found: Vec<String> = found.iter().map(|d| d.to_string()).collect();
+    assert!(
+        found[0].ends_with("1:1: warning: no file matches `none*.conf`"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].contains("2:1: error: cannot read /etc/keepalived/secret.conf: permission denied"),
+        "{found:?}"
+    );
+    assert!(
+        found[2].contains("loop.conf:1:1: error: includes are nested too deeply"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn endless_definitions_are_reported_once() {
+    for text in [
+        "$A=${A}x\n${A}\n",
+        "$A=${B}${B}\n$B=${A}${A}\n${A}\n",
+        "$A= \\\nx \\\n$A\n$A\n",
+    ] {
+        let (_, found) = blocks(text, &Options::default());
+        let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
+        assert_eq!(errors, 1, "{text:?}: {found:?}");
+    }
+}
+
+#[test]
+fn defaults_are_keepalived_s() {
+    let text = "global_defs { \n vrrp_garp_master_repeat 2\n}\nvrrp_script s {\n script \"/bin/true\"\n interval 3\n}\n\
+                vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { fe80::1/64 \n fd00::1 }\n}\n";
+    let (config, found) = parse(text, &Options::default());
+    assert!(found.is_empty(), "{found:?}");
+    let i = &config.instances[0];
+    assert_eq!(
+        (i.version, i.priority, i.advert_int, i.down_timer_adverts),
+        (3, 100, Duration::from_secs(1), 3)
+    );
+    assert_eq!(
+        (i.garp.lower_prio_repeat, i.garp.master_delay),
+        (Some(2), Some(Duration::from_secs(5)))
+    );
+    assert_eq!(
+        (i.vips[1].prefix, i.vips[1].preferred_lft, i.vips[0].preferred_lft),
+        (128, Some(0), None)
+    );
+    assert_eq!(
+        (config.scripts[0].timeout, config.scripts[0].fall),
+        (Duration::from_secs(3), 1)
+    );
+}
+
+#[test]
+fn glob_is_that_of_the_shell() {
+    for (pattern, name, hit) in [
+        ("*.conf", "a.conf", true),
+        ("*.conf", ".a.conf", false),
+        ("*a*b", "xaxxb", true),
+        ("?[a-c]x", "zbx", true),
+        ("?[!a-c]x", "zbx", false),
+        ("\\*", "*", true),
+        ("[", "[", true),
+        ("", "", true),
+    ] {
+        assert_eq!(glob_match(pattern, name), hit, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn every_keyword_is_unique_at_its_place() {
+    for bit in 0..10 {
+        let mut names: Vec<&str> = table::TABLE
+            .iter()
+            .filter(|r| r.place & (1 << bit) != 0)
+            .flat_map(|r| r.names.split(' '))
+            .collect();
+        names.sort_unstable();
+        let doubled: Vec<_> = names.windows(2).filter(|w| w[0] == w[1]).collect();
+        // The same word in two rows of one place would make the second row dead.
+        assert!(doubled.is_empty(), "{doubled:?}");
+    }
+}
+
+/// Text that looks like a configuration, so that the property gets past the lexer.
+fn configuration_like() -> impl Strategy<Value = String> {
+    let names: Vec<&'static str> = table::TABLE.iter().flat_map(|r| r.names.split(' ')).collect();
+    let keyword = proptest::sample::select(names).prop_map(str::to_owned);
+    let other = proptest::sample::select(vec![
+        "{",
+        "}",
+        "\n",
+        "\n",
+        "\n",
+        "\"",
+        "'",
+        "\\",
+        "$A=",
+        "$A",
+        "${A}",
+        "~SEQ(A,1,3)",
+        "~LST(",
+        "@x",
+        "@^x",
+        "include a.conf",
+        "1",
+        "255",
+        "-5",
+        "0.5",
+        "10.0.0.1/24",
+        "fe80::1",
+        "weight",
+        "reverse",
+        "PASS",
+        "MASTER",
+        "eth0",
+        "dev",
+        "é#",
+        "!",
+        "999999999999999999999",
+        "NaN",
+        "${_RANDOM 5 1}",
+    ])
+    .prop_map(str::to_owned);
+    proptest::collection::vec(prop_oneof![keyword, other], 0..80).prop_map(|w| w.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        lint(&String::from_utf8_lossy(&bytes), &Options { resolver: &Files, ..Options::default() });
+    }
+
+    #[test]
+    fn no_configuration_panics(text in configuration_like()) {
+        let o = Options { resolver: &Files, config_id: "x", ..Options::default() };
+        let (_, found) = lint(&text, &o);
+        for d in found {
+            prop_assert!(d.place.line > 0 && d.place.column > 0, "{}", d);
+        }
+    }
+
+    #[test]
+    fn glob_never_panics(pattern in "[a\\[\\]!*?\\\\-]{0,12}", name in "[ab\\[*]{0,8}") {
+        glob_match(&pattern, &name);
+    }
+}
