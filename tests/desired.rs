@@ -26,7 +26,12 @@ fn load(case: &str) -> Inventory {
 /// The passwords as written; generated ones become `generate`.
 fn secrets(inventory: &Inventory) -> Secrets {
     let mut secrets = Secrets::new();
-    for instance in inventory.vrrp.iter().flat_map(|v| &v.instances).filter(|i| i.version == 2) {
+    for instance in inventory
+        .vrrp
+        .iter()
+        .flat_map(|v| &v.instances)
+        .filter(|i| i.version == 2)
+    {
         let secret = match &instance.auth_pass {
             Some(SecretSource::Literal(secret)) => secret.clone(),
             _ => Secret::new("generate"),
@@ -51,7 +56,11 @@ fn fresh(inventory: &Inventory, host: &str, release: u8) -> Facts {
 fn with_profile(mut facts: Facts, mac: &str, path: &str, format: ProfileFormat, content: &str) -> Facts {
     let interface = facts.interfaces.first_mut().expect("the inventory names a network");
     interface.mac = mac.to_owned();
-    interface.profile = Some(Profile { path: path.to_owned(), format, content: content.to_owned() });
+    interface.profile = Some(Profile {
+        path: path.to_owned(),
+        format,
+        content: content.to_owned(),
+    });
     facts
 }
 
@@ -84,11 +93,17 @@ fn dump(state: &HostState) -> String {
         let map = spec.as_object_mut().expect("a spec is an object");
         let mut text = String::new();
         match &resource.spec {
-            Spec::File { content: Content::Text(content), .. } => {
+            Spec::File {
+                content: Content::Text(content),
+                ..
+            } => {
                 map.remove("content");
                 text.push_str(content);
             }
-            Spec::Edit { create: Some(create), .. } | Spec::Network(hapair::state::resource::NetworkSpec { create, .. }) => {
+            Spec::Edit {
+                create: Some(create), ..
+            }
+            | Spec::Network(hapair::state::resource::NetworkSpec { create, .. }) => {
                 map.remove("create");
                 text.push_str(create);
             }
@@ -96,7 +111,9 @@ fn dump(state: &HostState) -> String {
         }
         for (key, value) in map.iter().filter(|(key, _)| *key != "kind") {
             match (key.as_str(), value) {
-                ("mode", value) if value.is_u64() => out.push_str(&format!("mode: {:04o}\n", value.as_u64().expect("a mode"))),
+                ("mode", value) if value.is_u64() => {
+                    out.push_str(&format!("mode: {:04o}\n", value.as_u64().expect("a mode")))
+                }
                 (_, serde_json::Value::Array(items)) if items.iter().any(|i| i.is_object()) => {
                     out.push_str(&format!("{key}:\n"));
                     for item in items {
@@ -219,8 +236,18 @@ const CASES: &[Case] = &[
             facts
         },
     },
-    Case { name: "dual-active-el7", file: "a.txt", host: "web-a.example.com", facts: |i, h| fresh(i, h, 7) },
-    Case { name: "dual-active-el7", file: "b.txt", host: "web-b.example.com", facts: |i, h| fresh(i, h, 8) },
+    Case {
+        name: "dual-active-el7",
+        file: "a.txt",
+        host: "web-a.example.com",
+        facts: |i, h| fresh(i, h, 7),
+    },
+    Case {
+        name: "dual-active-el7",
+        file: "b.txt",
+        host: "web-b.example.com",
+        facts: |i, h| fresh(i, h, 8),
+    },
     Case {
         name: "keyfile-el9",
         file: "lb1-adopted.txt",
@@ -237,10 +264,30 @@ const CASES: &[Case] = &[
             facts
         },
     },
-    Case { name: "keyfile-el9", file: "lb1-fresh.txt", host: "lb1", facts: |i, h| fresh(i, h, 9) },
-    Case { name: "keyfile-el9", file: "lb2-fresh.txt", host: "lb2", facts: |i, h| fresh(i, h, 10) },
-    Case { name: "local-media-el7", file: "master.txt", host: "nginx-master", facts: |i, h| fresh(i, h, 7) },
-    Case { name: "managed-el9", file: "lb1.txt", host: "lb1", facts: |i, h| fresh(i, h, 9) },
+    Case {
+        name: "keyfile-el9",
+        file: "lb1-fresh.txt",
+        host: "lb1",
+        facts: |i, h| fresh(i, h, 9),
+    },
+    Case {
+        name: "keyfile-el9",
+        file: "lb2-fresh.txt",
+        host: "lb2",
+        facts: |i, h| fresh(i, h, 10),
+    },
+    Case {
+        name: "local-media-el7",
+        file: "master.txt",
+        host: "nginx-master",
+        facts: |i, h| fresh(i, h, 7),
+    },
+    Case {
+        name: "managed-el9",
+        file: "lb1.txt",
+        host: "lb1",
+        facts: |i, h| fresh(i, h, 9),
+    },
     Case {
         name: "managed-el9",
         file: "lb2-cloud.txt",
@@ -261,7 +308,10 @@ const CASES: &[Case] = &[
         host: "one",
         facts: |i, h| {
             let mut facts = fresh(i, h, 7);
-            facts.interfaces = vec![Interface { name: "eth7".to_owned(), ..Interface::default() }];
+            facts.interfaces = vec![Interface {
+                name: "eth7".to_owned(),
+                ..Interface::default()
+            }];
             facts.default_routes = vec![hapair::state::facts::DefaultRoute {
                 gateway: "192.0.2.254".to_owned(),
                 interface: "eth7".to_owned(),
@@ -287,34 +337,72 @@ fn states_keep_the_rules_of_resources() {
         let inventory = load(case.name);
         let facts = (case.facts)(&inventory, case.host);
         let one = state(&inventory, case.host, &facts);
-        assert_eq!(one, state(&inventory, case.host, &facts), "{}: not a function of its arguments", case.file);
+        assert_eq!(
+            one,
+            state(&inventory, case.host, &facts),
+            "{}: not a function of its arguments",
+            case.file
+        );
         let ids: BTreeSet<&str> = one.resources.iter().map(|r| r.id.as_str()).collect();
         assert_eq!(ids.len(), one.resources.len(), "{}: an id occurs twice", case.file);
-        assert!(one.resources.is_sorted_by_key(|r| r.stage), "{}: a stage goes backwards", case.file);
+        assert!(
+            one.resources.is_sorted_by_key(|r| r.stage),
+            "{}: a stage goes backwards",
+            case.file
+        );
         for resource in &one.resources {
             // Only root may read a file with a secret in it, and showing the files shows no secret.
-            if let Spec::File { content: Content::Text(text), mode, path, .. } = &resource.spec {
-                let holds = one.secrets.iter().any(|s| text.contains(&format!("auth_pass {}", s.reveal())));
+            if let Spec::File {
+                content: Content::Text(text),
+                mode,
+                path,
+                ..
+            } = &resource.spec
+            {
+                let holds = one
+                    .secrets
+                    .iter()
+                    .any(|s| text.contains(&format!("auth_pass {}", s.reveal())));
                 assert!(!holds || mode & 0o077 == 0, "{path} has a secret and mode {mode:o}");
-                assert!(!text.contains("\n\n\n") && !text.contains(" \n"), "{path}: template white space:\n{text}");
-                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}: ends {:?}", text.lines().last());
+                assert!(
+                    !text.contains("\n\n\n") && !text.contains(" \n"),
+                    "{path}: template white space:\n{text}"
+                );
+                assert!(
+                    text.ends_with('\n') && !text.ends_with("\n\n"),
+                    "{path}: ends {:?}",
+                    text.lines().last()
+                );
             }
         }
         for file in desired::files(&one) {
             for secret in &one.secrets {
-                assert!(!file.content.contains(&format!("auth_pass {}", secret.reveal())), "{}", file.path);
+                assert!(
+                    !file.content.contains(&format!("auth_pass {}", secret.reveal())),
+                    "{}",
+                    file.path
+                );
             }
         }
     }
 }
 
 fn options() -> keepalived::Options<'static> {
-    keepalived::Options { path: "keepalived.conf", config_id: "test", instance: "test", resolver: &NoFiles }
+    keepalived::Options {
+        path: "keepalived.conf",
+        config_id: "test",
+        instance: "test",
+        resolver: &NoFiles,
+    }
 }
 
 fn conf(state: &HostState) -> String {
     let found = state.resources.iter().find_map(|r| match &r.spec {
-        Spec::File { path, content: Content::Text(text), .. } if path == "/etc/keepalived/keepalived.conf" => Some(text),
+        Spec::File {
+            path,
+            content: Content::Text(text),
+            ..
+        } if path == "/etc/keepalived/keepalived.conf" => Some(text),
         _ => None,
     });
     found.expect("a state with VRRP has a keepalived.conf").clone()
@@ -327,7 +415,10 @@ fn our_own_reader_finds_no_error_in_what_we_write() {
         let state = state(&inventory, case.host, &(case.facts)(&inventory, case.host));
         let text = conf(&state);
         let (config, found) = keepalived::lint(&text, &options());
-        let errors: Vec<_> = found.iter().filter(|d| d.severity == keepalived::Severity::Error).collect();
+        let errors: Vec<_> = found
+            .iter()
+            .filter(|d| d.severity == keepalived::Severity::Error)
+            .collect();
         assert!(errors.is_empty(), "{}: {errors:?}\n{text}", case.file);
         assert_eq!(config.instances.len(), state.instances.len());
     }
@@ -346,7 +437,10 @@ fn statements(text: &str) -> Vec<String> {
         }
     }
     let (blocks, found) = keepalived::blocks(text, &options());
-    assert!(found.iter().all(|d| d.severity != keepalived::Severity::Error), "{found:?}");
+    assert!(
+        found.iter().all(|d| d.severity != keepalived::Severity::Error),
+        "{found:?}"
+    );
     let mut out = Vec::new();
     walk("", &blocks, &mut out);
     out.sort();
@@ -414,7 +508,11 @@ fn the_seed_files_are_rendered() {
         let rendered = conf(&state(&inventory, host, &fresh(&inventory, host, 7)));
         let (more, less) = differences(&seed, &rendered);
         assert_eq!(more, MEANT, "{file}");
-        assert_eq!(less, ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"], "{file}");
+        assert_eq!(
+            less,
+            ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"],
+            "{file}"
+        );
     }
 }
 
@@ -442,7 +540,11 @@ fn the_seed_files_with_their_commented_lines_are_rendered() {
         let mut meant = MEANT.to_vec();
         meant.insert(3, "vrrp_instance VI_1 / smtp_alert");
         assert_eq!(more, meant, "{file}");
-        assert_eq!(less, ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"], "{file}");
+        assert_eq!(
+            less,
+            ["vrrp_script chk_nginx / script /etc/keepalived/check_ng.sh"],
+            "{file}"
+        );
     }
 }
 
@@ -466,7 +568,10 @@ fn a_value_that_would_break_out_is_refused() {
             i.vrrp = Some(v);
         })
     };
-    assert_eq!(change_vrrp(&|v| v.instances[0].name = "V4 {\n}".into()), "vrrp.instances.name");
+    assert_eq!(
+        change_vrrp(&|v| v.instances[0].name = "V4 {\n}".into()),
+        "vrrp.instances.name"
+    );
     assert_eq!(
         change_vrrp(&|v| v.instances[0].notify.notify = Some("/x\" include /etc/y".into())),
         "vrrp.instances.notify"
@@ -492,7 +597,10 @@ fn an_auth_pass_that_would_break_out_is_refused_without_being_shown() {
     secrets.set_auth_pass("VI_1", Secret::new("Q}\nZ"));
     let facts = fresh(&inventory, "nginx-master", 7);
     let error = desired::host_state(&inventory, "nginx-master", &facts, &Templates::embedded(), &secrets).unwrap_err();
-    assert!(error.to_string().contains("auth_pass of VI_1") && !error.to_string().contains(['Q', 'Z']), "{error}");
+    assert!(
+        error.to_string().contains("auth_pass of VI_1") && !error.to_string().contains(['Q', 'Z']),
+        "{error}"
+    );
 }
 
 #[test]
@@ -501,9 +609,15 @@ fn impossible_wishes_are_named() {
         let mut inventory = load("example-el7");
         let mut facts = fresh(&inventory, "nginx-master", 7);
         change(&mut inventory, &mut facts);
-        desired::host_state(&inventory, "nginx-master", &facts, &Templates::embedded(), &secrets(&inventory))
-            .expect_err("an impossible wish")
-            .to_string()
+        desired::host_state(
+            &inventory,
+            "nginx-master",
+            &facts,
+            &Templates::embedded(),
+            &secrets(&inventory),
+        )
+        .expect_err("an impossible wish")
+        .to_string()
     };
     let cases = [
         wish(&|i, f| {
@@ -515,10 +629,10 @@ fn impossible_wishes_are_named() {
         wish(&|i, _| i.hosts[0].release = Some(8)),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").engine = hapair::state::Engine::Agent),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].init_fail = true),
+        wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].interval = 0.5),
         wish(&|i, _| {
             i.nginx = None;
-            let hapair::inventory::ScriptKind::Http { url, .. } =
-                &mut i.vrrp.as_mut().expect("VRRP").scripts[0].kind
+            let hapair::inventory::ScriptKind::Http { url, .. } = &mut i.vrrp.as_mut().expect("VRRP").scripts[0].kind
             else {
                 panic!("the example's check is http")
             };
@@ -531,7 +645,9 @@ fn impossible_wishes_are_named() {
 #[test]
 fn an_operator_template_takes_the_place_of_ours() {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("etc/systemd/system/keepalived.service.d/hapair.conf.tera");
+    let file = dir
+        .path()
+        .join("etc/systemd/system/keepalived.service.d/hapair.conf.tera");
     std::fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
     std::fs::write(&file, "[Service]\n# instead of {{ other_engine }}\nRestart=always\n").expect("a template");
     let templates = Templates::with_overrides(dir.path()).expect("templates");
@@ -539,6 +655,12 @@ fn an_operator_template_takes_the_place_of_ours() {
     let facts = fresh(&inventory, "nginx-master", 7);
     let state = desired::host_state(&inventory, "nginx-master", &facts, &templates, &secrets(&inventory)).unwrap();
     let files = desired::files(&state);
-    let ours = files.iter().find(|f| f.path.ends_with("keepalived.service.d/hapair.conf")).expect("the drop-in");
-    assert_eq!(ours.content, "[Service]\n# instead of hapair-agent.service\nRestart=always\n");
+    let ours = files
+        .iter()
+        .find(|f| f.path.ends_with("keepalived.service.d/hapair.conf"))
+        .expect("the drop-in");
+    assert_eq!(
+        ours.content,
+        "[Service]\n# instead of hapair-agent.service\nRestart=always\n"
+    );
 }

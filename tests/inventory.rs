@@ -1,5 +1,5 @@
-//! Every `tests/inventory/*.yaml` is loaded. Where a `.stderr` of the same name lies beside it, the load must fail with
-//! exactly that text; all others must load. `HAPAIR_UPDATE_GOLDEN=1` rewrites the texts.
+//! Every `tests/inventory/*.yaml` is loaded. Those called `good-*` must load; all others must fail with exactly
+//! the text of the `.stderr` beside them. `HAPAIR_UPDATE_GOLDEN=1` rewrites the texts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,8 @@ fn messages_are_lower_case_without_a_final_period_and_have_a_place() {
         let Err(errors) = Inventory::load(&path) else { continue };
         assert!(!errors.problems.is_empty());
         for problem in errors.problems {
+            let whole = problem.to_string();
+            assert!(!whole.contains("hunter"), "a secret is shown: {whole}");
             for text in [Some(problem.message.clone()), problem.hint.clone()]
                 .into_iter()
                 .flatten()
@@ -219,6 +221,17 @@ fn a_missing_inventory_says_what_to_do() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_refused_where_it_stops_being_text() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("inventory.yaml");
+    std::fs::write(&path, b"name: a\nx: \xc3\xa9\xff").expect("a file");
+    let errors = Inventory::load(&path).expect_err("no text");
+    assert_eq!(errors.problems[0].position, Some((2, 5)));
+    let errors = Inventory::load(dir.path()).expect_err("a directory");
+    assert_eq!(errors.problems[0].message, "the inventory is a directory");
+}
+
+#[test]
 fn what_is_left_out_gets_the_documented_defaults() {
     let text = "
 name: a
@@ -337,7 +350,7 @@ fn nasty() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,200}|[ -~\\n\\t]{0,300}") {

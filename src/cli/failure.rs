@@ -69,7 +69,7 @@ impl From<crate::inventory::InventoryErrors> for Failure {
 
 impl From<crate::lab::LabError> for Failure {
     fn from(error: crate::lab::LabError) -> Failure {
-        Failure { hints: error.hints, ..Failure::new(Exit::Failed, error.message) }
+        Failure { hints: error.hints().to_vec(), ..Failure::new(Exit::Failed, error.to_string()) }
     }
 }
 

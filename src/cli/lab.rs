@@ -44,7 +44,7 @@ pub(crate) fn up(session: &Session, networkmanager: bool, ui: &Ui) -> Result<Lab
     let mut prompt = |text: &str| rpassword::prompt_password(format!("{text}: ")).ok().map(crate::state::Secret::new);
     let mut resolve = |source: &crate::inventory::SecretSource| {
         secrets::resolve(&session.inventory, source, &mut prompt)
-            .map_err(|failure| LabError { message: failure.message, hints: failure.hints })
+            .map_err(|failure| failure.hints.iter().fold(LabError::new(failure.message), |e, hint| e.hint(hint)))
     };
     let mut spec = LabSpec::from_inventory(&session.inventory, None, &mut resolve)?;
     spec.nm = networkmanager;

@@ -64,9 +64,7 @@ impl Session {
         }
         if self.global.lab {
             let lab = Lab::open(&self.inventory.name).map_err(Failure::from)?;
-            for target in &mut targets {
-                aim_at_twin(target, &lab)?;
-            }
+            targets.iter_mut().for_each(|target| aim_at_twin(target, &lab));
         }
         Ok(Context { inventory: &self.inventory, targets, ask, templates: &self.templates, secrets, observer: ui })
     }
@@ -80,14 +78,15 @@ impl Session {
 }
 
 /// The operator's keys, configuration and known hosts have no business with a twin, and a twin's key none elsewhere.
-fn aim_at_twin(target: &mut Target, lab: &Lab) -> Result<(), Failure> {
+fn aim_at_twin(target: &mut Target, lab: &Lab) {
     target.identity_file = Some(lab.identity_file());
     target.known_hosts = Some(lab.known_hosts());
     target.use_operator_config = false;
     target.accept_new_host_keys = false;
     target.proxy_jump = None;
-    target.address = lab.ssh_address(&target.host)?.to_string();
-    Ok(())
+    if let Some(address) = lab.ssh_address(&target.host) {
+        target.address = address;
+    }
 }
 
 /// Counts Ctrl-C. The first is handled by whoever runs; nobody listening, the process ends as by default.

@@ -16,7 +16,11 @@ pub fn assumed_facts(inventory: &Inventory, host: &str, release: u8) -> Facts {
         release: Release {
             id: "centos".to_owned(),
             major,
-            pretty: if major == 7 { "CentOS Linux 7 (Core)".to_owned() } else { format!("CentOS Stream {major}") },
+            pretty: if major == 7 {
+                "CentOS Linux 7 (Core)".to_owned()
+            } else {
+                format!("CentOS Stream {major}")
+            },
         },
         architecture: "x86_64".to_owned(),
         selinux_config: Some(SelinuxMode::Enforcing),
@@ -25,7 +29,11 @@ pub fn assumed_facts(inventory: &Inventory, host: &str, release: u8) -> Facts {
         ..Facts::default()
     };
     if let Some(network) = this.and_then(|h| h.network.as_ref()) {
-        let manager = if major == 7 { NetworkManagerKind::NetworkService } else { NetworkManagerKind::NetworkManager };
+        let manager = if major == 7 {
+            NetworkManagerKind::NetworkService
+        } else {
+            NetworkManagerKind::NetworkManager
+        };
         facts.interfaces = vec![Interface {
             name: network.interface.clone(),
             mtu: 1500,
@@ -58,7 +66,11 @@ fn repository_files(major: u8) -> &'static [&'static str] {
             "CentOS-Vault.repo",
             "CentOS-fasttrack.repo",
         ],
-        8 => &["CentOS-Stream-AppStream.repo", "CentOS-Stream-BaseOS.repo", "CentOS-Stream-Extras.repo"],
+        8 => &[
+            "CentOS-Stream-AppStream.repo",
+            "CentOS-Stream-BaseOS.repo",
+            "CentOS-Stream-Extras.repo",
+        ],
         _ => &["centos-addons.repo", "centos.repo"],
     }
 }

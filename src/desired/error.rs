@@ -65,7 +65,9 @@ impl DesiredError {
             DesiredError::Impossible { hints, .. } | DesiredError::Overrides { hints, .. } => hints.clone(),
             DesiredError::Unsafe { .. } => vec!["change the value in the inventory".to_owned()],
             DesiredError::Template { template, .. } => {
-                vec![format!("correct or remove {template} in the directory of your own templates")]
+                vec![format!(
+                    "correct or remove {template} in the directory of your own templates"
+                )]
             }
         }
     }

@@ -22,13 +22,32 @@ pub fn files(state: &HostState) -> Vec<RenderedFile> {
     let mut out = Vec::new();
     for resource in &state.resources {
         let (path, mode, text) = match &resource.spec {
-            Spec::File { path, content: Content::Text(text), mode, .. } => (path, *mode, text.as_str()),
-            Spec::File { path, content: Content::Secret(secret), mode, .. } => (path, *mode, secret.reveal()),
-            Spec::Edit { path, create: Some(text), mode, .. } => (path, *mode, text.as_str()),
+            Spec::File {
+                path,
+                content: Content::Text(text),
+                mode,
+                ..
+            } => (path, *mode, text.as_str()),
+            Spec::File {
+                path,
+                content: Content::Secret(secret),
+                mode,
+                ..
+            } => (path, *mode, secret.reveal()),
+            Spec::Edit {
+                path,
+                create: Some(text),
+                mode,
+                ..
+            } => (path, *mode, text.as_str()),
             Spec::Network(spec) => (&spec.path, spec.mode, spec.create.as_str()),
             _ => continue,
         };
-        out.push(RenderedFile { path: path.clone(), mode, content: redact(text, &state.secrets) });
+        out.push(RenderedFile {
+            path: path.clone(),
+            mode,
+            content: redact(text, &state.secrets),
+        });
     }
     out
 }

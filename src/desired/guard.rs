@@ -73,11 +73,16 @@ pub(super) fn control_character(path: &str, value: &serde_json::Value) -> Option
             .chars()
             .find(|c| c.is_control())
             .map(|c| (path.to_owned(), format!("control character U+{:04X}", c as u32))),
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(i, item)| control_character(&format!("{path}[{i}]"), item))
-        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(i, item)| control_character(&format!("{path}[{i}]"), item)),
         Value::Object(map) => map.iter().find_map(|(key, item)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             control_character(&path, item)
         }),
         _ => None,
@@ -139,6 +144,9 @@ mod tests {
     #[test]
     fn nested_control_characters_are_found() {
         let view = serde_json::json!({"a": [{"b": "fine"}, {"b": "two\nlines"}]});
-        assert_eq!(control_character("", &view), Some(("a[1].b".into(), "control character U+000A".into())));
+        assert_eq!(
+            control_character("", &view),
+            Some(("a[1].b".into(), "control character U+000A".into()))
+        );
     }
 }

@@ -62,7 +62,11 @@ pub fn host_state(
         facts,
         templates,
         secrets,
-        state: HostState { host: host.to_owned(), pair: inventory.name.clone(), ..HostState::default() },
+        state: HostState {
+            host: host.to_owned(),
+            pair: inventory.name.clone(),
+            ..HostState::default()
+        },
     };
     build.check_release()?;
     network::add(&mut build)?;
@@ -170,7 +174,12 @@ impl Build<'_> {
 
     /// Appends a service.
     fn push_service(&mut self, stage: Stage, unit: &str, on: bool, may_be_absent: bool) -> &mut Resource {
-        let spec = Spec::Service { unit: unit.to_owned(), enabled: Some(on), active: Some(on), may_be_absent };
+        let spec = Spec::Service {
+            unit: unit.to_owned(),
+            enabled: Some(on),
+            active: Some(on),
+            may_be_absent,
+        };
         let short = unit.strip_suffix(".service").unwrap_or(unit);
         self.push(stage, format!("service {short}"), spec)
     }
@@ -180,7 +189,11 @@ impl Build<'_> {
         if let Some(network) = &self.host.network {
             return Some(network.interface.clone());
         }
-        self.facts.default_routes.iter().min_by_key(|r| r.metric).map(|r| r.interface.clone())
+        self.facts
+            .default_routes
+            .iter()
+            .min_by_key(|r| r.metric)
+            .map(|r| r.interface.clone())
     }
 }
 

@@ -56,7 +56,9 @@ struct ServerView {
 }
 
 pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
-    let Some(nginx) = &build.inventory.nginx else { return Ok(()) };
+    let Some(nginx) = &build.inventory.nginx else {
+        return Ok(());
+    };
     add_nonlocal_bind(build, nginx)?;
 
     let reload = || vec![Reaction::Reload { unit: UNIT.to_owned() }];
@@ -74,7 +76,14 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         }
         build.guard(Place::ShellWord, "nginx.extra_files", &file.name)?;
         let path = format!("{CONF_D}/{}", file.name);
-        build.push_file(Stage::Nginx, &path, file.content.clone(), 0o644, Some(Validator::Nginx), reload());
+        build.push_file(
+            Stage::Nginx,
+            &path,
+            file.content.clone(),
+            0o644,
+            Some(Validator::Nginx),
+            reload(),
+        );
     }
     if layout(build.inventory, build.facts) == NginxLayout::NginxOrg {
         let text = build.render(DEFAULT, &serde_json::json!({}))?;
@@ -144,7 +153,9 @@ fn view(build: &Build, nginx: &Nginx) -> Result<View, DesiredError> {
         node: build.host.name.clone(),
         node_header: NODE_HEADER,
         health_path: HEALTH_PATH,
-        health_listen: plain_wildcard(nginx).is_none().then(|| format!("127.0.0.1:{HEALTH_PORT}")),
+        health_listen: plain_wildcard(nginx)
+            .is_none()
+            .then(|| format!("127.0.0.1:{HEALTH_PORT}")),
         upgrade: !servers.is_empty(),
         upstreams,
         servers,
@@ -215,12 +226,20 @@ fn own_addresses(build: &Build) -> Vec<IpAddr> {
         seen.push(*a);
         fresh && !scoped
     });
-    let v6 = all.iter().any(IpAddr::is_ipv6);
+    let v6 = all.iter().any(IpAddr::is_ipv6) || welcomes_on_ipv6(build);
     all.push(IpAddr::from([127, 0, 0, 1]));
     if v6 {
         all.push(IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
     }
     all
+}
+
+/// The distribution's `nginx.conf` has its welcome page on `[::]:80` too, and `localhost` is `::1` first: a check of
+/// `http://localhost/` would ask that page. Where the host has no IPv6 at all, nginx could not listen there.
+fn welcomes_on_ipv6(build: &Build) -> bool {
+    let mut addresses = build.facts.interfaces.iter().flat_map(|i| &i.addresses).peekable();
+    let has_ipv6 = addresses.peek().is_none() || addresses.any(|a| a.contains(':'));
+    layout(build.inventory, build.facts) == NginxLayout::Distribution && has_ipv6
 }
 
 fn socket(address: IpAddr, port: u16) -> String {
@@ -246,7 +265,16 @@ fn add_nonlocal_bind(build: &mut Build, nginx: &Nginx) -> Result<(), DesiredErro
         ));
     }
     let text = build.render(SYSCTL, &serde_json::json!({"ipv4": ipv4, "ipv6": ipv6}))?;
-    let apply = vec![Reaction::Restart { unit: "systemd-sysctl.service".to_owned() }];
-    build.push_file(Stage::Packages, "/etc/sysctl.d/90-hapair.conf", text, 0o644, None, apply);
+    let apply = vec![Reaction::Restart {
+        unit: "systemd-sysctl.service".to_owned(),
+    }];
+    build.push_file(
+        Stage::Packages,
+        "/etc/sysctl.d/90-hapair.conf",
+        text,
+        0o644,
+        None,
+        apply,
+    );
     Ok(())
 }

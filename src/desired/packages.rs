@@ -42,10 +42,16 @@ const DEVELOPMENT_8: &[&str] = &[
 
 pub(super) fn add(build: &mut Build) {
     if build.inventory.system.development_tools {
-        let mandatory = if build.release() == 7 { DEVELOPMENT_7 } else { DEVELOPMENT_8 };
+        let mandatory = if build.release() == 7 {
+            DEVELOPMENT_7
+        } else {
+            DEVELOPMENT_8
+        };
         let name = "Development Tools".to_owned();
-        let spec =
-            Spec::PackageGroup { name: name.clone(), mandatory: mandatory.iter().map(|p| (*p).to_owned()).collect() };
+        let spec = Spec::PackageGroup {
+            name: name.clone(),
+            mandatory: mandatory.iter().map(|p| (*p).to_owned()).collect(),
+        };
         build.push(Stage::Packages, format!("group {name}"), spec);
     }
     // Repositories that hapair wrote are asked by name, so that a dead one of somebody else's breaks nothing. Where
@@ -70,12 +76,20 @@ pub(super) fn add(build: &mut Build) {
             );
         }
     }
-    if build.inventory.vrrp.as_ref().is_some_and(|v| v.engine == Engine::Keepalived) {
+    if build
+        .inventory
+        .vrrp
+        .as_ref()
+        .is_some_and(|v| v.engine == Engine::Keepalived)
+    {
         push(build, "keepalived", base);
     }
 }
 
 fn push(build: &mut Build, name: &str, repositories: Vec<String>) {
-    let spec = Spec::Packages { names: vec![name.to_owned()], repositories };
+    let spec = Spec::Packages {
+        names: vec![name.to_owned()],
+        repositories,
+    };
     build.push(Stage::Packages, format!("package {name}"), spec);
 }

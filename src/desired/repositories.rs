@@ -27,7 +27,11 @@ struct Repository {
 
 impl Repository {
     fn new(id: &str, name: &str, url: String) -> Repository {
-        Repository { id: id.to_owned(), name: name.to_owned(), url }
+        Repository {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            url,
+        }
     }
 }
 
@@ -58,7 +62,11 @@ fn key(release: u8) -> String {
 
 /// Identifiers of the repositories with the distribution's packages, where hapair wrote them and so knows them.
 pub(super) fn base_ids(build: &Build) -> Vec<String> {
-    base_repositories(build).unwrap_or_default().into_iter().map(|r| r.id).collect()
+    base_repositories(build)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|r| r.id)
+        .collect()
 }
 
 /// The identifier of the repository nginx is to come from, if it is nginx.org's.
@@ -75,7 +83,13 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     match &build.inventory.repositories.base {
         BaseRepository::Keep => {}
         BaseRepository::Aliyun | BaseRepository::Vault => {
-            let text = build.render(BASE, &View { repositories, key: key(release) })?;
+            let text = build.render(
+                BASE,
+                &View {
+                    repositories,
+                    key: key(release),
+                },
+            )?;
             push_repository(build, base_file(release), text);
             set_dead_files_aside(build);
         }
@@ -86,7 +100,13 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
                 let spec = Spec::MediaCopy { from, to: path.clone() };
                 build.push(Stage::Repositories, format!("media {path}"), spec);
             }
-            let text = build.render(MEDIA, &View { repositories, key: key(release) })?;
+            let text = build.render(
+                MEDIA,
+                &View {
+                    repositories,
+                    key: key(release),
+                },
+            )?;
             push_repository(build, MEDIA_FILE, text);
             let mut keep = vec![MEDIA_FILE.to_owned()];
             keep.extend(nginx_id(build).map(|_| NGINX_FILE.to_owned()));
@@ -107,7 +127,11 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         let mainline = id == "nginx-mainline";
         let view = NginxView {
             id,
-            name: if mainline { "nginx mainline repo" } else { "nginx stable repo" },
+            name: if mainline {
+                "nginx mainline repo"
+            } else {
+                "nginx stable repo"
+            },
             // The literal release: $releasever may be pinned to a minor one, or expand to nothing at all.
             url: format!(
                 "https://nginx.org/packages/{}centos/{release}/$basearch/",
@@ -142,28 +166,35 @@ fn base_repositories(build: &Build) -> Result<Vec<Repository>, DesiredError> {
     let base = &build.inventory.repositories.base;
     if matches!(base, BaseRepository::Aliyun | BaseRepository::Vault) && build.facts.release.id != "centos" {
         return Err(build.impossible(
-            format!("'{}' is not CentOS, whose repositories `base` would write", build.facts.release.id),
+            format!(
+                "'{}' is not CentOS, whose repositories `base` would write",
+                build.facts.release.id
+            ),
             "use `base: keep`, or `base: local_media`",
         ));
     }
     // The vault keeps other architectures of release 7 in a tree of their own.
-    let tree = if build.facts.architecture == "x86_64" { "centos" } else { "altarch" };
+    let tree = if build.facts.architecture == "x86_64" {
+        "centos"
+    } else {
+        "altarch"
+    };
     let repositories = match (base, release) {
         (BaseRepository::Keep, _) => Vec::new(),
-        (BaseRepository::Aliyun, 7) if tree == "centos" => seven(|part| {
-            format!("https://mirrors.aliyun.com/centos/7/{part}/$basearch/")
-        }),
-        (BaseRepository::Aliyun, 7) => seven(|part| {
-            format!("https://mirrors.aliyun.com/centos-altarch/7/{part}/$basearch/")
-        }),
+        (BaseRepository::Aliyun, 7) if tree == "centos" => {
+            seven(|part| format!("https://mirrors.aliyun.com/centos/7/{part}/$basearch/"))
+        }
+        (BaseRepository::Aliyun, 7) => {
+            seven(|part| format!("https://mirrors.aliyun.com/centos-altarch/7/{part}/$basearch/"))
+        }
         (BaseRepository::Aliyun, 8) => stream("https://mirrors.aliyun.com/centos-vault/8-stream", 8),
         (BaseRepository::Aliyun, n) => stream(&format!("https://mirrors.aliyun.com/centos-stream/{n}-stream"), n),
-        (BaseRepository::Vault, 7) if tree == "centos" => seven(|part| {
-            format!("https://vault.centos.org/{LAST_7}/{part}/$basearch/")
-        }),
-        (BaseRepository::Vault, 7) => seven(|part| {
-            format!("https://vault.centos.org/altarch/{LAST_7}/{part}/$basearch/")
-        }),
+        (BaseRepository::Vault, 7) if tree == "centos" => {
+            seven(|part| format!("https://vault.centos.org/{LAST_7}/{part}/$basearch/"))
+        }
+        (BaseRepository::Vault, 7) => {
+            seven(|part| format!("https://vault.centos.org/altarch/{LAST_7}/{part}/$basearch/"))
+        }
         (BaseRepository::Vault, 8) => stream("https://vault.centos.org/8-stream", 8),
         (BaseRepository::Vault, n) => {
             return Err(build.impossible(
@@ -180,7 +211,11 @@ fn base_repositories(build: &Build) -> Result<Vec<Repository>, DesiredError> {
                     .into_iter()
                     .map(|part| {
                         let id = format!("local-media-{}", part.to_lowercase());
-                        Repository::new(&id, &format!("CentOS-{release} - Media - {part}"), format!("{root}/{part}/"))
+                        Repository::new(
+                            &id,
+                            &format!("CentOS-{release} - Media - {part}"),
+                            format!("{root}/{part}/"),
+                        )
                     })
                     .collect()
             }
@@ -190,10 +225,14 @@ fn base_repositories(build: &Build) -> Result<Vec<Repository>, DesiredError> {
 }
 
 fn seven(url: impl Fn(&str) -> String) -> Vec<Repository> {
-    [("base", "os", "Base"), ("updates", "updates", "Updates"), ("extras", "extras", "Extras")]
-        .into_iter()
-        .map(|(id, part, name)| Repository::new(id, &format!("CentOS-7 - {name}"), url(part)))
-        .collect()
+    [
+        ("base", "os", "Base"),
+        ("updates", "updates", "Updates"),
+        ("extras", "extras", "Extras"),
+    ]
+    .into_iter()
+    .map(|(id, part, name)| Repository::new(id, &format!("CentOS-7 - {name}"), url(part)))
+    .collect()
 }
 
 fn stream(root: &str, release: u8) -> Vec<Repository> {
@@ -222,12 +261,24 @@ fn file_url(path: &str) -> String {
 fn push_repository(build: &mut Build, file: &str, text: String) {
     let path = format!("{DIRECTORY}/{file}");
     let reactions = vec![Reaction::MakeCache];
-    build.push_file(Stage::Repositories, &path, text, 0o644, Some(Validator::Repository), reactions);
+    build.push_file(
+        Stage::Repositories,
+        &path,
+        text,
+        0o644,
+        Some(Validator::Repository),
+        reactions,
+    );
 }
 
 fn push_set_aside(build: &mut Build, keep: Vec<String>) {
-    let spec = Spec::RepositoriesSetAside { directory: DIRECTORY.to_owned(), keep };
-    build.push(Stage::Repositories, format!("repositories {DIRECTORY}"), spec).reactions = vec![Reaction::MakeCache];
+    let spec = Spec::RepositoriesSetAside {
+        directory: DIRECTORY.to_owned(),
+        keep,
+    };
+    build
+        .push(Stage::Repositories, format!("repositories {DIRECTORY}"), spec)
+        .reactions = vec![Reaction::MakeCache];
 }
 
 /// The distribution's other files point at mirrors that are gone, or would be a second source; everybody else's stay.
@@ -244,7 +295,13 @@ fn set_dead_files_aside(build: &mut Build) {
     if !build.facts.repository_files.iter().any(|f| dead(f)) {
         return;
     }
-    let mut keep: Vec<String> = build.facts.repository_files.iter().filter(|f| !dead(f)).cloned().collect();
+    let mut keep: Vec<String> = build
+        .facts
+        .repository_files
+        .iter()
+        .filter(|f| !dead(f))
+        .cloned()
+        .collect();
     keep.push(ours.to_owned());
     keep.extend(nginx_id(build).map(|_| NGINX_FILE.to_owned()));
     keep.sort();

@@ -26,11 +26,20 @@ pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
     for script in scripts {
         let rendered = match &script.kind {
             ScriptKind::Command { command } => {
-                build.guard(Place::KeepalivedQuoted, &format!("script {}: command", script.name), command)?;
+                build.guard(
+                    Place::KeepalivedQuoted,
+                    &format!("script {}: command", script.name),
+                    command,
+                )?;
                 commands.push(command.clone());
                 continue;
             }
-            ScriptKind::Http { url, try_timeout, tries, pause } => {
+            ScriptKind::Http {
+                url,
+                try_timeout,
+                tries,
+                pause,
+            } => {
                 #[derive(Serialize)]
                 struct View<'a> {
                     name: &'a str,
@@ -39,14 +48,25 @@ pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
                     tries: u32,
                     pause: u32,
                 }
-                let url = url.clone().or_else(|| nginx::health_url(build.inventory)).ok_or_else(|| {
-                    build.impossible(
-                        format!("script {} has no url, and hapair renders no nginx with a health location", script.name),
-                        "write `url` for the script, or `nginx.servers`",
-                    )
-                })?;
-                let view =
-                    View { name: &script.name, url, try_timeout: *try_timeout, tries: *tries, pause: *pause };
+                let url = url
+                    .clone()
+                    .or_else(|| nginx::health_url(build.inventory))
+                    .ok_or_else(|| {
+                        build.impossible(
+                            format!(
+                                "script {} has no url, and hapair renders no nginx with a health location",
+                                script.name
+                            ),
+                            "write `url` for the script, or `nginx.servers`",
+                        )
+                    })?;
+                let view = View {
+                    name: &script.name,
+                    url,
+                    try_timeout: *try_timeout,
+                    tries: *tries,
+                    pause: *pause,
+                };
                 build.render(HTTP, &view)?
             }
             ScriptKind::Restart { unit, binary } => {
@@ -76,8 +96,16 @@ pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
 /// A file name for a script: never one that contains `nginx`, whatever the case, because `pgrep nginx` would find the
 /// check itself (the seed's warning), and never the same twice.
 fn file_name(script: &str, taken: &mut BTreeSet<String>) -> String {
-    let mut stem: String =
-        script.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' }).collect();
+    let mut stem: String = script
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "_-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
     // Replacing may bring two halves together; each round shortens the name, so this ends.
     while let Some(at) = stem.to_ascii_lowercase().find("nginx") {
         stem.replace_range(at..at + 5, "ng");

@@ -21,7 +21,12 @@ impl Secrets {
     /// Stand-ins of eight asterisks, for showing a desired state without resolving anything.
     pub fn masked(inventory: &Inventory) -> Secrets {
         let mut secrets = Secrets::new();
-        for instance in inventory.vrrp.iter().flat_map(|v| &v.instances).filter(|i| i.version == 2) {
+        for instance in inventory
+            .vrrp
+            .iter()
+            .flat_map(|v| &v.instances)
+            .filter(|i| i.version == 2)
+        {
             secrets.set_auth_pass(&instance.name, Secret::new(MASK));
         }
         secrets

@@ -16,8 +16,9 @@ const FIREWALLD: &str = "firewalld.service";
 
 /// TCP ports that the targeted policy lets nginx listen on (`http_port_t`, and `http_cache_port_t` for 8080 and its
 /// neighbours).
-const SELINUX_HTTP_PORTS: [u16; 14] =
-    [80, 81, 443, 488, 8008, 8009, 8443, 9000, 8080, 8118, 8123, 10001, 10002, 10003];
+const SELINUX_HTTP_PORTS: [u16; 14] = [
+    80, 81, 443, 488, 8008, 8009, 8443, 9000, 8080, 8118, 8123, 10001, 10002, 10003,
+];
 
 pub(super) fn add_selinux(build: &mut Build) {
     let wanted = build.inventory.system.selinux;
@@ -39,8 +40,12 @@ pub(super) fn add_selinux(build: &mut Build) {
         if !nginx.servers.is_empty() || !nginx.extra_files.is_empty() {
             values.insert("httpd_can_network_connect".to_owned(), true);
         }
-        let mut odd: Vec<u16> =
-            nginx.servers.iter().map(|s| s.listen.port).filter(|p| !SELINUX_HTTP_PORTS.contains(p)).collect();
+        let mut odd: Vec<u16> = nginx
+            .servers
+            .iter()
+            .map(|s| s.listen.port)
+            .filter(|p| !SELINUX_HTTP_PORTS.contains(p))
+            .collect();
         odd.sort_unstable();
         odd.dedup();
         for port in odd {
@@ -74,8 +79,8 @@ pub(super) fn add_firewall(build: &mut Build) -> Result<(), DesiredError> {
 
 fn add_managed_firewall(build: &mut Build) -> Result<(), DesiredError> {
     // A cloud image may come without firewalld; then everything about it waits for the repositories.
-    let installed = build.facts.packages.contains_key("firewalld")
-        || build.facts.units.get(FIREWALLD).is_some_and(|u| u.exists());
+    let installed =
+        build.facts.packages.contains_key("firewalld") || build.facts.units.get(FIREWALLD).is_some_and(|u| u.exists());
     let stage = if installed { Stage::Firewall } else { Stage::Packages };
     if !installed {
         let names = vec!["firewalld".to_owned()];
@@ -95,8 +100,13 @@ fn add_managed_firewall(build: &mut Build) -> Result<(), DesiredError> {
     if let Some(port) = build.inventory.ssh.port.filter(|p| *p != 22) {
         ports.push(format!("{port}/tcp"));
     }
-    let mut listening: Vec<u16> =
-        build.inventory.nginx.iter().flat_map(|n| &n.servers).map(|s| s.listen.port).collect();
+    let mut listening: Vec<u16> = build
+        .inventory
+        .nginx
+        .iter()
+        .flat_map(|n| &n.servers)
+        .map(|s| s.listen.port)
+        .collect();
     listening.sort_unstable();
     listening.dedup();
     for port in listening {
@@ -125,10 +135,20 @@ fn add_managed_firewall(build: &mut Build) -> Result<(), DesiredError> {
     }
     vrrp_peers.sort();
     vrrp_peers.dedup();
-    if build.inventory.nginx.as_ref().is_some_and(|n| !n.extra_files.is_empty()) {
+    if build
+        .inventory
+        .nginx
+        .as_ref()
+        .is_some_and(|n| !n.extra_files.is_empty())
+    {
         build.note("firewalld lets in the ports of `nginx.servers`; ports of `extra_files` are not opened");
     }
-    let spec = FirewallSpec { interface, services, ports, vrrp_peers };
+    let spec = FirewallSpec {
+        interface,
+        services,
+        ports,
+        vrrp_peers,
+    };
     build.push(stage, "firewall rules", Spec::Firewall(spec)).cuts_ssh = true;
     Ok(())
 }
@@ -140,7 +160,13 @@ pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr,
         (Some(network), false) => network.ipv6.as_ref().map(|v6| IpAddr::V6(v6.address.addr())),
         (None, _) => None,
     };
-    let connected = || host.address.as_ref()?.parse::<IpAddr>().ok().filter(|a| a.is_ipv4() == v4);
+    let connected = || {
+        host.address
+            .as_ref()?
+            .parse::<IpAddr>()
+            .ok()
+            .filter(|a| a.is_ipv4() == v4)
+    };
     written.or_else(connected).ok_or_else(|| {
         let family = if v4 { "IPv4" } else { "IPv6" };
         build.impossible(
@@ -158,7 +184,11 @@ pub(super) fn add_hostname(build: &mut Build) -> Result<(), DesiredError> {
 
     let former = &build.facts.hostname;
     let keeps = former.is_empty() || former.starts_with("localhost") || *former == build.peer.name;
-    let remove = if keeps || *former == build.host.name { Vec::new() } else { names(former) };
+    let remove = if keeps || *former == build.host.name {
+        Vec::new()
+    } else {
+        names(former)
+    };
     let mut edits: Vec<Edit> = ["127.0.0.1", "::1"]
         .into_iter()
         .map(|address| Edit::Hosts {
@@ -170,16 +200,28 @@ pub(super) fn add_hostname(build: &mut Build) -> Result<(), DesiredError> {
     let peer = build.peer;
     for v4 in [true, false] {
         if let Ok(address) = address_of(build, peer, v4) {
-            edits.push(Edit::Hosts { address: address.to_string(), names: names(&peer.name), remove: Vec::new() });
+            edits.push(Edit::Hosts {
+                address: address.to_string(),
+                names: names(&peer.name),
+                remove: Vec::new(),
+            });
         }
     }
     let mut create = build.render(HOSTS, &serde_json::json!({}))?;
     for edit in &edits {
-        let Edit::Hosts { address, names, .. } = edit else { continue };
+        let Edit::Hosts { address, names, .. } = edit else {
+            continue;
+        };
         create = with_names(&create, address, names);
     }
     let path = "/etc/hosts".to_owned();
-    let spec = Spec::Edit { path: path.clone(), edits, create: Some(create), mode: 0o644, validator: None };
+    let spec = Spec::Edit {
+        path: path.clone(),
+        edits,
+        create: Some(create),
+        mode: 0o644,
+        validator: None,
+    };
     build.push(Stage::Hostname, format!("file {path}"), spec);
     Ok(())
 }

@@ -89,7 +89,9 @@ impl Templates {
         let mut tera = Tera::default();
         // Configuration files are no markup. The rule is by name, so one ending in .xml.tera would be escaped.
         tera.autoescape_on([".xml.tera"]);
-        tera.register_filter("sh", |text: &str, _: tera::Kwargs, _: &tera::State| guard::sh_quote(text));
+        tera.register_filter("sh", |text: &str, _: tera::Kwargs, _: &tera::State| {
+            guard::sh_quote(text)
+        });
         Templates { tera }
     }
 
@@ -101,12 +103,7 @@ impl Templates {
     ///
     /// # Errors
     /// A control character in any value of the view, or whatever the template does wrong.
-    pub(super) fn render<T: serde::Serialize>(
-        &self,
-        name: &str,
-        host: &str,
-        view: &T,
-    ) -> Result<String, DesiredError> {
+    pub(super) fn render<T: serde::Serialize>(&self, name: &str, host: &str, view: &T) -> Result<String, DesiredError> {
         let value = serde_json::to_value(view).map_err(|e| DesiredError::Template {
             template: name.to_owned(),
             line: 0,
@@ -114,7 +111,12 @@ impl Templates {
             message: e.to_string(),
         })?;
         if let Some((field, character)) = guard::control_character("", &value) {
-            return Err(DesiredError::Unsafe { host: host.to_owned(), field, character, format: "a template" });
+            return Err(DesiredError::Unsafe {
+                host: host.to_owned(),
+                field,
+                character,
+                format: "a template",
+            });
         }
         let context = Context::from_serialize(&value).map_err(|e| convert(name, &e))?;
         self.tera.render(name, &context).map_err(|e| convert(name, &e))
@@ -146,8 +148,17 @@ fn unreadable(path: &Path, error: &std::io::Error) -> DesiredError {
 fn convert(name: &str, error: &tera::Error) -> DesiredError {
     let (template, line, column, message) = match error.kind() {
         ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => {
-            let file = if report.filename().is_empty() { name } else { report.filename() };
-            (file, report.span().start_line, report.span().start_col + 1, report.message().to_owned())
+            let file = if report.filename().is_empty() {
+                name
+            } else {
+                report.filename()
+            };
+            (
+                file,
+                report.span().start_line,
+                report.span().start_col + 1,
+                report.message().to_owned(),
+            )
         }
         other => (name, 0, 0, other.to_string()),
     };
@@ -155,7 +166,12 @@ fn convert(name: &str, error: &tera::Error) -> DesiredError {
     if let Some(first) = message.get_mut(..1) {
         first.make_ascii_lowercase();
     }
-    DesiredError::Template { template: template.to_owned(), line, column, message }
+    DesiredError::Template {
+        template: template.to_owned(),
+        line,
+        column,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -167,10 +183,15 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
         let mut found = Vec::new();
         collect(&root, &mut found).unwrap();
-        let mut names: Vec<String> =
-            found.iter().map(|p| p.strip_prefix(&root).unwrap().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = found
+            .iter()
+            .map(|p| p.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
+            .collect();
         names.sort();
-        assert_eq!(names, EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            names,
+            EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>()
+        );
         let _ = Templates::embedded();
     }
 
@@ -178,9 +199,18 @@ mod tests {
     fn an_override_that_does_not_parse_is_placed() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("etc/nginx/conf.d")).unwrap();
-        std::fs::write(dir.path().join("etc/nginx/conf.d/default.conf.tera"), "# fine\n# {{ oops }\n").unwrap();
+        std::fs::write(
+            dir.path().join("etc/nginx/conf.d/default.conf.tera"),
+            "# fine\n# {{ oops }\n",
+        )
+        .unwrap();
         let error = Templates::with_overrides(dir.path()).unwrap_err();
-        let DesiredError::Template { template, line, column, .. } = &error else { panic!("{error}") };
+        let DesiredError::Template {
+            template, line, column, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
         assert_eq!((template.as_str(), *line), ("etc/nginx/conf.d/default.conf.tera", 2));
         assert!(*column > 1, "{error}");
     }
@@ -191,15 +221,25 @@ mod tests {
         std::fs::write(dir.path().join("keepalived.conf.tera"), "x").unwrap();
         let error = Templates::with_overrides(dir.path()).unwrap_err();
         assert!(error.to_string().contains("no template of this name"), "{error}");
-        assert!(error.hints().iter().any(|h| h.contains("etc/keepalived/keepalived.conf.tera")));
+        assert!(
+            error
+                .hints()
+                .iter()
+                .any(|h| h.contains("etc/keepalived/keepalived.conf.tera"))
+        );
     }
 
     #[test]
     fn an_undefined_variable_is_named_with_its_place() {
         let mut templates = Templates::embedded();
         templates.add("etc/hosts.tera", "one\n{{ nobody }}\n").unwrap();
-        let error = templates.render("etc/hosts.tera", "a", &serde_json::json!({"x": 1})).unwrap_err();
+        let error = templates
+            .render("etc/hosts.tera", "a", &serde_json::json!({"x": 1}))
+            .unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("template etc/hosts.tera:2:") && text.contains("nobody"), "{text}");
+        assert!(
+            text.starts_with("template etc/hosts.tera:2:") && text.contains("nobody"),
+            "{text}"
+        );
     }
 }

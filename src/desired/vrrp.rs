@@ -94,7 +94,9 @@ struct NotifyView {
 }
 
 pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
-    let Some(vrrp) = &build.inventory.vrrp else { return Ok(()) };
+    let Some(vrrp) = &build.inventory.vrrp else {
+        return Ok(());
+    };
     if vrrp.engine == Engine::Agent {
         return Err(build.impossible(
             "this version of hapair-agent does not speak VRRP yet",
@@ -103,8 +105,15 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     }
     check_version(build, vrrp)?;
     build.push_service(Stage::Vrrp, Engine::Agent.unit(), false, true);
-    if vrrp.scripts.iter().any(|s| !matches!(s.kind, ScriptKind::Command { .. })) {
-        let spec = Spec::Directory { path: SCRIPT_DIRECTORY.to_owned(), mode: 0o755 };
+    if vrrp
+        .scripts
+        .iter()
+        .any(|s| !matches!(s.kind, ScriptKind::Command { .. }))
+    {
+        let spec = Spec::Directory {
+            path: SCRIPT_DIRECTORY.to_owned(),
+            mode: 0o755,
+        };
         build.push(Stage::Vrrp, format!("directory {SCRIPT_DIRECTORY}"), spec);
     }
     let commands = scripts::add(build, &vrrp.scripts)?;
@@ -113,26 +122,54 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         global: global(build, vrrp)?,
         scripts: script_views(build, &vrrp.scripts, commands)?,
         track_processes: process_views(build, &vrrp.track_processes)?,
-        instances: vrrp.instances.iter().map(|i| instance(build, vrrp, i)).collect::<Result<_, _>>()?,
+        instances: vrrp
+            .instances
+            .iter()
+            .map(|i| instance(build, vrrp, i))
+            .collect::<Result<_, _>>()?,
     };
     for (written, seen) in vrrp.instances.iter().zip(&view.instances) {
+        if written
+            .track_interface
+            .iter()
+            .any(|(tracked, _)| *tracked == seen.interface)
+        {
+            build.note(format!(
+                "{}: {} is left out of track_interface: an instance tracks its own interface anyway, and `keepalived \
+                 -t` takes the line for an error",
+                written.name, seen.interface
+            ));
+        }
         build.state.instances.push(InstanceRef {
             name: written.name.clone(),
             interface: seen.interface.clone(),
             virtual_router_id: written.virtual_router_id,
             priority: seen.priority,
-            vips: written.virtual_ipaddress.iter().map(|v| v.address.addr().to_string()).collect(),
+            vips: written
+                .virtual_ipaddress
+                .iter()
+                .map(|v| v.address.addr().to_string())
+                .collect(),
         });
     }
     build.state.engine = Some(vrrp.engine);
 
     let unit = Engine::Keepalived.unit();
     let text = build.render(DROP_IN, &serde_json::json!({"other_engine": Engine::Agent.unit()}))?;
-    build.push_file(Stage::Vrrp, DROP_IN_PATH, text, 0o644, None, vec![Reaction::DaemonReload]);
+    build.push_file(
+        Stage::Vrrp,
+        DROP_IN_PATH,
+        text,
+        0o644,
+        None,
+        vec![Reaction::DaemonReload],
+    );
     let text = build.render(CONF, &view)?;
     let reload = vec![Reaction::Reload { unit: unit.to_owned() }];
     // Only root may read the password.
-    build.push_file(Stage::Vrrp, CONF_PATH, text, 0o600, Some(Validator::Keepalived), reload).election_critical = true;
+    build
+        .push_file(Stage::Vrrp, CONF_PATH, text, 0o600, Some(Validator::Keepalived), reload)
+        .election_critical = true;
     build.push_service(Stage::Vrrp, unit, true, false);
     Ok(())
 }
@@ -153,24 +190,22 @@ fn keepalived_version(build: &Build) -> (u32, u32) {
 /// Refuses words that the host's keepalived would skip with a line in its log and nothing else.
 fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
     let version = keepalived_version(build);
-    if version >= (2, 0) {
-        return Ok(());
-    }
     let (major, minor) = version;
     let mut unknown = Vec::new();
-    if !vrrp.track_processes.is_empty() {
+    if version < (2, 0) && !vrrp.track_processes.is_empty() {
         unknown.push("track_process");
     }
-    if vrrp.scripts.iter().any(|s| s.init_fail) {
+    if version < (2, 0) && vrrp.scripts.iter().any(|s| s.init_fail) {
         unknown.push("init_fail");
     }
-    if vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
-        unknown.push("an interval in fractions of a second");
+    // 2.2.7 says "invalid number" and drops the line.
+    if version < (2, 3) && vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
+        unknown.push("a script interval in fractions of a second");
     }
     if !unknown.is_empty() {
         return Err(build.impossible(
             format!("keepalived {major}.{minor} does not know {}", unknown.join(", ")),
-            "keepalived 2 or newer comes with release 8 and later; leave these keys out here",
+            "leave these keys out, or write whole seconds; release 7 has keepalived 1.3, 8 has 2.1, 9 and 10 have 2.2",
         ));
     }
     if version < (1, 3) {
@@ -202,7 +237,10 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
     }
     // A script runs as root only where this is said; a notify script is a script too.
     let runs_scripts = !vrrp.scripts.is_empty() || vrrp.instances.iter().any(|i| i.notify != Default::default());
-    let script_user = defs.script_user.clone().or_else(|| runs_scripts.then(|| "root".to_owned()));
+    let script_user = defs
+        .script_user
+        .clone()
+        .or_else(|| runs_scripts.then(|| "root".to_owned()));
     let recent = keepalived_version(build) >= (2, 0);
     let mut interval = |key: &str, value: Option<f64>| {
         let value = value?;
@@ -328,7 +366,7 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
             InitialState::Master => "MASTER",
             InitialState::Backup => "BACKUP",
         },
-        interface,
+        interface: interface.clone(),
         version: written.version,
         mcast_src_ip: source.filter(|_| !written.unicast).map(|a| a.to_string()),
         unicast_src_ip,
@@ -345,9 +383,10 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
         track_interface: written
             .track_interface
             .iter()
-            .map(|(interface, weight)| match weight {
-                Some(weight) => format!("{interface} weight {weight}"),
-                None => interface.clone(),
+            .filter(|(tracked, _)| *tracked != interface)
+            .map(|(tracked, weight)| match weight {
+                Some(weight) => format!("{tracked} weight {weight}"),
+                None => tracked.clone(),
             })
             .collect(),
         track_script: written.track_script.clone(),
@@ -360,8 +399,13 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
 
 /// MASTER only where the higher priority is: anything else is a promise that the first advert breaks.
 fn initial_state(written: &Instance, host: &str) -> InitialState {
-    let backup = written.nopreempt || written.state == Some(InitialState::Backup);
-    if !backup && written.preferred() == host { InitialState::Master } else { InitialState::Backup }
+    // keepalived clears preempt_delay where the state is MASTER.
+    let backup = written.nopreempt || written.preempt_delay.is_some() || written.state == Some(InitialState::Backup);
+    if !backup && written.preferred() == host {
+        InitialState::Master
+    } else {
+        InitialState::Backup
+    }
 }
 
 fn notify(build: &Build, written: &Instance) -> Result<Vec<NotifyView>, DesiredError> {
@@ -377,14 +421,21 @@ fn notify(build: &Build, written: &Instance) -> Result<Vec<NotifyView>, DesiredE
     for (keyword, path) in all {
         let Some(path) = path else { continue };
         build.guard(Place::KeepalivedQuoted, &format!("vrrp.instances.{keyword}"), path)?;
-        views.push(NotifyView { keyword, path: path.clone() });
+        views.push(NotifyView {
+            keyword,
+            path: path.clone(),
+        });
     }
     Ok(views)
 }
 
 /// As written: keepalived makes a VIP without prefix a /32 or /128.
 fn vip(vip: &Vip) -> String {
-    if vip.prefix_written { vip.address.to_string() } else { vip.address.addr().to_string() }
+    if vip.prefix_written {
+        vip.address.to_string()
+    } else {
+        vip.address.addr().to_string()
+    }
 }
 
 /// Shortest decimal text: `1`, `0.5`.

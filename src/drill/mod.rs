@@ -7,8 +7,8 @@
 //!
 //! * `outage_ms`: the longest time between two answers through the VIP with a failed request in between, by send time,
 //!   over the whole scenario, fail-back included ([`crate::probe::Timeline`]). Over several VIPs: the worst.
-//! * `max_owners`: how many stations owned one VIP at once. Two sources: the hosts' own word, in order of arrival here,
-//!   where an overlap counts from [`OVERLAP_RESOLUTION_MS`] on; and ARP answers, where two stations count as two owners
+//! * `max_owners`: how many stations owned one VIP at once. Two sources: the hosts' own word, their clocks put on ours
+//!   by the fastest report of each, where an overlap counts from [`OVERLAP_RESOLUTION_MS`] on; and ARP answers, where two stations count as two owners
 //!   once both answered [`ARP_ROUNDS`] requests in a row. Shorter overlaps belong to every hand-over (the new owner
 //!   speaks before the old one has heard it) or to the way of measuring; the longest one is reported all the same.
 

@@ -3,8 +3,8 @@
 use crate::probe::Mac;
 use crate::probe::arp::ArpLog;
 
-/// An overlap of two owners counts from this length on when only the hosts' word says so: their reports come over two
-/// SSH connections whose delays differ, so shorter ones cannot be told from one host's news being late.
+/// An overlap of two owners counts from this length on when only the hosts' word says so: their clocks are compared over
+/// two SSH connections whose delays differ, so shorter ones cannot be told from one host's news being late.
 pub const OVERLAP_RESOLUTION_MS: u64 = 250;
 
 /// Requests in a row that two stations must both answer to count as two owners. One alone is what any hand-over may
@@ -27,21 +27,53 @@ pub(crate) struct OwnerLog {
     since: Vec<[Option<u64>; 2]>,
     ended: Vec<Vec<OwnSpan>>,
     heard: [bool; 2],
+    clocks: [Clock; 2],
+}
+
+/// Puts a host's clock on ours. The report that travelled fastest gives the offset, so a report held up on its way (a
+/// busy executor, a lost TCP segment) still counts for when it was made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    /// Least arrival minus host time seen, µs.
+    offset: Option<i128>,
+    /// What the last report was put at: a host's reports keep their order whatever its clock does.
+    last_us: u64,
+}
+
+impl Clock {
+    /// When the report was made, µs on our clock; never after its arrival.
+    fn place(&mut self, arrived_us: u64, host_ms: u64) -> u64 {
+        let host_us = i128::from(host_ms) * 1000;
+        let delay = i128::from(arrived_us) - host_us;
+        let offset = self.offset.map_or(delay, |known| known.min(delay));
+        self.offset = Some(offset);
+        let made = u64::try_from(host_us + offset).unwrap_or(0);
+        self.last_us = made.clamp(self.last_us.min(arrived_us), arrived_us);
+        self.last_us
+    }
 }
 
 impl OwnerLog {
     pub(crate) fn new(vips: Vec<String>) -> OwnerLog {
         let count = vips.len();
-        OwnerLog { vips, since: vec![[None; 2]; count], ended: vec![Vec::new(); count], heard: [false; 2] }
+        OwnerLog { vips, since: vec![[None; 2]; count], ended: vec![Vec::new(); count], heard: [false; 2], clocks: [Clock::default(); 2] }
     }
 
     pub(crate) fn vips(&self) -> &[String] {
         &self.vips
     }
 
-    /// A host reported all it owns now; what changed, as VIP number and whether it owns it.
-    pub(crate) fn record(&mut self, host: usize, at_us: u64, owned: &[String]) -> Vec<(usize, bool)> {
+    /// A host reported all it owns at `host_ms` of its own clock; when that was on ours (µs), and what changed, as VIP
+    /// number and whether it owns it.
+    pub(crate) fn record(
+        &mut self,
+        host: usize,
+        arrived_us: u64,
+        host_ms: u64,
+        owned: &[String],
+    ) -> (u64, Vec<(usize, bool)>) {
         self.heard[host] = true;
+        let at_us = self.clocks[host].place(arrived_us, host_ms);
         let mut changes = Vec::new();
         for (vip, name) in self.vips.iter().enumerate() {
             let owns = owned.contains(name);
@@ -55,7 +87,7 @@ impl OwnerLog {
             }
             changes.push((vip, owns));
         }
-        changes
+        (at_us, changes)
     }
 
     /// This host has reported at least once.
@@ -155,33 +187,39 @@ mod tests {
     #[test]
     fn word_of_hosts() {
         let vip = "10.0.0.200".to_owned();
+        let one = std::slice::from_ref(&vip);
         let mut log = OwnerLog::new(vec![vip.clone()]);
-        assert_eq!(log.record(0, 0, std::slice::from_ref(&vip)), [(0, true)]);
-        assert_eq!(log.record(1, 10, &[]), []);
+        assert_eq!(log.record(0, 0, 500_000, one), (0, vec![(0, true)]));
+        assert_eq!(log.record(1, 10, 90_000, &[]), (10, vec![]));
         assert_eq!(log.owners(0), [0]);
-        log.record(1, 1_000_000, std::slice::from_ref(&vip));
-        log.record(0, 1_200_000, &[]);
+        log.record(1, 1_000_010, 91_000, one);
+        log.record(0, 1_200_000, 501_200, &[]);
         assert_eq!(log.owners(0), [1]);
         let spans = log.spans(0, 2_000_000);
-        assert_eq!((longest_overlap_us(&spans), max_by_word(&spans)), (200_000, 1), "shorter than the resolution");
-        log.record(0, 3_000_000, std::slice::from_ref(&vip));
-        assert_eq!(max_by_word(&log.spans(0, 3_250_000)), 2);
+        assert_eq!((longest_overlap_us(&spans), max_by_word(&spans)), (199_990, 1), "shorter than the resolution");
+        // Made at 3 s, held up for 2 s: it counts for when it was made.
+        assert_eq!(log.record(1, 5_000_000, 93_000, &[]), (3_000_010, vec![(0, false)]));
+        log.record(0, 2_700_000, 502_700, one);
+        assert_eq!(max_by_word(&log.spans(0, 5_000_000)), 2, "300 ms together");
     }
 
     proptest! {
-        /// However reports come in: a host's own spans never overlap, and what it owns in the end is its last word.
+        /// However reports come in: a host's own spans never overlap, what it owns in the end is its last word, and
+        /// nothing is put after its arrival.
         #[test]
-        fn spans_follow_the_word(words in prop::collection::vec((0usize..2, 1u64..1000, any::<bool>()), 0..60)) {
+        fn spans_follow_the_word(words in prop::collection::vec((0usize..2, 1u64..1000, any::<bool>(), any::<u64>()), 0..60)) {
             let mut log = OwnerLog::new(vec!["v".into()]);
             let (mut at, mut last) = (0, [false; 2]);
-            for (host, step, owns) in words {
+            for (host, step, owns, clock) in words {
                 at += step;
                 last[host] = owns;
-                log.record(host, at, &if owns { vec!["v".to_owned()] } else { vec![] });
+                let (made, _) = log.record(host, at, clock, &if owns { vec!["v".to_owned()] } else { vec![] });
+                prop_assert!(made <= at);
             }
             prop_assert_eq!(log.owners(0), (0..2).filter(|h| last[*h]).collect::<Vec<_>>());
             for host in 0..2 {
                 let own: Vec<_> = log.spans(0, at).into_iter().filter(|s| s.host == host).collect();
+                prop_assert!(own.iter().all(|s| s.from_us <= s.to_us));
                 prop_assert!(own.windows(2).all(|w| w[0].to_us <= w[1].from_us));
             }
         }

@@ -446,6 +446,8 @@ impl<'a, L: HostLink> Work<'a, L> {
         let after_us = if moved { fault_us } else { 0 };
         let back = self.session.wait(&mut live, deadline, |l, o| seen.each_settled_on(&ends, after_us, l, o)).await?;
         let settled_us = back.then(|| seen.since(&live.borrow()).max(repair_us));
+        // Once more: what came up with the repair may have died since.
+        let repaired = repaired && self.runs(broken).await?;
 
         let end_us = self.session.now_us();
         // Off the runtime's thread: stopping waits for the probes in flight.
@@ -510,19 +512,22 @@ impl<'a, L: HostLink> Work<'a, L> {
         (watches, said.join("; "))
     }
 
-    /// Waits until the repaired host says that engine and nginx run.
+    /// The host says that engine and nginx run.
+    async fn runs(&mut self, host: usize) -> Result<bool, DrillError> {
+        let status = self.status(host).await?;
+        let fit = |state| !matches!(state, InstanceState::Fault | InstanceState::Stopped);
+        Ok(status.engine.is_some() && status.nginx == "active" && status.instances.iter().all(|i| fit(i.state)))
+    }
+
+    /// Waits until the repaired host runs everything again.
     async fn runs_again(&mut self, host: usize, deadline: Instant) -> Result<bool, DrillError> {
-        loop {
-            let status = self.status(host).await?;
-            let fit = |state| !matches!(state, InstanceState::Fault | InstanceState::Stopped);
-            if status.engine.is_some() && status.nginx == "active" && status.instances.iter().all(|i| fit(i.state)) {
-                return Ok(true);
-            }
+        while !self.runs(host).await? {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
             self.session.pause(POLL).await?;
         }
+        Ok(true)
     }
 }
 

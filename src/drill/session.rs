@@ -56,9 +56,9 @@ impl<'a, L: HostLink> Session<'a, L> {
             reply = first.recv() => (0, reply?),
             reply = second.recv() => (1, reply?),
         };
-        if let Reply::Owned { addresses, .. } = &reply {
-            let at_us = self.now_us();
-            for (vip, owns) in self.owners.record(index, at_us, addresses) {
+        if let Reply::Owned { at_ms, addresses } = &reply {
+            let (at_us, changes) = self.owners.record(index, self.now_us(), *at_ms, addresses);
+            for (vip, owns) in changes {
                 let event = DrillEvent::Ownership {
                     host: self.host(index).to_owned(),
                     vip: self.owners.vips()[vip].clone(),

@@ -121,6 +121,11 @@ fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Both fake hosts have this machine's clock.
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
 impl World {
     fn set_owner(&mut self, host: usize, owns: bool) {
         self.owns[host] = owns;
@@ -130,7 +135,7 @@ impl World {
     }
 
     fn owned(&self, host: usize) -> Reply {
-        Reply::Owned { at_ms: 0, addresses: if self.owns[host] { vec![VIP.into()] } else { vec![] } }
+        Reply::Owned { at_ms: now_ms(), addresses: if self.owns[host] { vec![VIP.into()] } else { vec![] } }
     }
 
     fn healthy(&self, host: usize) -> bool {

@@ -8,7 +8,8 @@ use super::error::InventoryErrors;
 use super::grammar::Grammar;
 use super::node::{Node, Value};
 use super::source::{Source, Span};
-use super::suggest;
+use super::{mask, suggest};
+use crate::state::secret::MASK;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Context {
         if let Err(hint) = grammar.check(text.value) {
             self.error_hint(
                 text.span,
-                format!("{what} is not {}: {:?}", grammar.name, text.value),
+                format!("{what} is not {}: {}", grammar.name, quote(text.value)),
                 hint,
             );
             return None;
@@ -125,7 +126,7 @@ impl Context {
             };
             self.error_hint(
                 text.span,
-                format!("{what} must be a whole number, not {:?}", text.value),
+                format!("{what} must be a whole number, not {}", quote(text.value)),
                 hint,
             );
             return None;
@@ -143,7 +144,7 @@ impl Context {
             _ => {
                 self.error(
                     text.span,
-                    format!("{what} must be {}, not {}", between(&range), text.value),
+                    format!("{what} must be {}, not {}", between(&range), shorten(text.value)),
                 );
                 None
             }
@@ -172,7 +173,7 @@ impl Context {
                 None
             }
             _ => {
-                let message = format!("{what} must be a number, not {:?}", text.value);
+                let message = format!("{what} must be a number, not {}", quote(text.value));
                 self.error_hint(text.span, message, "seconds, as in 2 or 0.5, without quotes");
                 None
             }
@@ -187,7 +188,10 @@ impl Context {
             "true" | "yes" | "on" if !quoted => true,
             "false" | "no" | "off" if !quoted => false,
             _ => {
-                self.error(text.span, format!("{what} must be true or false, not {:?}", text.value));
+                self.error(
+                    text.span,
+                    format!("{what} must be true or false, not {}", quote(text.value)),
+                );
                 return None;
             }
         };
@@ -205,7 +209,7 @@ impl Context {
         }
         let words = choices.iter().map(|(word, _)| *word);
         let known = join(words.clone(), "or");
-        let message = format!("{what} must be {known}, not {:?}", text.value);
+        let message = format!("{what} must be {known}, not {}", quote(text.value));
         match suggest::nearest(text.value, words) {
             Some(near) => self.error_hint(text.span, message, format!("did you mean {near}?")),
             None => self.error(text.span, message),
@@ -245,6 +249,27 @@ impl Context {
                 .filter_map(|n| self.word(n, &format!("an item of {what}"), grammar))
                 .collect()
         }))
+    }
+}
+
+/// A value of the operator's for a message: in quotes, on one line, not too long, and without a password in a URL.
+pub(super) fn quote(text: &str) -> String {
+    let mut safe = String::new();
+    let mut at = 0;
+    for secret in mask::url_passwords(text) {
+        safe.push_str(text.get(at..secret.start).unwrap_or_default());
+        safe.push_str(MASK);
+        at = secret.end;
+    }
+    safe.push_str(text.get(at..).unwrap_or_default());
+    format!("{:?}", shorten(&safe))
+}
+
+/// At most 60 characters of it.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) const HOST: Grammar = Grammar {
 
 /// Names that keepalived.conf and nginx.conf use as they are, and that become part of file names.
 pub(super) const WORD: Grammar = Grammar {
-    name: "a name",
+    name: "a plain word",
     rule: "letters, digits, _ . and -, starting with a letter or digit",
     max: 64,
     accepts: |t| all(t, "_.-") && starts_alnum(t),

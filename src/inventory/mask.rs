@@ -10,13 +10,13 @@ pub(super) fn find(text: &str) -> Vec<Span> {
     let mut spans = url_passwords(text);
     let mut at = 0;
     while let Some(key) = next_key(text, at) {
+        // Not past the value: with a quote too many, the next key may lie inside of what looks like this value.
         at = key.value;
         if is_secret_word(&text[key.start..key.end]) {
             let end = value_end(text, &key);
             if end > key.value {
                 spans.push(Span::new(key.value, end));
             }
-            at = at.max(end);
         }
     }
     spans.sort_unstable();
@@ -28,7 +28,12 @@ pub(super) fn is_secret_word(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let close = |known: &str| super::suggest::nearest(&word, [known]).is_some();
     !word.starts_with("proxy_")
-        && (word.contains("pass") || word.contains("secret") || close("auth_pass") || close("password"))
+        && (["pass", "secret", "pwd", "token", "credential"]
+            .iter()
+            .any(|part| word.contains(part))
+            || word == "pw"
+            || close("auth_pass")
+            || close("password"))
 }
 
 struct Key {
@@ -81,7 +86,11 @@ fn value_end(text: &str, key: &Key) -> usize {
         return key.value;
     }
     if let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) {
-        return closing_quote(text, key.value, quote);
+        let end = closing_quote(text, key.value, quote);
+        let after = text[end..line_end(end)].trim_start();
+        // Anything but an end after the closing quote: it was not the closing one.
+        let whole = after.is_empty() || after.starts_with([',', '}', ']', '#']);
+        return if whole { end } else { line_end(end) };
     }
     // Ends where the next key of a flow mapping starts; everything else on the line may be part of the secret.
     let plain = |from: usize| {
@@ -113,7 +122,9 @@ fn value_end(text: &str, key: &Key) -> usize {
         let line = &text[next..stop];
         let body = line.trim_start();
         let deeper = line.len() - body.len() > indent;
-        if !body.is_empty() && !deeper {
+        // A value that slipped to the left on the line after its key is hidden all the same.
+        let slipped = first && rest.is_empty() && !starts_entry(text, next + line.len() - body.len());
+        if !body.is_empty() && !deeper && !slipped {
             break;
         }
         let source = ["env:", "file:", "prompt:"].iter().any(|k| body.starts_with(k));
@@ -127,6 +138,14 @@ fn value_end(text: &str, key: &Key) -> usize {
         next = stop + 1;
     }
     end
+}
+
+/// Whether a key or a list item starts here.
+fn starts_entry(text: &str, at: usize) -> bool {
+    let body = &text[at..];
+    let line = body.lines().next().unwrap_or_default();
+    body.starts_with(['-', '#', '"', '\'', '{', '['])
+        || next_key(&text[..at + line.len()], at).is_some_and(|key| key.start == at)
 }
 
 /// The byte after the quote that closes the one at `open`; the end of the text when there is none.
@@ -147,7 +166,7 @@ fn closing_quote(text: &str, open: usize, quote: char) -> usize {
 }
 
 /// `//user:THIS@host`.
-fn url_passwords(text: &str) -> Vec<Span> {
+pub(super) fn url_passwords(text: &str) -> Vec<Span> {
     let mut spans = Vec::new();
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
@@ -189,9 +208,10 @@ mod tests {
             ("\"password\" : \"a\\\"b\" # c", "\"password\" : * # c"),
             ("password: 'it''s'\nuser: x", "password: *\nuser: x"),
             ("password: |\n  one\n\n  two\nuser: x", "password: *\nuser: x"),
-            ("password:\n  one\n   two\nuser: x", "password: *\nuser: x"),
+            ("password:\n  one\n   two\nuser: x", "password:*\nuser: x"),
             ("- auth_pas: x\n  b: y", "- auth_pas: *\n  b: y"),
             ("password: \"never\nclosed", "password: *"),
+            ("    password:\n  slipped\n  user: x", "    password:*\n  user: x"),
             ("url: http://u:pw@h/", "url: http://u:*@h/"),
         ] {
             assert_eq!(hidden(text), shown, "{text:?}");

@@ -118,10 +118,7 @@ fn explain(source: &Source, error: &Error) -> Vec<NotYaml> {
     match error {
         Error::DuplicateMappingKey { key, .. } => {
             let name = key.clone().unwrap_or_default();
-            one(
-                format!("duplicate key {name}"),
-                Some("the first one counts nowhere: keep one of the two"),
-            )
+            one(format!("duplicate key {name}"), Some("keep one of the two"))
         }
         Error::MultipleDocuments { .. } => one(
             "more than one document in the file".into(),
@@ -200,7 +197,7 @@ enum RawValue {
 
 impl Raw {
     fn settle(self, source: &Source) -> Node {
-        let span = span(source, &self.0.defined);
+        let mut span = span(source, &self.0.defined);
         let value = match self.0.value {
             RawValue::Null => Value::Null,
             RawValue::Typed => Value::Scalar {
@@ -219,6 +216,13 @@ impl Raw {
                     .collect(),
             ),
         };
+        // A block mapping has no opening brace to point at: its first key stands for it.
+        if let Value::Map(entries) = &value
+            && let Some((key, _)) = entries.first()
+            && source.slice(span) != "{"
+        {
+            span = key.span;
+        }
         Node { value, span }
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn read(context: &Context, node: &Node, what: &str) -> Option<At<Secr
                     context.hide(value.span);
                     context.error_hint(
                         key.span,
-                        format!("{what} must be env, file or prompt, not {kind:?}"),
+                        format!("{what} must be a text, or come from env, file or prompt"),
                         sources,
                     );
                     return None;

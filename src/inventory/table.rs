@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::context::{At, Context};
+use super::context::{At, Context, quote};
 use super::grammar::Grammar;
 use super::mask::is_secret_word;
 use super::model::SecretSource;
@@ -49,13 +49,11 @@ impl<'a> Table<'a> {
             }
             unknown(context, key, what, shown, keys);
         }
-        // A block mapping has no opening brace to point at: its first key stands for it.
-        let span = entries.first().map_or(node.span, |(key, _)| key.span);
         Some(Table {
             context,
             what,
             entries,
-            span,
+            span: node.span,
             keys,
         })
     }
@@ -164,7 +162,7 @@ fn mapping<'a>(context: &Context, node: &'a Node, what: &str) -> Option<&'a [(No
 
 fn unknown(context: &Context, key: &Node, what: &str, name: &str, keys: &[&str]) {
     let message = match &key.value {
-        Value::Scalar { .. } => format!("{what} has no key {name:?}"),
+        Value::Scalar { .. } => format!("{what} has no key {}", quote(name)),
         other => format!("a key of {what} must be a word, not {}", other.kind()),
     };
     let bare = name.strip_prefix("vrrp_").unwrap_or(name);

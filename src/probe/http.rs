@@ -161,10 +161,9 @@ async fn exchange(addr: SocketAddr, host: &str, path: &str) -> Result<Answer, Pr
 fn connect_error(addr: SocketAddr, error: io::Error) -> ProbeError {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => ProbeError::Refused(addr),
-        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN) => {
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ETIMEDOUT) => {
             ProbeError::Unreachable { addr, source: error }
         }
-        Some(libc::ETIMEDOUT) => ProbeError::Timeout { addr, limit: Duration::ZERO },
         Some(libc::ECONNRESET) => ProbeError::Broken { addr, what: "reset while connecting".into() },
         _ => ProbeError::Other { addr, source: error },
     }

@@ -169,18 +169,28 @@ impl Prober {
     /// # Errors
     /// When the system gives no thread or no event queue.
     pub fn start(targets: Vec<ProbeTarget>, config: ProbeConfig, epoch: Instant) -> std::io::Result<Prober> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             kept: Mutex::new(targets.iter().map(|_| Kept::default()).collect()),
         });
         let (sender, live) = watch::channel(vec![Live::default(); targets.len()]);
         let for_thread = Arc::clone(&shared);
+        let (built, is_built) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("hapair-probe".into()).spawn(move || {
+            // Built here: a runtime must not be dropped inside another one, where the caller may be.
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = built.send(Err(error));
+                    return;
+                }
+            };
+            let _ = built.send(Ok(()));
             runtime.block_on(schedule(targets, config, epoch, for_thread, sender));
             // Probes still in flight are dropped with the runtime; `schedule` waited for those that matter.
             runtime.shutdown_background();
         })?;
+        is_built.recv().map_err(std::io::Error::other)??;
         Ok(Prober { shared, live, thread: Some(thread) })
     }
 

@@ -3,6 +3,8 @@
 mod html;
 mod junit;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -84,7 +86,7 @@ fn duration(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod format_tests {
     use proptest::prelude::*;
 
     use super::*;

@@ -13,7 +13,7 @@ use super::{duration, escape};
 /// Width of everything, user units.
 const WIDTH: u64 = 960;
 /// Left of the bars.
-const LEFT: u64 = 150;
+const LEFT: u64 = 190;
 /// Width of the bars.
 const PLOT: u64 = WIDTH - LEFT - 24;
 /// Height of one bar and the room below it.
@@ -37,7 +37,7 @@ pub fn svg(report: &DrillReport) -> String {
     let _ = writeln!(
         svg,
         "<text x=\"24\" y=\"32\" class=\"h\">Failover drill: {}</text><text x=\"24\" y=\"50\" class=\"s\">{} · engine {} · \
-         one probe every {} ms</text>",
+         one probe every {} ms · hatched: requests failed</text>",
         escape(&report.pair),
         escape(&report.started),
         escape(&report.engine),
@@ -127,7 +127,8 @@ fn rows(svg: &mut String, report: &DrillReport, s: &ScenarioResult, y: u64) -> u
             let (fill, text, title) = match &span.seen {
                 Seen::Node(node) => {
                     let name = if node.is_empty() { "an unnamed node" } else { node };
-                    (node_colour(report, node), node.clone(), format!("{name} answered {} requests", span.count))
+                    let text = if node.is_empty() { "answered" } else { node };
+                    (node_colour(report, node), text.to_owned(), format!("{name} answered {} requests", span.count))
                 }
                 Seen::Failed(kind) => {
                     ("url(#fail)", String::new(), format!("{} requests failed: {}", span.count, kind.text()))
@@ -257,7 +258,7 @@ fn node_colour(report: &DrillReport, node: &str) -> &'static str {
 /// Names too long for the margin keep their beginning.
 fn shorten(name: &str) -> String {
     match name.chars().count() {
-        0..=17 => name.to_owned(),
-        _ => name.chars().take(16).chain(['…']).collect(),
+        0..=18 => name.to_owned(),
+        _ => name.chars().take(17).chain(['…']).collect(),
     }
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::hosts::{RawHost, name_span, usable};
 use super::instance::RawInstance;
-use crate::inventory::context::{At, Context};
+use crate::inventory::context::{At, Context, quote};
 use crate::inventory::model::Vip;
 use crate::inventory::table::Table;
 
@@ -46,7 +46,7 @@ pub(super) fn vips(instance: &Table<'_>, key: &'static str) -> Vec<At<Vip>> {
             })
         };
         let Some(vip) = vip else {
-            let message = format!("an item of {key} must be an address, not {:?}", text.value);
+            let message = format!("an item of {key} must be an address, not {}", quote(text.value));
             context.error_hint(text.span, message, "as in 192.168.0.200/24 or 2001:db8::200/64");
             continue;
         };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::inventory::context::{At, Context};
+use crate::inventory::context::{At, Context, quote};
 use crate::inventory::grammar::{CONF_NAME, LOCAL_PATH};
 use crate::inventory::model::ExtraFile;
 use crate::inventory::node::{Node, Value};
@@ -55,7 +55,7 @@ fn matches(context: &Context, pattern: &At<String>) -> Vec<PathBuf> {
     let Some(name) = full.file_name().and_then(|n| n.to_str()) else {
         context.error_hint(
             pattern.span,
-            format!("{:?} names no file", pattern.value),
+            format!("{} names no file", quote(&pattern.value)),
             "as in ./nginx/*.conf",
         );
         return Vec::new();
@@ -89,7 +89,7 @@ fn matches(context: &Context, pattern: &At<String>) -> Vec<PathBuf> {
         .collect();
     found.sort();
     if found.is_empty() {
-        let message = format!("{:?} matches no file", pattern.value);
+        let message = format!("{} matches no file", quote(&pattern.value));
         context.error_hint(pattern.span, message, "the path is relative to the inventory");
     }
     found
@@ -98,7 +98,7 @@ fn matches(context: &Context, pattern: &At<String>) -> Vec<PathBuf> {
 fn load(context: &Context, pattern: &At<String>, path: &Path) -> Option<ExtraFile> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     if let Err(hint) = CONF_NAME.check(name) {
-        context.error_hint(pattern.span, format!("{name:?} is not {}", CONF_NAME.name), hint);
+        context.error_hint(pattern.span, format!("{} is not {}", quote(name), CONF_NAME.name), hint);
         return None;
     }
     let refuse = |why: String| {

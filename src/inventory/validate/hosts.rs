@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::inventory::context::{At, Context};
+use crate::inventory::context::{At, Context, quote};
 use crate::inventory::grammar::{HOST, HOSTNAME, INTERFACE};
 use crate::inventory::model::{Host, Ipv6, Network, Route};
 use crate::inventory::node::Node;
@@ -98,9 +98,20 @@ pub(super) fn read(inventory: &Table<'_>) -> Option<Vec<RawHost>> {
             .get(2)
             .map_or(inventory.key_span("hosts"), |third| third.span);
         let message = format!("a pair has exactly two hosts, not {}", items.value.len());
-        context.error_hint(at, message, "a third machine belongs to another inventory");
+        let more = items.value.len() > 2;
+        let hint = if more {
+            "a third machine belongs to another inventory"
+        } else {
+            "the other host is missing"
+        };
+        context.error_hint(at, message, hint);
     }
-    let hosts: Vec<RawHost> = items.value.iter().filter_map(|node| host(context, node)).collect();
+    let hosts: Vec<RawHost> = items
+        .value
+        .iter()
+        .take(2)
+        .filter_map(|node| host(context, node))
+        .collect();
     for (n, later) in hosts.iter().enumerate() {
         for earlier in &hosts[..n] {
             distinct(context, earlier, later);
@@ -457,7 +468,7 @@ pub(super) fn parsed<T: std::str::FromStr>(context: &Context, node: &Node, what:
     match text.value.parse::<T>() {
         Ok(value) => Some(At { value, span: text.span }),
         Err(_) => {
-            context.error(text.span, format!("{what} must be {form}, not {:?}", text.value));
+            context.error(text.span, format!("{what} must be {form}, not {}", quote(text.value)));
             None
         }
     }

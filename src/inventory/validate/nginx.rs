@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::extra_files;
-use crate::inventory::context::{At, Context, join};
+use crate::inventory::context::{At, Context, join, quote};
 use crate::inventory::grammar::{PATH, SERVER_NAME, URL, WORD, split_host_port};
 use crate::inventory::model::{BalanceMethod, Listen, Nginx, Server, Upstream};
 use crate::inventory::node::{Node, Value};
@@ -29,7 +29,7 @@ pub(super) fn read(inventory: &Table<'_>) -> Option<Nginx> {
         if let Err(hint) = WORD.check(name.value) {
             table
                 .context
-                .error_hint(name.span, format!("{:?} is not {}", name.value, WORD.name), hint);
+                .error_hint(name.span, format!("{} is not {}", quote(name.value), WORD.name), hint);
         }
         names.push(name.value);
         if let Some(upstream) = upstream(table.context, node) {
@@ -106,7 +106,10 @@ fn upstream_server(text: &str, method: BalanceMethod) -> Result<(), (String, Str
     // `host:port`; `split_host_port` would take `2001:db8::1` apart at its first colon.
     if !unix && split_host_port(address).is_none() {
         let hint = "host:port, an address:port such as 10.0.0.11:8080 or [2001:db8::1]:80, or unix:/path";
-        return Err((format!("{address:?} is not the address of a server"), hint.into()));
+        return Err((
+            format!("{} is not the address of a server", quote(address)),
+            hint.into(),
+        ));
     }
     let number = |value: &str| value.parse::<u32>().is_ok() && value.bytes().all(|b| b.is_ascii_digit());
     let time = |value: &str| number(value.strip_suffix(['s', 'm', 'h']).unwrap_or(value));
@@ -132,7 +135,10 @@ fn upstream_server(text: &str, method: BalanceMethod) -> Result<(), (String, Str
                 Some(near) if near != name => format!("did you mean {near}?"),
                 _ => "weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup or down, one blank between".into(),
             };
-            return Err((format!("{word:?} is not a parameter of an upstream server"), hint));
+            return Err((
+                format!("{} is not a parameter of an upstream server", quote(word)),
+                hint,
+            ));
         }
     }
     Ok(())
@@ -226,7 +232,7 @@ fn listen(context: &Context, node: &Node) -> Option<Listen> {
     let hint = "a port from 1 to 65535, or address:port, as in 80, 192.168.0.200:80 or [::]:80";
     context.error_hint(
         text.span,
-        format!("listen must be a port or address:port, not {:?}", text.value),
+        format!("listen must be a port or address:port, not {}", quote(text.value)),
         hint,
     );
     None

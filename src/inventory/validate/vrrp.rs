@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::hosts::RawHost;
 use super::{address, election, instance, script};
-use crate::inventory::context::{At, Context, join};
+use crate::inventory::context::{At, Context, join, quote};
 use crate::inventory::grammar::{EMAIL, ROUTER_ID, SMTP_SERVER, USER_AND_GROUP};
 use crate::inventory::model::{GlobalDefs, Vrrp};
 use crate::inventory::node::Node;
@@ -139,5 +139,5 @@ pub(super) fn unknown<'a>(
             list => format!("there is {list}"),
         },
     };
-    context.error_hint(span, format!("no {what} is called {name:?}"), hint);
+    context.error_hint(span, format!("no {what} is called {}", quote(name)), hint);
 }
