@@ -5,7 +5,6 @@ import contextlib
 import csv
 import json
 import os
-import re
 import signal
 import statistics
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import yaml
 
 import tools
-from world import HERE, ROOT, World, say
+from world import ROOT, World, say
 
 PHASES = {
     "first": "first apply",
@@ -35,6 +34,7 @@ def arguments():
     parser.add_argument("--round-trips", default="0,50")
     parser.add_argument("--raw", type=Path, default=ROOT / "target/bench/provision/raw.json")
     parser.add_argument("--inventory", type=Path, default=ROOT / "inventory.example.yaml")
+    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release")
     parser.add_argument("--tools", default="ansible,hapair,pyinfra")
     args = parser.parse_args()
     args.runs = args.runs or (2 if args.quick else 5)
@@ -231,7 +231,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     inventory = yaml.safe_load(args.inventory.read_text(encoding="utf-8"))
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(World(inventory))
+        world = stack.enter_context(World(inventory, args.binaries.resolve()))
         world.inventory("base", inventory)
         world.inventory("changed", one_more_server(inventory))
         hapair = tools.Hapair(world)

@@ -34,8 +34,7 @@ class Hapair(Tool):
     name = "hapair"
 
     def command(self, *args):
-        binary = ROOT / "target/release/hapair"
-        return [binary, "-i", self.world.inventory_path(self.goal), "--yes", "--output", "json", *args]
+        return [self.world.hapair, "-i", self.world.inventory_path(self.goal), "--yes", "--output", "json", *args]
 
     def run(self):
         out = self.world.far(self.command("apply"))
@@ -46,14 +45,14 @@ class Hapair(Tool):
     def rendered(self, goal):
         """Paths of all files that hapair renders, per host."""
         out = self.world.scratch / f"rendered-{goal}"
-        run([ROOT / "target/release/hapair", "-i", self.world.inventory_path(goal), "render", "--out", out])
+        run([self.world.hapair, "-i", self.world.inventory_path(goal), "render", "--out", out])
         return {
             host: sorted(f"/{path.relative_to(out / host)}" for path in (out / host).rglob("*") if path.is_file())
             for host in self.world.hosts
         }
 
     def version(self):
-        return run([ROOT / "target/release/hapair", "--version"]).strip()
+        return run([self.world.hapair, "--version"]).strip()
 
 
 class Ansible(Tool):

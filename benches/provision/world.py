@@ -21,7 +21,7 @@ FAR_ADDRESS, NEAR_ADDRESS = "198.18.0.2", "198.18.0.1"
 
 # Where whatever hapair's bootstrap writes goes, by purpose. The roles and operations of the other tools go by purpose.
 PURPOSES = {
-    "network": "/etc/sysconfig/network-scripts/",
+    "network": "/etc/sysconfig/network",
     "hosts": "/etc/hosts",
     "sysctl": "/etc/sysctl.d/",
     "repositories": "/etc/yum.repos.d/",
@@ -52,15 +52,17 @@ def run(command, env=None, check=True, input=None):
     )
     if check and done.returncode != 0:
         words = shlex.join(str(word) for word in command)
-        raise SystemExit(f"error: `{words}` ended with {done.returncode}:\n{done.stdout}")
+        last = "\n".join(line[:400] for line in done.stdout.splitlines()[-30:])
+        raise SystemExit(f"error: `{words}` ended with {done.returncode}:\n{last}")
     return done.stdout
 
 
 class World:
     """Twins of the inventory's hosts, and everything around them. Its end leaves nothing behind."""
 
-    def __init__(self, inventory):
-        self.hapair = ROOT / "target/release/hapair"
+    def __init__(self, inventory, binaries):
+        self.hapair = binaries / "hapair"
+        self.relay_binary = binaries / "examples/relay"
         # A name of its own: another lab of the same inventory may be running.
         self.name = f"bench{os.getpid()}"
         self.far_space = f"hp-{self.name}-far"
@@ -152,7 +154,7 @@ class World:
         connections = sessions = 0
         for host in self.hosts:
             log = self.inside(host, ["journalctl", "-q", "-o", "cat", "-t", "sshd", "--no-pager"])
-            connections += log.count("Accepted ")
+            connections += log.count("Accepted publickey ")
             sessions += log.count("Starting session:")
         return connections, sessions
 
@@ -212,10 +214,9 @@ class World:
     # The way there.
 
     def start_relay(self):
-        binary = ROOT / "target/release/examples/relay"
         spaces = (f"/run/netns/{self.far_space}", "far0", f"/run/netns/{self.near_space}", "far0")
         self.relay = subprocess.Popen(
-            [binary, *spaces, str(self.round_trip)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [self.relay_binary, *spaces, str(self.round_trip)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.relay_says("ready")
         for space, address in ((self.far_space, FAR_ADDRESS), (self.near_space, NEAR_ADDRESS)):
