@@ -14,7 +14,11 @@ struct Host(Child);
 
 impl Host {
     fn new() -> Host {
-        let child = Command::new("unshare").args(["--net", "sleep", "300"]).stdin(Stdio::null()).spawn().unwrap();
+        let child = Command::new("unshare")
+            .args(["--net", "sleep", "300"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         let host = Host(child);
         let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -28,7 +32,9 @@ impl Host {
 
     fn ip(&self, args: &str) {
         let pid = self.0.id().to_string();
-        run(Command::new("nsenter").args(["-t", &pid, "-n", "ip"]).args(args.split_whitespace()));
+        run(Command::new("nsenter")
+            .args(["-t", &pid, "-n", "ip"])
+            .args(args.split_whitespace()));
     }
 }
 
@@ -41,7 +47,11 @@ impl Drop for Host {
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn ip(args: &str) {
@@ -62,7 +72,12 @@ fn owners_are_seen_from_outside() {
 
 fn in_own_namespace() {
     // SAFETY: changes the network namespace of this thread only; every child is born from it.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(
+        unsafe { libc::unshare(libc::CLONE_NEWNET) },
+        0,
+        "{}",
+        std::io::Error::last_os_error()
+    );
     let vip: IpAddr = "192.0.2.200".parse().unwrap();
     ip("link add hp-br type bridge forward_delay 0");
     ip("addr add 192.0.2.9/24 dev hp-br");
@@ -73,7 +88,9 @@ fn in_own_namespace() {
     let hosts = [Host::new(), Host::new()];
     for (number, host) in hosts.iter().enumerate() {
         let mac = format!("02:00:00:00:00:0{number}");
-        host.ip(&format!("link add eth0 address {mac} type veth peer name hp-{number} netns {here}"));
+        host.ip(&format!(
+            "link add eth0 address {mac} type veth peer name hp-{number} netns {here}"
+        ));
         ip(&format!("link set hp-{number} master hp-br up"));
         host.ip(&format!("addr add 192.0.2.{}/24 dev eth0", number + 1));
         host.ip("link set eth0 up");
@@ -85,7 +102,11 @@ fn in_own_namespace() {
     let until = |wanted: &[Mac]| {
         let deadline = Instant::now() + Duration::from_secs(30);
         while ask() != wanted {
-            assert!(Instant::now() < deadline, "{wanted:?} never answered alone, but {:?}", ask());
+            assert!(
+                Instant::now() < deadline,
+                "{wanted:?} never answered alone, but {:?}",
+                ask()
+            );
         }
     };
 
@@ -105,7 +126,10 @@ fn in_own_namespace() {
     seen.dedup();
     let mut story = seen.iter();
     for wanted in [vec![], vec![mac(0)], vec![mac(0), mac(1)], vec![mac(1)]] {
-        assert!(story.any(|macs| *macs == wanted), "{wanted:?} is missing, in order, from {seen:?}");
+        assert!(
+            story.any(|macs| *macs == wanted),
+            "{wanted:?} is missing, in order, from {seen:?}"
+        );
     }
     let own = interface_for("192.0.2.9".parse().unwrap()).unwrap_err();
     assert!(own.to_string().contains("is an address of this machine"), "{own}");

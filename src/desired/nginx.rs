@@ -96,6 +96,13 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
              add it, and then hapair cannot tell which host answered"
         ));
     }
+    let distribution = layout(build.inventory, build.facts) == NginxLayout::Distribution;
+    if nginx.servers.is_empty() && distribution {
+        build.note(
+            "the default server in the distribution's nginx.conf answers for the VIP unless your own servers listen on \
+             that address literally, or are named by server_name",
+        );
+    }
     build.push_service(Stage::Nginx, UNIT, true, false);
     Ok(())
 }

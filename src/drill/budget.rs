@@ -25,7 +25,11 @@ const PROCESS_GRACE: Duration = Duration::from_secs(1);
 /// Skew_Time: RFC 3768 §6.1 for version 2 (whatever the advertisement interval), RFC 9568 §6.1 for version 3.
 pub fn skew(version: u8, priority: u8, advert_int: Duration) -> Duration {
     let gap = 256 - u32::from(priority);
-    if version == 2 { Duration::from_secs(1) * gap / 256 } else { advert_int * gap / 256 }
+    if version == 2 {
+        Duration::from_secs(1) * gap / 256
+    } else {
+        advert_int * gap / 256
+    }
 }
 
 /// Master_Down_Interval (version 2) or Active_Down_Interval (version 3): three adverts and the skew time.
@@ -112,7 +116,10 @@ fn period(script: &Script, run: Duration) -> Duration {
 /// `command` count only when there is nothing else, because what they look at is not known here.
 pub fn watchers<'a>(vrrp: &'a Vrrp, instance: &Instance) -> Vec<Watcher<'a>> {
     let scripts = || vrrp.scripts.iter().filter(|s| instance.track_script.contains(&s.name));
-    let processes = vrrp.track_processes.iter().filter(|p| instance.track_process.contains(&p.name));
+    let processes = vrrp
+        .track_processes
+        .iter()
+        .filter(|p| instance.track_process.contains(&p.name));
     let known: Vec<_> = scripts()
         .filter(|s| !matches!(s.kind, ScriptKind::Command { .. }))
         .map(Watcher::Script)
@@ -156,7 +163,11 @@ pub fn expected_return(scenario: Scenario, vrrp: &Vrrp, instance: &Instance, own
     let delay = Duration::from_secs(u64::from(instance.preempt_delay.unwrap_or(0)));
     let noticed = match scenario {
         Scenario::VrrpStop => Duration::ZERO,
-        Scenario::NginxStop => watchers(vrrp, instance).iter().map(Watcher::recovery).max().unwrap_or_default(),
+        Scenario::NginxStop => watchers(vrrp, instance)
+            .iter()
+            .map(Watcher::recovery)
+            .max()
+            .unwrap_or_default(),
     };
     noticed + down + delay
 }
@@ -178,7 +189,11 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(ms(skew(2, 100, second)), 609.375);
         assert_eq!(ms(master_down(2, 100, second)), 3609.375);
-        assert_eq!(ms(skew(2, 100, second * 10)), 609.375, "version 2: whatever the interval");
+        assert_eq!(
+            ms(skew(2, 100, second * 10)),
+            609.375,
+            "version 2: whatever the interval"
+        );
         assert_eq!(ms(master_down(3, 100, second / 10)), 360.9375);
         assert_eq!(ms(skew(3, 254, second)), 7.8125);
     }
@@ -196,7 +211,12 @@ mod tests {
             rise: 2,
             weight: -5,
             timeout: 12,
-            kind: ScriptKind::Http { url: None, try_timeout: 3, tries: 2, pause: 3 },
+            kind: ScriptKind::Http {
+                url: None,
+                try_timeout: 3,
+                tries: 2,
+                pause: 3,
+            },
             ..vrrp.scripts[0].clone()
         };
         let vrrp = inventory.vrrp.as_ref().unwrap();
@@ -206,10 +226,16 @@ mod tests {
         };
         assert_eq!(expect(Scenario::VrrpStop, Engine::Keepalived), 609.375);
         // 2 s until the next look, two runs 4 s apart, a last run of 4 s, then three adverts and the skew.
-        assert_eq!(expect(Scenario::NginxStop, Engine::Keepalived), 2000.0 + 8000.0 + 4000.0 + 3609.375);
+        assert_eq!(
+            expect(Scenario::NginxStop, Engine::Keepalived),
+            2000.0 + 8000.0 + 4000.0 + 3609.375
+        );
         assert_eq!(expect(Scenario::NginxStop, Engine::Agent), 14_000.0 + 1609.375);
         let budget = with_margin(expected_move(Scenario::VrrpStop, vrrp, &vrrp.instances[0], "node-b").unwrap());
-        assert!(budget < master_down(2, 100, Duration::from_secs(1)), "a missed hand-over does not pass");
+        assert!(
+            budget < master_down(2, 100, Duration::from_secs(1)),
+            "a missed hand-over does not pass"
+        );
     }
 
     #[test]
@@ -217,10 +243,16 @@ mod tests {
         let mut inventory = inventory(80);
         let vrrp = inventory.vrrp.as_mut().unwrap();
         vrrp.instances[0].track_script.clear();
-        assert_eq!(expected_move(Scenario::NginxStop, vrrp, &vrrp.instances[0], "node-b"), None);
+        assert_eq!(
+            expected_move(Scenario::NginxStop, vrrp, &vrrp.instances[0], "node-b"),
+            None
+        );
         assert!(expected_move(Scenario::VrrpStop, vrrp, &vrrp.instances[0], "node-b").is_some());
         let error = crate::drill::DrillPlan::new(&inventory, &[], None).unwrap_err();
-        assert!(error.to_string().contains("tracks nothing that watches nginx"), "{error}");
+        assert!(
+            error.to_string().contains("tracks nothing that watches nginx"),
+            "{error}"
+        );
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! What a running drill tells, for progress bars and logs.
 
-use super::result::ScenarioResult;
 use super::Scenario;
+use super::result::ScenarioResult;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]

@@ -56,7 +56,13 @@ impl Clock {
 impl OwnerLog {
     pub(crate) fn new(vips: Vec<String>) -> OwnerLog {
         let count = vips.len();
-        OwnerLog { vips, since: vec![[None; 2]; count], ended: vec![Vec::new(); count], heard: [false; 2], clocks: [Clock::default(); 2] }
+        OwnerLog {
+            vips,
+            since: vec![[None; 2]; count],
+            ended: vec![Vec::new(); count],
+            heard: [false; 2],
+            clocks: [Clock::default(); 2],
+        }
     }
 
     pub(crate) fn vips(&self) -> &[String] {
@@ -80,7 +86,11 @@ impl OwnerLog {
             match (self.since[vip][host], owns) {
                 (None, true) => self.since[vip][host] = Some(at_us),
                 (Some(from_us), false) => {
-                    self.ended[vip].push(OwnSpan { host, from_us, to_us: at_us });
+                    self.ended[vip].push(OwnSpan {
+                        host,
+                        from_us,
+                        to_us: at_us,
+                    });
                     self.since[vip][host] = None;
                 }
                 _ => continue,
@@ -103,7 +113,11 @@ impl OwnerLog {
     /// All spans of a VIP until `end_us`, in order of their beginning.
     pub(crate) fn spans(&self, vip: usize, end_us: u64) -> Vec<OwnSpan> {
         let open = (0..2).filter_map(|host| {
-            self.since[vip][host].map(|from_us| OwnSpan { host, from_us, to_us: end_us.max(from_us) })
+            self.since[vip][host].map(|from_us| OwnSpan {
+                host,
+                from_us,
+                to_us: end_us.max(from_us),
+            })
         });
         let mut spans: Vec<_> = self.ended[vip].iter().copied().chain(open).collect();
         spans.sort_by_key(|s| (s.from_us, s.host));
@@ -122,7 +136,10 @@ pub(crate) fn longest_overlap_us(spans: &[OwnSpan]) -> u64 {
 
 /// Owners at once by the hosts' word.
 pub(crate) fn max_by_word(spans: &[OwnSpan]) -> u32 {
-    match (spans.is_empty(), longest_overlap_us(spans) >= OVERLAP_RESOLUTION_MS * 1000) {
+    match (
+        spans.is_empty(),
+        longest_overlap_us(spans) >= OVERLAP_RESOLUTION_MS * 1000,
+    ) {
         (true, _) => 0,
         (false, false) => 1,
         (false, true) => 2,
@@ -132,7 +149,11 @@ pub(crate) fn max_by_word(spans: &[OwnSpan]) -> u32 {
 /// Owners at once by ARP: stations that all answered [`ARP_ROUNDS`] requests in a row.
 pub(crate) fn max_by_arp(log: &ArpLog) -> u32 {
     let steady = log.rounds.windows(ARP_ROUNDS).map(|rounds| {
-        rounds[0].macs.iter().filter(|mac| rounds.iter().all(|round| round.macs.contains(mac))).count()
+        rounds[0]
+            .macs
+            .iter()
+            .filter(|mac| rounds.iter().all(|round| round.macs.contains(mac)))
+            .count()
     });
     let any = usize::from(log.rounds.iter().any(|round| !round.macs.is_empty()));
     steady.max().unwrap_or(0).max(any) as u32
@@ -171,16 +192,26 @@ mod tests {
             sent_us: n as u64 * 50_000,
             macs: macs.iter().map(|m| Mac([2, 0, 0, 0, 0, *m])).collect(),
         });
-        ArpLog { rounds: rounds.collect(), gratuitous: Vec::new() }
+        ArpLog {
+            rounds: rounds.collect(),
+            gratuitous: Vec::new(),
+        }
     }
 
     #[test]
     fn a_handover_is_one_owner_a_split_is_two() {
-        assert_eq!(max_by_arp(&log_of(&[&[1], &[1], &[1, 2], &[2], &[2]])), 1, "both answer one request");
+        assert_eq!(
+            max_by_arp(&log_of(&[&[1], &[1], &[1, 2], &[2], &[2]])),
+            1,
+            "both answer one request"
+        );
         assert_eq!(max_by_arp(&log_of(&[&[1], &[1, 2], &[2, 1], &[2]])), 2);
         assert_eq!(max_by_arp(&log_of(&[&[], &[], &[]])), 0);
         let spans = arp_spans(&log_of(&[&[1], &[1], &[], &[2], &[2], &[2]]));
-        let short: Vec<_> = spans.iter().map(|(m, from, to)| (m.0[5], from / 1000, to / 1000)).collect();
+        let short: Vec<_> = spans
+            .iter()
+            .map(|(m, from, to)| (m.0[5], from / 1000, to / 1000))
+            .collect();
         assert_eq!(short, [(1, 0, 100), (2, 150, 250)]);
     }
 
@@ -196,7 +227,11 @@ mod tests {
         log.record(0, 1_200_000, 501_200, &[]);
         assert_eq!(log.owners(0), [1]);
         let spans = log.spans(0, 2_000_000);
-        assert_eq!((longest_overlap_us(&spans), max_by_word(&spans)), (199_990, 1), "shorter than the resolution");
+        assert_eq!(
+            (longest_overlap_us(&spans), max_by_word(&spans)),
+            (199_990, 1),
+            "shorter than the resolution"
+        );
         // Made at 3 s, held up for 2 s: it counts for when it was made.
         assert_eq!(log.record(1, 5_000_000, 93_000, &[]), (3_000_010, vec![(0, false)]));
         log.record(0, 2_700_000, 502_700, one);

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::desired::HEALTH_PATH;
 use crate::inventory::{Instance, Inventory, ScriptKind, Vrrp};
 use crate::probe::{ProbeConfig, ProbeTarget};
 use crate::state::HostState;
 use crate::state::resource::InstanceRef;
 
-use super::budget::{self, Watcher};
 use super::Scenario;
+use super::budget::{self, Watcher};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,12 +90,20 @@ impl InstancePlan {
 
     /// Expected time until host number `broken` could have the VIP back after the repair.
     pub fn expected_return(&self, scenario: Scenario, broken: usize) -> Duration {
-        self.expected.iter().find(|e| e.0 == scenario).map(|e| e.2[broken]).unwrap_or_default()
+        self.expected
+            .iter()
+            .find(|e| e.0 == scenario)
+            .map(|e| e.2[broken])
+            .unwrap_or_default()
     }
 
     /// Who is to own the VIP in the end, when `broken` owned it before.
     pub fn owner_in_the_end<'a>(&'a self, broken: &'a str, other: &'a str) -> &'a str {
-        if self.preempt && self.preferred == broken { broken } else { other }
+        if self.preempt && self.preferred == broken {
+            broken
+        } else {
+            other
+        }
     }
 
     /// Why the VIP might not move, when there is a known reason.
@@ -123,19 +132,30 @@ impl DrillPlan {
             message,
             hints: hints.iter().map(|h| (*h).to_owned()).collect(),
         };
-        let vrrp = inventory.vrrp.as_ref().filter(|v| !v.instances.is_empty()).ok_or_else(|| {
-            fail(
-                format!("{}: there is no VRRP instance to drill", inventory.path.display()),
-                &["add a `vrrp` section with an instance, and apply it"],
-            )
-        })?;
+        let vrrp = inventory
+            .vrrp
+            .as_ref()
+            .filter(|v| !v.instances.is_empty())
+            .ok_or_else(|| {
+                fail(
+                    format!("{}: there is no VRRP instance to drill", inventory.path.display()),
+                    &["add a `vrrp` section with an instance, and apply it"],
+                )
+            })?;
         let hosts = [inventory.hosts[0].name.clone(), inventory.hosts[1].name.clone()];
-        let scenarios = if scenarios.is_empty() { Scenario::ALL.to_vec() } else { scenarios.to_vec() };
+        let scenarios = if scenarios.is_empty() {
+            Scenario::ALL.to_vec()
+        } else {
+            scenarios.to_vec()
+        };
         if scenarios.contains(&Scenario::NginxStop) {
             for instance in &vrrp.instances {
                 if budget::watchers(vrrp, instance).is_empty() {
                     return Err(fail(
-                        format!("nginx-stop cannot pass: instance {} tracks nothing that watches nginx", instance.name),
+                        format!(
+                            "nginx-stop cannot pass: instance {} tracks nothing that watches nginx",
+                            instance.name
+                        ),
                         &[
                             "give the instance a `track_script` of kind `http` or `restart`",
                             "or run the other scenario alone: `--scenario vrrp-stop`",
@@ -144,9 +164,16 @@ impl DrillPlan {
                 }
             }
         }
-        let instances: Vec<_> = vrrp.instances.iter().map(|i| instance_plan(inventory, vrrp, i, &scenarios)).collect();
+        let instances: Vec<_> = vrrp
+            .instances
+            .iter()
+            .map(|i| instance_plan(inventory, vrrp, i, &scenarios))
+            .collect();
         if instances.iter().all(|i| i.endpoints.is_empty()) {
-            return Err(fail(format!("{}: no instance has a VIP", inventory.path.display()), &[]));
+            return Err(fail(
+                format!("{}: no instance has a VIP", inventory.path.display()),
+                &[],
+            ));
         }
         let state = |host: &crate::inventory::Host| HostState {
             host: host.name.clone(),
@@ -179,7 +206,11 @@ impl DrillPlan {
     /// Most ms without service that pass, when host number `broken` owns these instances.
     pub fn budget_for(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> u64 {
         self.budget_ms.unwrap_or_else(|| {
-            let expected = owned.iter().filter_map(|i| i.expected_move(scenario, broken)).max().unwrap_or_default();
+            let expected = owned
+                .iter()
+                .filter_map(|i| i.expected_move(scenario, broken))
+                .max()
+                .unwrap_or_default();
             budget::with_margin(expected).as_millis() as u64
         })
     }
@@ -187,14 +218,22 @@ impl DrillPlan {
     /// How long to wait for the VIP to move before giving up: well past the computed time, so that a slow failover is
     /// measured and not cut off.
     pub fn move_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
-        let expected = owned.iter().filter_map(|i| i.expected_move(scenario, broken)).max().unwrap_or_default();
+        let expected = owned
+            .iter()
+            .filter_map(|i| i.expected_move(scenario, broken))
+            .max()
+            .unwrap_or_default();
         let budget = Duration::from_millis(self.budget_ms.unwrap_or(0));
         budget::with_margin(expected).max(budget) * 2 + self.patience
     }
 
     /// How long to wait for the pair to settle after the repair.
     pub fn return_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
-        let expected = owned.iter().map(|i| i.expected_return(scenario, broken)).max().unwrap_or_default();
+        let expected = owned
+            .iter()
+            .map(|i| i.expected_return(scenario, broken))
+            .max()
+            .unwrap_or_default();
         budget::with_margin(expected) * 2 + self.patience * 2
     }
 }
@@ -223,7 +262,11 @@ fn instance_plan(inventory: &Inventory, vrrp: &Vrrp, instance: &Instance, scenar
     }
     InstancePlan {
         name: instance.name.clone(),
-        endpoints: instance.virtual_ipaddress.iter().map(|v| endpoint(inventory, v.address.addr())).collect(),
+        endpoints: instance
+            .virtual_ipaddress
+            .iter()
+            .map(|v| endpoint(inventory, v.address.addr()))
+            .collect(),
         preferred: instance.preferred().to_owned(),
         preempt: !instance.nopreempt,
         expected: expected.collect(),
@@ -231,39 +274,52 @@ fn instance_plan(inventory: &Inventory, vrrp: &Vrrp, instance: &Instance, scenar
     }
 }
 
-/// The node-local health location of hapair's nginx configuration: answered by nginx itself, so that a failing upstream
-/// does not count as a failing pair. Where it does not answer, the drill asks for `/` instead.
-const HEALTH_PATH: &str = "/.hapair/health";
-
 /// The first plain-HTTP port where nginx answers on this VIP; else its first TLS port by TCP connect; where nginx is
 /// not hapair's business, HTTP on port 80.
 fn endpoint(inventory: &Inventory, vip: IpAddr) -> Endpoint {
     let servers = inventory.nginx.iter().flat_map(|n| &n.servers);
-    let here: Vec<_> = servers.filter(|s| s.listen.address.is_none_or(|a| a.is_unspecified() || a == vip)).collect();
+    let here: Vec<_> = servers
+        .filter(|s| s.listen.address.is_none_or(|a| a.is_unspecified() || a == vip))
+        .collect();
     let http = |port| ProbeTarget::Http {
         addr: SocketAddr::new(vip, port),
         host: match vip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("[{v6}]"),
         },
-        path: if inventory.nginx.is_some() { HEALTH_PATH.into() } else { "/".into() },
+        // Answered by nginx itself, so that a failing upstream does not count as a failing pair. Where it does not
+        // answer, the drill asks for `/` instead.
+        path: if inventory.nginx.is_some() {
+            HEALTH_PATH.into()
+        } else {
+            "/".into()
+        },
         server_errors_fail: true,
     };
     let target = match (here.iter().find(|s| !s.tls), here.first()) {
         (Some(plain), _) => http(plain.listen.port),
-        (None, Some(tls)) => ProbeTarget::Tcp { addr: SocketAddr::new(vip, tls.listen.port) },
+        (None, Some(tls)) => ProbeTarget::Tcp {
+            addr: SocketAddr::new(vip, tls.listen.port),
+        },
         (None, None) => http(80),
     };
     Endpoint { vip, target }
 }
 
 fn instance_ref(host: &crate::inventory::Host, instance: &Instance) -> InstanceRef {
-    let interface = instance.interface.clone().or_else(|| host.network.as_ref().map(|n| n.interface.clone()));
+    let interface = instance
+        .interface
+        .clone()
+        .or_else(|| host.network.as_ref().map(|n| n.interface.clone()));
     InstanceRef {
         name: instance.name.clone(),
         interface: interface.unwrap_or_default(),
         virtual_router_id: instance.virtual_router_id,
         priority: instance.priorities.get(&host.name).copied().unwrap_or_default(),
-        vips: instance.virtual_ipaddress.iter().map(|v| v.address.addr().to_string()).collect(),
+        vips: instance
+            .virtual_ipaddress
+            .iter()
+            .map(|v| v.address.addr().to_string())
+            .collect(),
     }
 }

@@ -10,6 +10,7 @@ use crate::probe::{Live, Outcome, ProbeTarget, Prober, http_once};
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
 
+use super::Scenario;
 use super::event::{DrillEvent, Phase};
 use super::link::HostLink;
 use super::owners::OwnerLog;
@@ -17,7 +18,6 @@ use super::plan::{DrillPlan, Endpoint, InstancePlan};
 use super::result::{DrillReport, ScenarioResult};
 use super::session::Session;
 use super::verdict::{Evidence, VipEvidence, judge};
-use super::Scenario;
 
 /// Between two looks at a host's status.
 const POLL: Duration = Duration::from_millis(300);
@@ -53,13 +53,21 @@ pub enum DrillErrorKind {
 impl From<RemoteError> for DrillError {
     fn from(error: RemoteError) -> DrillError {
         let message = error.to_string();
-        DrillError { kind: DrillErrorKind::Host(error.kind), message, hints: error.hints }
+        DrillError {
+            kind: DrillErrorKind::Host(error.kind),
+            message,
+            hints: error.hints,
+        }
     }
 }
 
 fn refuse(message: String, hints: &[&str]) -> DrillError {
     let hints = hints.iter().map(|h| (*h).to_owned()).collect();
-    DrillError { kind: DrillErrorKind::Precondition, message, hints }
+    DrillError {
+        kind: DrillErrorKind::Precondition,
+        message,
+        hints,
+    }
 }
 
 /// Runs every scenario of the plan, each on every host that owns a VIP when the scenario's turn comes.
@@ -77,7 +85,10 @@ pub async fn run<L: HostLink>(
 ) -> Result<DrillReport, DrillError> {
     for (link, host) in links.iter().zip(&plan.hosts) {
         if link.host() != host {
-            return Err(refuse(format!("internal: link to {} where {host} was expected", link.host()), &[]));
+            return Err(refuse(
+                format!("internal: link to {} where {host} was expected", link.host()),
+                &[],
+            ));
         }
     }
     let mut cancel = std::pin::pin!(cancel);
@@ -134,7 +145,11 @@ async fn guarded<L: HostLink, T>(
             work.session.tell(DrillEvent::Phase(Phase::Repair));
             let host = work.plan.hosts[injected.host].clone();
             let request = Request::Repair { fault: injected.fault };
-            match work.session.order(injected.host, &request, work.plan.request_timeout).await {
+            match work
+                .session
+                .order(injected.host, &request, work.plan.request_timeout)
+                .await
+            {
                 Ok(()) => error.hints.push(format!("{host} was repaired: {}", injected.what)),
                 Err(repair) => {
                     let left = injected.undo_at.saturating_duration_since(Instant::now()).as_secs();
@@ -149,10 +164,19 @@ async fn guarded<L: HostLink, T>(
         }
         (outcome, _) => outcome,
     };
-    if !matches!(outcome, Err(DrillError { kind: DrillErrorKind::Host(RemoteErrorKind::Lost), .. })) {
+    if !matches!(
+        outcome,
+        Err(DrillError {
+            kind: DrillErrorKind::Host(RemoteErrorKind::Lost),
+            ..
+        })
+    ) {
         for index in 0..2 {
             // A host that does not hear this stops reporting when the conversation closes.
-            let _ = work.session.order(index, &Request::Unwatch, Duration::from_secs(5)).await;
+            let _ = work
+                .session
+                .order(index, &Request::Unwatch, Duration::from_secs(5))
+                .await;
         }
     }
     outcome
@@ -193,7 +217,14 @@ impl<'a, L: HostLink> Work<'a, L> {
             .collect();
         let vips = endpoints.iter().map(|(_, e)| e.vip.to_string()).collect();
         let session = Session::new(links, vips, events);
-        Work { session, plan, scenario, endpoints, injected: None, notes: Vec::new() }
+        Work {
+            session,
+            plan,
+            scenario,
+            endpoints,
+            injected: None,
+            notes: Vec::new(),
+        }
     }
 
     /// This host, and no other, says that it owns the VIP.
@@ -202,11 +233,15 @@ impl<'a, L: HostLink> Work<'a, L> {
     }
 
     fn owners_now(&self) -> Vec<usize> {
-        (0..2).filter(|host| (0..self.endpoints.len()).any(|vip| self.owned_by(vip, *host))).collect()
+        (0..2)
+            .filter(|host| (0..self.endpoints.len()).any(|vip| self.owned_by(vip, *host)))
+            .collect()
     }
 
     async fn status(&mut self, host: usize) -> Result<HostStatus, DrillError> {
-        let request = Request::Status { state: Box::new(self.plan.states[host].clone()) };
+        let request = Request::Status {
+            state: Box::new(self.plan.states[host].clone()),
+        };
         match self.session.ask(host, &request, self.plan.request_timeout).await? {
             Reply::Status { status } => Ok(status),
             other => Err(self.session.unexpected(host, &request, &other).into()),
@@ -218,16 +253,14 @@ impl<'a, L: HostLink> Work<'a, L> {
         self.session.tell(DrillEvent::Phase(Phase::Preconditions));
         let patience = Instant::now() + self.plan.patience;
         // A pair that has just been applied, or repaired by the scenario before, may need a moment.
-        loop {
-            let Err(error) = self.both_run().await else { break };
+        while let Err(error) = self.both_run().await {
             if error.kind != DrillErrorKind::Precondition || Instant::now() >= patience {
                 return Err(error);
             }
             self.session.pause(POLL).await?;
         }
         self.session.watch(self.plan.request_timeout).await?;
-        loop {
-            let Err(error) = self.one_owner() else { break };
+        while let Err(error) = self.one_owner() {
             if Instant::now() >= patience {
                 return Err(error);
             }
@@ -251,7 +284,10 @@ impl<'a, L: HostLink> Work<'a, L> {
             }
             if status.nginx != "active" {
                 return Err(refuse(
-                    format!("{name}: nginx is {}, so the VIP would move to a host that cannot serve", status.nginx),
+                    format!(
+                        "{name}: nginx is {}, so the VIP would move to a host that cannot serve",
+                        status.nginx
+                    ),
                     &["see `hapair status`, then bring the pair up with `hapair apply`"],
                 ));
             }
@@ -298,7 +334,10 @@ impl<'a, L: HostLink> Work<'a, L> {
                     true => "the standby does get an answer from it: run hapair from a machine that reaches the VIP",
                     false => "the standby gets no answer from it either: see `hapair status`",
                 };
-                return Err(refuse(format!("the VIP does not answer at {address}: {error}"), &[hint]));
+                return Err(refuse(
+                    format!("the VIP does not answer at {address}: {error}"),
+                    &[hint],
+                ));
             }
             self.session.pause(POLL).await?;
         }
@@ -307,7 +346,13 @@ impl<'a, L: HostLink> Work<'a, L> {
     async fn try_answer(&mut self, vip: usize) -> Result<(), String> {
         let limit = self.plan.probe.timeout;
         let target = &mut self.endpoints[vip].1.target;
-        let ProbeTarget::Http { addr, host, path, server_errors_fail } = target else {
+        let ProbeTarget::Http {
+            addr,
+            host,
+            path,
+            server_errors_fail,
+        } = target
+        else {
             return match target.ask(limit).await.1 {
                 Outcome::Ok { .. } => Ok(()),
                 Outcome::Failed(kind) => Err(kind.text().to_owned()),
@@ -326,7 +371,10 @@ impl<'a, L: HostLink> Work<'a, L> {
         let mut notes = Vec::new();
         *server_errors_fail = answer.status < 500;
         if answer.status >= 500 {
-            notes.push(format!("{address} answered {} before anything was broken; such answers count as service", answer.status));
+            notes.push(format!(
+                "{address} answered {} before anything was broken; such answers count as service",
+                answer.status
+            ));
         }
         let owner = self.session.owners.owners(vip).first().map(|o| &self.plan.hosts[*o]);
         match (&answer.node, owner) {
@@ -334,7 +382,9 @@ impl<'a, L: HostLink> Work<'a, L> {
                 return Err(format!("{node} answers, but {owner} says that it owns the address"));
             }
             (Some(node), _) if self.plan.hosts.contains(node) => {}
-            _ => notes.push(format!("answers of {address} do not name their node: who answers is taken from the hosts' word")),
+            _ => notes.push(format!(
+                "answers of {address} do not name their node: who answers is taken from the hosts' word"
+            )),
         }
         for note in notes {
             if !self.notes.contains(&note) {
@@ -347,8 +397,13 @@ impl<'a, L: HostLink> Work<'a, L> {
 
     /// Whether the standby gets an HTTP answer from the VIP.
     async fn standby_sees(&mut self, vip: usize) -> Result<bool, DrillError> {
-        let ProbeTarget::Http { addr, path, .. } = &self.endpoints[vip].1.target else { return Ok(false) };
-        let request = Request::Fetch { url: format!("http://{addr}{path}"), timeout_ms: 3000 };
+        let ProbeTarget::Http { addr, path, .. } = &self.endpoints[vip].1.target else {
+            return Ok(false);
+        };
+        let request = Request::Fetch {
+            url: format!("http://{addr}{path}"),
+            timeout_ms: 3000,
+        };
         let standby = 1 - self.session.owners.owners(vip).first().copied().unwrap_or(0);
         match self.session.ask(standby, &request, self.plan.request_timeout).await? {
             Reply::Fetched { status, .. } => Ok(status > 0),
@@ -370,8 +425,12 @@ impl<'a, L: HostLink> Work<'a, L> {
     async fn drill(&mut self, broken: usize) -> Result<ScenarioResult, DrillError> {
         let plan = self.plan;
         let other = 1 - broken;
-        let owned: Vec<usize> = (0..self.endpoints.len()).filter(|vip| self.owned_by(*vip, broken)).collect();
-        let before: Vec<usize> = (0..self.endpoints.len()).map(|v| self.session.owners.owners(v)[0]).collect();
+        let owned: Vec<usize> = (0..self.endpoints.len())
+            .filter(|vip| self.owned_by(*vip, broken))
+            .collect();
+        let before: Vec<usize> = (0..self.endpoints.len())
+            .map(|v| self.session.owners.owners(v)[0])
+            .collect();
         let mut instances: Vec<&InstancePlan> = Vec::new();
         for vip in &owned {
             let instance = &plan.instances[self.endpoints[*vip].0];
@@ -381,7 +440,11 @@ impl<'a, L: HostLink> Work<'a, L> {
         }
         let budget_ms = plan.budget_for(self.scenario, broken, &instances);
         let host = plan.hosts[broken].clone();
-        self.session.tell(DrillEvent::Started { scenario: self.scenario, host: host.clone(), budget_ms });
+        self.session.tell(DrillEvent::Started {
+            scenario: self.scenario,
+            host: host.clone(),
+            budget_ms,
+        });
 
         self.session.tell(DrillEvent::Phase(Phase::Baseline));
         let status = self.status(broken).await?;
@@ -396,7 +459,11 @@ impl<'a, L: HostLink> Work<'a, L> {
         let mut live = prober.live();
         let settled = plan.settled_streak;
         let steady = |view: &[Live], _: &OwnerLog| view.iter().all(|l| l.streak >= settled);
-        if !self.session.wait(&mut live, Instant::now() + plan.patience, steady).await? {
+        if !self
+            .session
+            .wait(&mut live, Instant::now() + plan.patience, steady)
+            .await?
+        {
             return Err(refuse(
                 format!("the VIP does not answer {settled} times in a row even though nothing is broken yet"),
                 &["see `hapair status`; a lossy path from here to the VIP shows in the same way"],
@@ -407,30 +474,57 @@ impl<'a, L: HostLink> Work<'a, L> {
         let move_within = plan.move_deadline(self.scenario, broken, &instances);
         let undo_after = move_within + UNDO_SLACK;
         let fault_us = self.session.now_us();
-        self.injected = Some(Injected { host: broken, fault: fault.clone(), what, undo_at: Instant::now() + undo_after });
-        let request = Request::Inject { fault: fault.clone(), undo_after: undo_after.as_secs() };
+        self.injected = Some(Injected {
+            host: broken,
+            fault: fault.clone(),
+            what,
+            undo_at: Instant::now() + undo_after,
+        });
+        let request = Request::Inject {
+            fault: fault.clone(),
+            undo_after: undo_after.as_secs(),
+        };
         self.session.order(broken, &request, plan.request_timeout).await?;
 
         self.session.tell(DrillEvent::Phase(Phase::AwaitMove));
-        let seen = Seen { hosts: &plan.hosts, vips: &owned, settled };
+        let seen = Seen {
+            hosts: &plan.hosts,
+            vips: &owned,
+            settled,
+        };
         let deadline = self.session.epoch + Duration::from_micros(fault_us) + move_within;
-        let moved = self.session.wait(&mut live, deadline, |l, o| seen.settled_on(other, fault_us, l, o)).await?;
+        let moved = self
+            .session
+            .wait(&mut live, deadline, |l, o| seen.settled_on(other, fault_us, l, o))
+            .await?;
         let moved_us = moved.then(|| seen.since(&live.borrow()));
-        let owner_after = if moved { Some(other) } else { seen.common_owner(&self.session.owners) };
+        let owner_after = if moved {
+            Some(other)
+        } else {
+            seen.common_owner(&self.session.owners)
+        };
 
         self.session.tell(DrillEvent::Phase(Phase::Repair));
         let repair_us = self.session.now_us();
-        self.session.order(broken, &Request::Repair { fault }, plan.request_timeout).await?;
+        self.session
+            .order(broken, &Request::Repair { fault }, plan.request_timeout)
+            .await?;
         self.injected = None;
 
         self.session.tell(DrillEvent::Phase(Phase::AwaitReturn));
         let deadline = Instant::now() + plan.return_deadline(self.scenario, broken, &instances);
         let repaired = self.runs_again(broken, deadline).await?;
         let names = (plan.hosts[broken].as_str(), plan.hosts[other].as_str());
-        let goes_back = instances.iter().any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
+        let goes_back = instances
+            .iter()
+            .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
         if !moved || !goes_back {
             // Nothing is meant to move any more: give it the time in which it would.
-            let time = instances.iter().map(|i| i.expected_return(self.scenario, broken)).max().unwrap_or_default();
+            let time = instances
+                .iter()
+                .map(|i| i.expected_return(self.scenario, broken))
+                .max()
+                .unwrap_or_default();
             let until = Instant::now() + time;
             self.session.wait(&mut live, until, |_, _| false).await?;
         }
@@ -444,7 +538,10 @@ impl<'a, L: HostLink> Work<'a, L> {
             .collect();
         // Where nothing moved, the answers may never have stopped.
         let after_us = if moved { fault_us } else { 0 };
-        let back = self.session.wait(&mut live, deadline, |l, o| seen.each_settled_on(&ends, after_us, l, o)).await?;
+        let back = self
+            .session
+            .wait(&mut live, deadline, |l, o| seen.each_settled_on(&ends, after_us, l, o))
+            .await?;
         let settled_us = back.then(|| seen.since(&live.borrow()).max(repair_us));
         // Once more: what came up with the repair may have died since.
         let repaired = repaired && self.runs(broken).await?;
@@ -466,8 +563,9 @@ impl<'a, L: HostLink> Work<'a, L> {
             arp,
         });
         let vips = vips.collect();
-        let macs: BTreeMap<String, usize> =
-            (0..2).flat_map(|host| self.session.macs(host).into_iter().map(move |mac| (mac, host))).collect();
+        let macs: BTreeMap<String, usize> = (0..2)
+            .flat_map(|host| self.session.macs(host).into_iter().map(move |mac| (mac, host)))
+            .collect();
         let doubt = instances.iter().find_map(|i| i.doubt(self.scenario)).map(str::to_owned);
         Ok(judge(Evidence {
             scenario: self.scenario,
@@ -548,13 +646,19 @@ impl Seen<'_> {
 
     /// Each VIP by its own host.
     fn each_settled_on(&self, ends: &[usize], after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
-        self.vips.iter().zip(ends).all(|(vip, host)| self.on(*vip, *host, after_us, live, owners))
+        self.vips
+            .iter()
+            .zip(ends)
+            .all(|(vip, host)| self.on(*vip, *host, after_us, live, owners))
     }
 
     fn on(&self, vip: usize, host: usize, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
         let view = &live[vip];
         // The answers themselves are the best witness; the hosts' word must agree, or two would own it.
-        let named = view.node.as_ref().is_none_or(|n| !self.hosts.contains(n) || *n == self.hosts[host]);
+        let named = view
+            .node
+            .as_ref()
+            .is_none_or(|n| !self.hosts.contains(n) || *n == self.hosts[host]);
         view.streak >= self.settled && view.since_us > after_us && named && owners.owners(vip) == [host]
     }
 
@@ -581,9 +685,18 @@ fn rfc3339(time: SystemTime) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 #[cfg(test)]

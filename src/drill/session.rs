@@ -29,7 +29,13 @@ pub(crate) struct Session<'a, L> {
 
 impl<'a, L: HostLink> Session<'a, L> {
     pub(crate) fn new(links: &'a mut [L; 2], vips: Vec<String>, events: &'a mut dyn FnMut(DrillEvent)) -> Self {
-        Session { links, events, epoch: Instant::now(), owners: OwnerLog::new(vips), pending: [0; 2] }
+        Session {
+            links,
+            events,
+            epoch: Instant::now(),
+            owners: OwnerLog::new(vips),
+            pending: [0; 2],
+        }
     }
 
     pub(crate) fn tell(&mut self, event: DrillEvent) {
@@ -74,7 +80,12 @@ impl<'a, L: HostLink> Session<'a, L> {
             return match reply {
                 Reply::Error { message, hints } => {
                     let host = self.host(index).to_owned();
-                    Err(RemoteError { host, kind: RemoteErrorKind::Refused, message, hints })
+                    Err(RemoteError {
+                        host,
+                        kind: RemoteErrorKind::Refused,
+                        message,
+                        hints,
+                    })
                 }
                 _ => Ok(None),
             };
@@ -90,17 +101,21 @@ impl<'a, L: HostLink> Session<'a, L> {
             self.pending[index] += 1;
             self.links[index].send(request).await?;
             loop {
-                if let Some((from, last, reply)) = self.step().await? {
-                    if from == index && last {
-                        return Ok(reply);
-                    }
+                if let Some((from, last, reply)) = self.step().await?
+                    && from == index
+                    && last
+                {
+                    return Ok(reply);
                 }
             }
         };
         match tokio::time::timeout(limit, exchange).await {
-            Ok(Ok(Reply::Error { message, hints })) => {
-                Err(RemoteError { host, kind: RemoteErrorKind::Refused, message, hints })
-            }
+            Ok(Ok(Reply::Error { message, hints })) => Err(RemoteError {
+                host,
+                kind: RemoteErrorKind::Refused,
+                message,
+                hints,
+            }),
             Ok(result) => result,
             Err(_) => Err(RemoteError {
                 host,
@@ -120,18 +135,26 @@ impl<'a, L: HostLink> Session<'a, L> {
     }
 
     pub(crate) fn unexpected(&self, index: usize, request: &Request, reply: &Reply) -> RemoteError {
-        let reply = serde_json::to_value(reply).ok().and_then(|v| Some(v.get("reply")?.as_str()?.to_owned()));
+        let reply = serde_json::to_value(reply)
+            .ok()
+            .and_then(|v| Some(v.get("reply")?.as_str()?.to_owned()));
         RemoteError {
             host: self.host(index).to_owned(),
             kind: RemoteErrorKind::Refused,
-            message: format!("answered `{}` to `{}`", reply.unwrap_or_default(), request_name(request)),
+            message: format!(
+                "answered `{}` to `{}`",
+                reply.unwrap_or_default(),
+                request_name(request)
+            ),
             hints: vec!["the executor on the host is of another version: run `hapair plan` to replace it".into()],
         }
     }
 
     /// Starts the reports of both hosts and waits until each has spoken once.
     pub(crate) async fn watch(&mut self, limit: Duration) -> Result<(), RemoteError> {
-        let request = Request::Watch { addresses: self.owners.vips().to_vec() };
+        let request = Request::Watch {
+            addresses: self.owners.vips().to_vec(),
+        };
         for index in 0..2 {
             self.links[index].send(&request).await?;
         }
@@ -205,5 +228,7 @@ impl<'a, L: HostLink> Session<'a, L> {
 /// The request's name on the wire.
 fn request_name(request: &Request) -> String {
     let value = serde_json::to_value(request).ok();
-    value.and_then(|v| Some(v.get("request")?.as_str()?.to_owned())).unwrap_or_default()
+    value
+        .and_then(|v| Some(v.get("request")?.as_str()?.to_owned()))
+        .unwrap_or_default()
 }

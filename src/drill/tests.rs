@@ -28,7 +28,12 @@ pub(super) fn inventory(port: u16) -> Inventory {
     };
     let script = Script {
         name: "chk".into(),
-        kind: ScriptKind::Http { url: None, try_timeout: 1, tries: 1, pause: 0 },
+        kind: ScriptKind::Http {
+            url: None,
+            try_timeout: 1,
+            tries: 1,
+            pause: 0,
+        },
         interval: 0.01,
         timeout: 1,
         weight: -5,
@@ -51,7 +56,10 @@ pub(super) fn inventory(port: u16) -> Inventory {
         nopreempt: false,
         preempt_delay: None,
         garp_master_refresh: 60,
-        virtual_ipaddress: vec![Vip { address: "127.0.0.1/8".parse().unwrap(), prefix_written: true }],
+        virtual_ipaddress: vec![Vip {
+            address: "127.0.0.1/8".parse().unwrap(),
+            prefix_written: true,
+        }],
         virtual_ipaddress_excluded: vec![],
         track_script: vec!["chk".into()],
         track_interface: vec![],
@@ -81,7 +89,10 @@ pub(super) fn inventory(port: u16) -> Inventory {
         hosts: NODES.map(host),
         system: System::default(),
         repositories: Repositories::default(),
-        nginx: Some(Nginx { servers: vec![server], ..Nginx::default() }),
+        nginx: Some(Nginx {
+            servers: vec![server],
+            ..Nginx::default()
+        }),
         vrrp: Some(Vrrp {
             engine: Engine::Keepalived,
             global_defs: GlobalDefs::default(),
@@ -123,7 +134,10 @@ fn lock(world: &Shared) -> MutexGuard<'_, World> {
 
 /// Both fake hosts have this machine's clock.
 fn now_ms() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
+    std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
 }
 
 impl World {
@@ -135,7 +149,10 @@ impl World {
     }
 
     fn owned(&self, host: usize) -> Reply {
-        Reply::Owned { at_ms: now_ms(), addresses: if self.owns[host] { vec![VIP.into()] } else { vec![] } }
+        Reply::Owned {
+            at_ms: now_ms(),
+            addresses: if self.owns[host] { vec![VIP.into()] } else { vec![] },
+        }
     }
 
     fn healthy(&self, host: usize) -> bool {
@@ -227,7 +244,10 @@ impl HostLink for FakeLink {
                 w.watchers[self.index] = None;
                 Reply::Ack
             }
-            Request::Inject { fault: Fault::Stop { unit }, undo_after } => {
+            Request::Inject {
+                fault: Fault::Stop { unit },
+                undo_after,
+            } => {
                 w.log.push(format!("{name}: stop {unit}"));
                 assert!(*undo_after > 0);
                 if w.trouble == Trouble::LinkLost {
@@ -246,7 +266,9 @@ impl HostLink for FakeLink {
                 elect_soon(&self.world);
                 Reply::Ack
             }
-            Request::Repair { fault: Fault::Stop { unit } } => {
+            Request::Repair {
+                fault: Fault::Stop { unit },
+            } => {
                 w.log.push(format!("{name}: repair {unit}"));
                 if w.trouble == Trouble::LinkLost {
                     return Err(self.lost());
@@ -273,7 +295,9 @@ impl HostLink for FakeLink {
 /// Answers like nginx on whoever owns the VIP; without an owner that can serve, the connection just closes.
 fn serve(listener: TcpListener, world: Shared) {
     for stream in listener.incoming() {
-        let (Ok(mut stream), world) = (stream, Arc::clone(&world)) else { return };
+        let (Ok(mut stream), world) = (stream, Arc::clone(&world)) else {
+            return;
+        };
         let mut request = Vec::new();
         let mut chunk = [0u8; 512];
         while !request.ends_with(b"\r\n\r\n") {
@@ -287,7 +311,10 @@ fn serve(listener: TcpListener, world: Shared) {
             (0..2).find(|h| w.owns[*h] && w.nginx[*h]).map(|h| NODES[h])
         };
         if let Some(node) = node {
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nX-Hapair-Node: {node}\r\nContent-Length: 3\r\n\r\nok\n");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nX-Hapair-Node: {node}\r\nContent-Length: 3\r\n\r\nok\n"
+            );
         }
     }
 }
@@ -316,7 +343,12 @@ fn stage(trouble: Trouble, nopreempt: bool) -> Stage {
     std::thread::spawn(move || serve(listener, for_server));
     let links = [0, 1].map(|index| {
         let (replies, inbox) = unbounded_channel();
-        FakeLink { index, world: Arc::clone(&world), replies, inbox }
+        FakeLink {
+            index,
+            world: Arc::clone(&world),
+            replies,
+            inbox,
+        }
     });
     let mut plan = DrillPlan::new(&inventory, &[], None).unwrap();
     plan.probe.interval = Duration::from_millis(5);
@@ -324,11 +356,11 @@ fn stage(trouble: Trouble, nopreempt: bool) -> Stage {
     Stage { world, links, plan }
 }
 
-fn play(
-    stage: &mut Stage,
-    cancel: impl Future<Output = ()>,
-) -> (Result<DrillReport, DrillError>, Vec<DrillEvent>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+fn play(stage: &mut Stage, cancel: impl Future<Output = ()>) -> (Result<DrillReport, DrillError>, Vec<DrillEvent>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let mut events = Vec::new();
     let result = runtime.block_on(run(&mut stage.links, &stage.plan, cancel, &mut |e| events.push(e)));
     (result, events)
@@ -345,10 +377,19 @@ fn both_scenarios_move_the_vip_and_bring_it_back() {
     let names: Vec<_> = report.scenarios.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["nginx-stop", "vrrp-stop"]);
     for s in &report.scenarios {
-        assert_eq!((s.owner_before.as_str(), s.owner_after.as_deref()), ("node-a", Some("node-b")));
+        assert_eq!(
+            (s.owner_before.as_str(), s.owner_after.as_deref()),
+            ("node-a", Some("node-b"))
+        );
         assert_eq!((s.max_owners, s.failback.owner.as_deref()), (1, Some("node-a")));
-        assert!(s.outage_ms > 0 && s.failed_requests > 0 && s.failed_requests < s.total_requests, "{s:#?}");
-        assert!(s.moved_after_ms.unwrap() >= 30, "the scripted pair needs a while: {s:#?}");
+        assert!(
+            s.outage_ms > 0 && s.failed_requests > 0 && s.failed_requests < s.total_requests,
+            "{s:#?}"
+        );
+        assert!(
+            s.moved_after_ms.unwrap() >= 30,
+            "the scripted pair needs a while: {s:#?}"
+        );
         let nodes = s.vips[0].seen.iter().filter_map(|x| match &x.seen {
             crate::probe::Seen::Node(node) => Some(node.as_str()),
             _ => None,
@@ -371,7 +412,11 @@ fn both_scenarios_move_the_vip_and_bring_it_back() {
     );
     let finished = events.iter().filter(|e| matches!(e, DrillEvent::Finished(_))).count();
     assert_eq!(finished, 2);
-    assert!(events.iter().any(|e| matches!(e, DrillEvent::Ownership { host, owns: true, .. } if host == "node-b")));
+    assert!(
+        events
+            .iter()
+            .any(|e| matches!(e, DrillEvent::Ownership { host, owns: true, .. } if host == "node-b"))
+    );
 }
 
 #[test]
@@ -386,7 +431,11 @@ fn a_vip_that_does_not_move_fails_and_is_repaired() {
     assert!(!report.passed());
     assert_eq!((s.owner_after.as_deref(), s.moved_after_ms), (Some("node-a"), None));
     assert_eq!(s.reasons[0], "the VIP did not move from node-a to node-b");
-    assert!(s.reasons[1].contains("ms without service, the budget is 50 ms"), "{:?}", s.reasons);
+    assert!(
+        s.reasons[1].contains("ms without service, the budget is 50 ms"),
+        "{:?}",
+        s.reasons
+    );
     assert!(s.repaired && s.failback.owner.as_deref() == Some("node-a"), "{s:#?}");
 }
 
@@ -400,7 +449,11 @@ fn two_owners_are_seen() {
     assert!(!s.passed);
     assert_eq!(s.max_owners, 2);
     assert!(s.overlap_ms >= OVERLAP_RESOLUTION_MS, "{}", s.overlap_ms);
-    assert!(s.reasons.contains(&"2 owners of one VIP at once".to_owned()), "{:?}", s.reasons);
+    assert!(
+        s.reasons.contains(&"2 owners of one VIP at once".to_owned()),
+        "{:?}",
+        s.reasons
+    );
 }
 
 #[test]
@@ -410,11 +463,22 @@ fn without_preemption_the_vip_stays() {
     stage.plan.budget_ms = Some(60_000);
     let (report, _) = play(&mut stage, std::future::pending());
     let report = report.unwrap();
-    assert_eq!(report.scenarios.len(), 1, "the new owner is not drilled in the same breath");
+    assert_eq!(
+        report.scenarios.len(),
+        1,
+        "the new owner is not drilled in the same breath"
+    );
     let s = &report.scenarios[0];
     assert!(s.passed, "{s:#?}");
-    assert_eq!((s.failback.expected, s.failback.owner.as_deref()), (false, Some("node-b")));
-    assert!(s.notes.iter().any(|n| n.contains("node-a does not preempt")), "{:?}", s.notes);
+    assert_eq!(
+        (s.failback.expected, s.failback.owner.as_deref()),
+        (false, Some("node-b"))
+    );
+    assert!(
+        s.notes.iter().any(|n| n.contains("node-a does not preempt")),
+        "{:?}",
+        s.notes
+    );
 }
 
 #[test]
@@ -429,8 +493,14 @@ fn ctrl_c_repairs_first() {
     let (result, _) = play(&mut stage, stopped);
     let error = result.unwrap_err();
     assert_eq!(error.kind, DrillErrorKind::Cancelled);
-    assert_eq!(error.hints, ["node-a was repaired: nginx.service was stopped on purpose"]);
-    assert_eq!(lock(&stage.world).log, ["node-a: stop nginx.service", "node-a: repair nginx.service"]);
+    assert_eq!(
+        error.hints,
+        ["node-a was repaired: nginx.service was stopped on purpose"]
+    );
+    assert_eq!(
+        lock(&stage.world).log,
+        ["node-a: stop nginx.service", "node-a: repair nginx.service"]
+    );
 }
 
 #[test]
@@ -440,17 +510,33 @@ fn a_lost_link_says_that_the_host_repairs_itself() {
     let error = result.unwrap_err();
     assert_eq!(error.kind, DrillErrorKind::Host(RemoteErrorKind::Lost));
     assert_eq!(error.to_string(), "node-a: the connection broke");
-    assert!(error.hints.iter().any(|h| h.contains("node-a undoes it by itself within")), "{:?}", error.hints);
+    assert!(
+        error
+            .hints
+            .iter()
+            .any(|h| h.contains("node-a undoes it by itself within")),
+        "{:?}",
+        error.hints
+    );
 }
 
 #[test]
 fn a_pair_that_is_not_well_is_not_broken_further() {
     type Spoil = fn(&mut World);
     let cases: [(Spoil, &str); 4] = [
-        (|w| w.engine[1] = false, "node-b: no VRRP engine runs, so nothing would take over"),
-        (|w| w.nginx[1] = false, "node-b: nginx is inactive, so the VIP would move to a host that cannot serve"),
+        (
+            |w| w.engine[1] = false,
+            "node-b: no VRRP engine runs, so nothing would take over",
+        ),
+        (
+            |w| w.nginx[1] = false,
+            "node-b: nginx is inactive, so the VIP would move to a host that cannot serve",
+        ),
         (|w| w.owns = [false; 2], "nobody owns 127.0.0.1"),
-        (|w| w.owns = [true; 2], "both hosts own 127.0.0.1: their adverts do not reach each other"),
+        (
+            |w| w.owns = [true; 2],
+            "both hosts own 127.0.0.1: their adverts do not reach each other",
+        ),
     ];
     for (spoil, message) in cases {
         let mut stage = stage(Trouble::Nothing, false);
@@ -458,9 +544,17 @@ fn a_pair_that_is_not_well_is_not_broken_further() {
         spoil(&mut lock(&stage.world));
         let (result, _) = play(&mut stage, std::future::pending());
         let error = result.unwrap_err();
-        assert_eq!((error.kind, error.to_string().as_str()), (DrillErrorKind::Precondition, message));
+        assert_eq!(
+            (error.kind, error.to_string().as_str()),
+            (DrillErrorKind::Precondition, message)
+        );
         assert!(lock(&stage.world).log.is_empty(), "nothing was touched");
     }
+}
+
+#[test]
+fn the_probe_reads_the_header_that_nginx_is_told_to_send() {
+    assert_eq!(crate::probe::NODE_HEADER, crate::desired::NODE_HEADER);
 }
 
 #[test]
@@ -479,5 +573,11 @@ fn plan_from_an_inventory() {
     let error = DrillPlan::new(&inventory, &[], None).unwrap_err();
     assert_eq!(error.to_string(), "inventory.yaml: there is no VRRP instance to drill");
     assert_eq!("nginx-stop".parse(), Ok(Scenario::NginxStop));
-    assert!("power-off".parse::<Scenario>().unwrap_err().to_string().contains("known are"));
+    assert!(
+        "power-off"
+            .parse::<Scenario>()
+            .unwrap_err()
+            .to_string()
+            .contains("known are")
+    );
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::probe::arp::ArpLog;
 use crate::probe::{Mac, Timeline};
 
+use super::Scenario;
 use super::owners::{OwnSpan, arp_spans, longest_overlap_us, max_by_arp, max_by_word};
 use super::result::{Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
-use super::Scenario;
 
 /// What was observed of one VIP.
 #[derive(Debug, Clone)]
@@ -70,7 +70,10 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
         reasons.extend(e.doubt.clone());
     }
     if outage_ms > e.budget_ms {
-        reasons.push(format!("{outage_ms} ms without service, the budget is {} ms", e.budget_ms));
+        reasons.push(format!(
+            "{outage_ms} ms without service, the budget is {} ms",
+            e.budget_ms
+        ));
     }
     if vips.iter().any(|v| v.total_requests == 0) {
         reasons.push("a VIP was not probed at all, so nothing is known of its outage".into());
@@ -90,14 +93,22 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
     let mut notes = e.notes.clone();
     let skipped: u64 = vips.iter().map(|v| v.skipped_requests).sum();
     if skipped > 0 {
-        notes.push(format!("{skipped} due probes were not sent: this machine was busy, so times are coarser"));
+        notes.push(format!(
+            "{skipped} due probes were not sent: this machine was busy, so times are coarser"
+        ));
     }
     if !e.failback_expected && e.owner_end == Some(1 - e.broken) {
         notes.push(format!("the VIP stays on {other}: {broken} does not preempt"));
     }
-    let mut marks = vec![Mark { at_ms: ms(e.fault_us), what: "fault".into() }];
+    let mut marks = vec![Mark {
+        at_ms: ms(e.fault_us),
+        what: "fault".into(),
+    }];
     let mut mark = |at: Option<u64>, what: &str| {
-        marks.extend(at.map(|at| Mark { at_ms: ms(at), what: what.into() }));
+        marks.extend(at.map(|at| Mark {
+            at_ms: ms(at),
+            what: what.into(),
+        }));
     };
     mark(e.moved_us, "moved");
     mark(Some(e.repair_us), "repair");
@@ -119,7 +130,12 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
             expected: e.failback_expected,
             owner: e.owner_end.map(|i| e.hosts[i].clone()),
             took_ms: e.settled_us.map(|at| ms(at.saturating_sub(e.repair_us))),
-            outage_ms: e.vips.iter().map(|v| v.timeline.outage_ms_after(e.repair_us)).max().unwrap_or(0),
+            outage_ms: e
+                .vips
+                .iter()
+                .map(|v| v.timeline.outage_ms_after(e.repair_us))
+                .max()
+                .unwrap_or(0),
         },
         overlap_ms: overlap_us.div_ceil(1000),
         arp: e.arp.clone(),

@@ -8,6 +8,7 @@ pub mod check_config;
 pub mod converge;
 mod critical;
 pub mod diff;
+pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod facts;

@@ -110,6 +110,10 @@ pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
         } => {
             let kept = old.join(stored);
             let bytes = fs::read(&kept).map_err(at("read", &kept))?;
+            // What was never touched needs no space to be put back.
+            if is_as(path, &bytes, *mode, *uid, *gid) {
+                return Ok(());
+            }
             if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
                 remove(path)?;
             }
@@ -127,6 +131,17 @@ pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
             own(path, *mode, *uid, *gid)
         }
     }
+}
+
+/// A regular file with exactly these bytes and attributes.
+fn is_as(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> bool {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return false;
+    };
+    meta.is_file()
+        && (meta.permissions().mode() & 0o7777, meta.uid(), meta.gid()) == (mode, uid, gid)
+        && meta.len() == bytes.len() as u64
+        && fs::read(path).is_ok_and(|have| have == bytes)
 }
 
 /// Removes a file, a link or an empty directory; one that is not there, or a directory with something in it that is not

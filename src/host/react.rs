@@ -134,7 +134,9 @@ fn reload_nginx(worker: &mut Worker<'_>) -> Result<()> {
             );
         }
         let now = children(master);
-        if before.is_empty() || now.iter().any(|pid| !before.contains(pid)) {
+        // The old workers take requests until the master tells them to go, a moment after the new ones run.
+        let fresh = now.iter().any(|pid| !before.contains(pid));
+        if before.is_empty() || (fresh && before.iter().all(|pid| is_leaving(*pid))) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -145,6 +147,12 @@ fn reload_nginx(worker: &mut Worker<'_>) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A worker that is gone, or finishes the requests it has (nginx says so in its title).
+fn is_leaving(pid: u32) -> bool {
+    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    title.is_empty() || String::from_utf8_lossy(&title).contains("shutting down")
 }
 
 /// The first `[emerg]` line that nginx logged after that size.

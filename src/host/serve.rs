@@ -13,7 +13,7 @@ use super::observe::{fingerprint, observe};
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{fault, fetch, status, systemd};
+use super::{converge, fault, fetch, status, systemd};
 use crate::state::frame::PROTOCOL;
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
@@ -64,10 +64,25 @@ struct Session {
     root: Root,
     output: Output,
     tools: Tools,
+    /// What the hello asked the tools may still answer the first plan and the first status: a run without changes
+    /// asks each once.
+    good_for: GoodFor,
     desired: Option<Box<HostState>>,
     lock: Option<Lock>,
     watch: Option<Watch>,
     following: Option<Arc<AtomicBool>>,
+}
+
+/// Which first question may still be answered with what the tools said at the hello.
+#[derive(Debug, Clone, Copy)]
+struct GoodFor {
+    plan: bool,
+    status: bool,
+}
+
+impl GoodFor {
+    const BOTH: GoodFor = GoodFor { plan: true, status: true };
+    const NONE: GoodFor = GoodFor { plan: false, status: false };
 }
 
 /// `hapair-agent serve`: says hello, answers until `Bye` or the end of input.
@@ -85,6 +100,7 @@ pub fn serve(root: &Root) {
         root: root.clone(),
         output,
         tools,
+        good_for: GoodFor::BOTH,
         desired: None,
         lock: None,
         watch: None,
@@ -122,6 +138,19 @@ fn read_requests(sender: &mpsc::Sender<std::result::Result<Request, String>>) {
 
 impl Session {
     fn answer(&mut self, request: Request) {
+        let still_good = match request {
+            Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
+            Request::Status { .. } => std::mem::take(&mut self.good_for.status),
+            Request::Lock { .. } | Request::Validate { .. } | Request::Watch { .. } | Request::Unwatch | Request::Fetch { .. } => true,
+            // Everything else changes the host or follows a change.
+            _ => {
+                self.good_for = GoodFor::NONE;
+                false
+            }
+        };
+        if !still_good {
+            self.tools = Tools::default();
+        }
         let reply = match request {
             Request::Desired { state } => Ok(Some(self.plan(state))),
             Request::Apply {
@@ -133,6 +162,7 @@ impl Session {
             } => self
                 .apply(&txn, &fingerprint, stages, confirm_timeout, operator)
                 .map(|()| None),
+            Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
                 .known(&txn)
@@ -153,10 +183,7 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
-            Request::Unit { unit, action } => {
-                self.tools = Tools::default();
-                systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack))
-            }
+            Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
         };
         match reply {
@@ -200,7 +227,6 @@ impl Session {
         if self.lock.is_none() {
             self.lock = Some(lock::take(&self.root, &operator)?);
         }
-        self.tools = Tools::default();
         let resources: Vec<&Resource> = state.resources.iter().collect();
         let observed = observe(&self.root, &resources, &mut self.tools);
         if fingerprint(&state, &observed) != expected {
@@ -221,9 +247,15 @@ impl Session {
             let _ = std::fs::remove_dir_all(&txn.dir);
         }
         started?;
-        self.tools = Tools::default();
         self.follow(txn, 0);
         Ok(())
+    }
+
+    fn validate(&self, stages: &[Stage]) -> Result<()> {
+        match &self.desired {
+            Some(state) => converge::validate_ahead(&self.root, state, stages),
+            None => Err(Error::new("nothing to validate: no desired state was sent")),
+        }
     }
 
     fn known(&self, id: &TxnId) -> Result<Txn> {
@@ -308,7 +340,7 @@ fn follow(txn: &Txn, after: u64, stop: &AtomicBool, output: &Output) {
                 if dead_once && !txn.is_finished() {
                     output.send(&Reply::Error {
                         message: format!("transaction {} was interrupted on the host", txn.id),
-                        hints: vec!["apply again: what it had replaced is put back first".to_owned()],
+                        hints: vec!["plan and apply again: it goes on from where this one stopped".to_owned()],
                     });
                     return;
                 }
@@ -327,11 +359,9 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         secrets: &state.secrets,
         engine_active,
     };
-    let changes: Vec<_> = resources
-        .iter()
-        .zip(&observed)
-        .filter_map(|(resource, seen)| diff(resource, seen, &context))
-        .collect();
+    let mut changes = txn::interrupted_changes(root);
+    let pairs = resources.iter().zip(&observed);
+    changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
     let changes_selinux = changes.iter().any(|c| c.stage == Stage::Selinux);
     Plan {
         host: state.host.clone(),

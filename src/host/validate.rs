@@ -68,7 +68,10 @@ pub fn in_place(validator: Validator, files: &[Staged]) -> Result<()> {
 }
 
 /// What can be said of the text alone.
-fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
     for file in files {
         let Some(content) = &file.content else { continue };
         let text = String::from_utf8_lossy(content);

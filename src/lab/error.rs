@@ -6,17 +6,14 @@ use std::path::Path;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct LabError {
-    message: String,
-    hints: Vec<String>,
+    /// Lower case, no final period.
+    pub message: String,
+    /// What to do now.
+    pub hints: Vec<String>,
 }
 
 impl LabError {
-    /// What to do now, one sentence each.
-    pub fn hints(&self) -> &[String] {
-        &self.hints
-    }
-
-    /// Lower case, no final period.
+    /// An error without hints; lower case, no final period.
     pub fn new(message: impl Into<String>) -> LabError {
         LabError { message: message.into(), hints: Vec::new() }
     }

@@ -48,7 +48,8 @@ pub(super) fn prepare(
     let scripts = "etc/sysconfig/network-scripts";
     put(&format!("{scripts}/ifcfg-lo"), 0o644, IFCFG_LO)?;
     if spec.nm {
-        put("etc/NetworkManager/system-connections/lab.nmconnection", 0o600, &keyfile(twin, &id))?;
+        let profile = format!("etc/NetworkManager/system-connections/{}.nmconnection", twin.interface);
+        put(&profile, 0o600, &keyfile(twin, &id))?;
         let wants = upper.join("etc/systemd/system/multi-user.target.wants");
         fs::create_dir_all(&wants).at("create", &wants)?;
         link("/lib/systemd/system/NetworkManager.service", &wants.join("NetworkManager.service"))?;
@@ -150,6 +151,7 @@ fn crypt(image: &Image, password: &Secret) -> Result<String, LabError> {
     let mut command = process::command("chroot");
     command.arg(image.base_root()).args(["/usr/bin/openssl", "passwd", "-6", "-stdin"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    process::Place::new().dies_with_us().apply(&mut command);
     let mut child = command.spawn().doing(|| "run openssl in the image".into())?;
     if let Some(mut input) = child.stdin.take() {
         let _ = writeln!(input, "{}", password.reveal());

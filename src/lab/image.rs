@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::{Doing, LabError};
@@ -71,7 +72,7 @@ const TREE: &[(&str, u32, &str)] = &[
 ];
 
 /// A finished image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Image {
     base: PathBuf,
     layer: PathBuf,

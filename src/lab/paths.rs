@@ -111,11 +111,17 @@ impl DirLock {
     }
 }
 
-/// Removes a tree; one that is not there is fine.
+/// Removes a tree; one that is not there is fine. A process that is just dying may still put something in, and an
+/// overlay that is just unmounted still hold its work directory: hence a few tries.
 pub(super) fn remove_tree(path: &Path) -> Result<(), LabError> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at("remove", path),
-        _ => Ok(()),
+    let start = Instant::now();
+    loop {
+        match std::fs::remove_dir_all(path) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(()),
+            Err(e) if start.elapsed() > Duration::from_secs(2) => return Err(e).at("remove", path),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
 }
 

@@ -66,8 +66,9 @@ impl Place {
 
     /// Makes the command start there.
     pub(super) fn apply(self, command: &mut Command) {
-        // SAFETY: between fork and exec only write, setns, setsid and prctl are called, all async-signal-safe; the
-        // descriptors are owned by the closure, which the command keeps.
+        let us = std::process::id() as libc::pid_t;
+        // SAFETY: between fork and exec only write, setns, setsid, prctl and getppid are called, all
+        // async-signal-safe; the descriptors are owned by the closure, which the command keeps.
         unsafe {
             command.pre_exec(move || {
                 for door in &self.doors {
@@ -81,8 +82,14 @@ impl Place {
                 if self.own_session && libc::setsid() < 0 {
                     return Err(io::Error::last_os_error());
                 }
-                if self.dies_with_us && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                    return Err(io::Error::last_os_error());
+                if self.dies_with_us {
+                    if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                    // Killed between fork and prctl: no signal will come any more.
+                    if libc::getppid() != us {
+                        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+                    }
                 }
                 Ok(())
             });
@@ -107,8 +114,9 @@ pub(super) fn run<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item =
     finish(program, command)
 }
 
-/// Runs a prepared command to its end.
+/// Runs a prepared command to its end. It is killed with us, so that it cannot go on in a lab that is taken down.
 pub(super) fn finish(program: &str, mut command: Command) -> Result<Output, LabError> {
+    Place::new().dies_with_us().apply(&mut command);
     let output = command.output().doing(|| format!("run {program}"))?;
     if output.status.success() {
         return Ok(output);

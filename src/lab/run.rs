@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{Doing, LabError};
 use super::image::{self, Image};
 use super::paths::{self, DirLock, Paths, STATE};
@@ -36,6 +38,13 @@ pub struct UpOptions {
 #[derive(Debug)]
 pub struct Lab {
     paths: Paths,
+    spec: LabSpec,
+    image: Image,
+}
+
+/// What the lab's state says of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
     spec: LabSpec,
     image: Image,
 }
@@ -100,7 +109,8 @@ impl Lab {
         };
         let state = self.paths.state();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).at("set the mode of", &state)?;
-        let text = serde_json::to_string_pretty(&self.spec).map_err(|e| LabError::new(format!("cannot write the lab: {e}")))?;
+        let saved = Saved { spec: self.spec.clone(), image: self.image.clone() };
+        let text = serde_json::to_string_pretty(&saved).map_err(|e| LabError::new(format!("cannot write the lab: {e}")))?;
         paths::write(&self.paths.spec(), 0o600, text)?;
         say(None, "making the network");
         network::create(&self.paths, &self.spec)?;
@@ -147,11 +157,10 @@ impl Lab {
             }
             _ => LabError::new(format!("cannot read {}: {e}", file.display())),
         })?;
-        let spec: LabSpec = serde_json::from_str(&text).map_err(|e| {
+        let saved: Saved = serde_json::from_str(&text).map_err(|e| {
             LabError::new(format!("{}: {e}", file.display())).hint("take the lab down with `hapair lab down`")
         })?;
-        let image = image::ensure(&mut |_| {})?;
-        Ok(Lab { paths, spec, image })
+        Ok(Lab { paths, spec: saved.spec, image: saved.image })
     }
 
     /// Its name.
@@ -194,9 +203,11 @@ impl Lab {
     }
 
     /// Where SSH reaches a twin now: the address of the inventory once it has it, until then the one it started with.
-    /// `None`: the lab has no such host.
-    pub fn ssh_address(&self, host: &str) -> Option<String> {
-        self.spec.host(host).ok().map(|twin| self.address_now(twin).to_string())
+    ///
+    /// # Errors
+    /// When the lab has no such host.
+    pub fn ssh_address(&self, host: &str) -> Result<Ipv4Addr, LabError> {
+        Ok(self.address_now(self.spec.host(host)?))
     }
 
     fn address_now(&self, twin: &TwinSpec) -> Ipv4Addr {

@@ -89,7 +89,11 @@ pub fn interface_for(vip: IpAddr) -> Result<ArpInterface, ArpUnavailable> {
         .into_iter()
         .filter(|i| i.prefix < 32 && same_subnet(i.address, vip, i.prefix))
         .max_by_key(|i| i.prefix)
-        .ok_or_else(|| ArpUnavailable(format!("no Ethernet interface of this machine is on the subnet of {vip}")))
+        .ok_or_else(|| {
+            ArpUnavailable(format!(
+                "no Ethernet interface of this machine is on the subnet of {vip}"
+            ))
+        })
 }
 
 fn same_subnet(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
@@ -135,9 +139,17 @@ fn interfaces() -> io::Result<Vec<ArpInterface>> {
                     u32::MAX
                 } else {
                     // SAFETY: the mask of an AF_INET entry is a sockaddr_in too.
-                    u32::from_be(unsafe { entry.ifa_netmask.cast::<libc::sockaddr_in>().read_unaligned() }.sin_addr.s_addr)
+                    u32::from_be(
+                        unsafe { entry.ifa_netmask.cast::<libc::sockaddr_in>().read_unaligned() }
+                            .sin_addr
+                            .s_addr,
+                    )
                 };
-                addresses.push((name, Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)), mask.count_ones() as u8));
+                addresses.push((
+                    name,
+                    Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)),
+                    mask.count_ones() as u8,
+                ));
             }
             _ => {}
         }
@@ -146,7 +158,13 @@ fn interfaces() -> io::Result<Vec<ArpInterface>> {
     unsafe { libc::freeifaddrs(head) };
     let found = addresses.into_iter().filter_map(|(name, address, prefix)| {
         let (index, mac) = *links.get(&name)?;
-        Some(ArpInterface { name, index, mac, address, prefix })
+        Some(ArpInterface {
+            name,
+            index,
+            mac,
+            address,
+            prefix,
+        })
     });
     Ok(found.collect())
 }
@@ -205,7 +223,9 @@ fn open(interface: &ArpInterface) -> Result<Socket, ArpUnavailable> {
     // SAFETY: the storage holds a sockaddr_ll of exactly this length.
     let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
     socket.bind(&address).map_err(|e| fail("cannot bind", e))?;
-    socket.set_nonblocking(true).map_err(|e| fail("cannot set up the socket", e))?;
+    socket
+        .set_nonblocking(true)
+        .map_err(|e| fail("cannot set up the socket", e))?;
     Ok(socket)
 }
 
@@ -219,7 +239,11 @@ fn listen(socket: &Socket, deadline: Instant, mut take: impl FnMut(&[u8])) -> io
         }
         // Rounded up, so that the last fraction of a millisecond does not spin.
         let wait = left.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
-        let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one valid pollfd, and the count says one.
         if unsafe { libc::poll(&mut poll, 1, wait) } < 0 {
             let error = io::Error::last_os_error();
@@ -254,8 +278,12 @@ fn ipv4(vip: IpAddr) -> Result<Ipv4Addr, ArpUnavailable> {
 ///
 /// # Errors
 /// [`ArpUnavailable`].
-pub fn who_has(vip: IpAddr, interface: &ArpInterface, timeout: Duration) -> Result<Vec<Mac>, ArpUnavailable> {
-    let vip = ipv4(vip)?;
+pub fn who_has(
+    vip: impl Into<IpAddr>,
+    interface: &ArpInterface,
+    timeout: Duration,
+) -> Result<Vec<Mac>, ArpUnavailable> {
+    let vip = ipv4(vip.into())?;
     let socket = open(interface)?;
     let start = Instant::now();
     let mut found = std::collections::BTreeSet::new();
@@ -299,7 +327,10 @@ impl ArpWatch {
             .name("hapair-arp".into())
             .spawn(move || watch(&socket, &frame, vip, interval, epoch, &stopped))
             .map_err(|e| ArpUnavailable(format!("no thread: {e}")))?;
-        Ok(ArpWatch { stop, thread: Some(thread) })
+        Ok(ArpWatch {
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Ends within one interval and returns what was heard.
@@ -329,7 +360,10 @@ fn watch(
         let sent_us = micros(epoch.elapsed());
         // A failed send (interface down) is a round without answers.
         let _ = socket.send(request);
-        let mut round = ArpRound { sent_us, macs: Vec::new() };
+        let mut round = ArpRound {
+            sent_us,
+            macs: Vec::new(),
+        };
         due = (due + interval).max(Instant::now());
         let gratuitous = &mut log.gratuitous;
         let result = listen(socket, due, |frame| match heard(frame, vip) {
@@ -353,7 +387,13 @@ mod tests {
 
     fn here() -> ArpInterface {
         let mac = Mac([2, 0, 0, 0, 0, 9]);
-        ArpInterface { name: "t0".into(), index: 1, mac, address: Ipv4Addr::new(10, 0, 0, 9), prefix: 24 }
+        ArpInterface {
+            name: "t0".into(),
+            index: 1,
+            mac,
+            address: Ipv4Addr::new(10, 0, 0, 9),
+            prefix: 24,
+        }
     }
 
     #[test]
@@ -377,9 +417,15 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_says_why() {
         let ipv6 = interface_for("2001:db8::1".parse().unwrap()).unwrap_err();
-        assert_eq!(ipv6.to_string(), "ARP unavailable: 2001:db8::1 is IPv6, which has no ARP");
+        assert_eq!(
+            ipv6.to_string(),
+            "ARP unavailable: 2001:db8::1 is IPv6, which has no ARP"
+        );
         let far = interface_for("203.0.113.77".parse().unwrap()).unwrap_err();
-        assert!(far.to_string().contains("no Ethernet interface of this machine is on the subnet of 203.0.113.77"));
+        assert!(
+            far.to_string()
+                .contains("no Ethernet interface of this machine is on the subnet of 203.0.113.77")
+        );
     }
 
     proptest! {

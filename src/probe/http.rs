@@ -119,43 +119,78 @@ pub async fn tcp_once(addr: SocketAddr, timeout: Duration) -> Result<Duration, P
 async fn exchange(addr: SocketAddr, host: &str, path: &str) -> Result<Answer, ProbeError> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(addr).await.map_err(|e| connect_error(addr, e))?;
-    let broken = |what: &str, e: io::Error| ProbeError::Broken { addr, what: format!("{what}: {e}") };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hapair-probe\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(|e| broken("while asking", e))?;
+    let broken = |what: &str, e: io::Error| ProbeError::Broken {
+        addr,
+        what: format!("{what}: {e}"),
+    };
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hapair-probe\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .map_err(|e| broken("while asking", e))?;
     let mut data = Vec::with_capacity(2048);
     let head_end = loop {
         if let Some(end) = head_end(&data) {
             break end;
         }
         if data.len() > MAX_HEAD {
-            return Err(ProbeError::Garbage { addr, what: "the head has no end".into() });
+            return Err(ProbeError::Garbage {
+                addr,
+                what: "the head has no end".into(),
+            });
         }
-        let read = stream.read_buf(&mut data).await.map_err(|e| broken("while reading the head", e))?;
+        let read = stream
+            .read_buf(&mut data)
+            .await
+            .map_err(|e| broken("while reading the head", e))?;
         if read == 0 {
             return Err(match data.is_empty() {
-                true => ProbeError::Broken { addr, what: "closed without an answer".into() },
+                true => ProbeError::Broken {
+                    addr,
+                    what: "closed without an answer".into(),
+                },
                 false => match data.starts_with(b"HTTP/") {
-                    true => ProbeError::Broken { addr, what: "closed inside the head".into() },
-                    false => ProbeError::Garbage { addr, what: "no status line".into() },
+                    true => ProbeError::Broken {
+                        addr,
+                        what: "closed inside the head".into(),
+                    },
+                    false => ProbeError::Garbage {
+                        addr,
+                        what: "no status line".into(),
+                    },
                 },
             });
         }
     };
-    let head = parse_head(&data[..head_end]).map_err(|what| ProbeError::Garbage { addr, what: what.into() })?;
+    let head = parse_head(&data[..head_end]).map_err(|what| ProbeError::Garbage {
+        addr,
+        what: what.into(),
+    })?;
     let mut body = (data.len() - head_end) as u64;
     let wanted = head.length.unwrap_or(u64::MAX).min(MAX_BODY);
     let mut buffer = [0u8; 8192];
     while body < wanted {
-        let read = stream.read(&mut buffer).await.map_err(|e| broken("while reading the body", e))?;
+        let read = stream
+            .read(&mut buffer)
+            .await
+            .map_err(|e| broken("while reading the body", e))?;
         if read == 0 {
             if head.length.is_some() {
-                return Err(ProbeError::Broken { addr, what: format!("{body} of {wanted} bytes of the body") });
+                return Err(ProbeError::Broken {
+                    addr,
+                    what: format!("{body} of {wanted} bytes of the body"),
+                });
             }
             break;
         }
         body += read as u64;
     }
-    Ok(Answer { status: head.status, node: head.node, took: start.elapsed() })
+    Ok(Answer {
+        status: head.status,
+        node: head.node,
+        took: start.elapsed(),
+    })
 }
 
 fn connect_error(addr: SocketAddr, error: io::Error) -> ProbeError {
@@ -164,7 +199,10 @@ fn connect_error(addr: SocketAddr, error: io::Error) -> ProbeError {
         Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ETIMEDOUT) => {
             ProbeError::Unreachable { addr, source: error }
         }
-        Some(libc::ECONNRESET) => ProbeError::Broken { addr, what: "reset while connecting".into() },
+        Some(libc::ECONNRESET) => ProbeError::Broken {
+            addr,
+            what: "reset while connecting".into(),
+        },
         _ => ProbeError::Other { addr, source: error },
     }
 }
@@ -202,19 +240,27 @@ fn parse_head(head: &[u8]) -> Result<Head, &'static str> {
     if !matches!(words.next(), Some("0" | "1")) {
         return Err("unknown HTTP version");
     }
-    let status = words.next().filter(|w| w.len() == 3).and_then(|w| w.parse().ok()).ok_or("no status")?;
+    let status = words
+        .next()
+        .filter(|w| w.len() == 3)
+        .and_then(|w| w.parse().ok())
+        .ok_or("no status")?;
     if !(100..=599).contains(&status) {
         return Err("status out of range");
     }
     let (mut node, mut length, mut chunked) = (None, None, false);
     for line in lines {
-        let Some((name, value)) = line.split_once(':') else { continue };
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
         let value = value.trim();
         if name.eq_ignore_ascii_case(NODE_HEADER) {
             // The name ends up in terminals and reports: nothing but a host name's characters passes.
             let clean = !value.is_empty()
                 && value.len() <= 253
-                && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+                && value
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
             node = clean.then(|| value.to_owned());
         } else if name.eq_ignore_ascii_case("content-length") {
             length = Some(value.parse().map_err(|_| "bad Content-Length")?);
@@ -255,10 +301,16 @@ mod tests {
             stream.write_all(answer).unwrap();
             String::from_utf8(seen).unwrap()
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let result = runtime.block_on(http_once(addr, "vip.example", "/x", Duration::from_secs(20)));
         let request = server.join().unwrap();
-        assert!(request.starts_with("GET /x HTTP/1.1\r\nHost: vip.example\r\n"), "{request}");
+        assert!(
+            request.starts_with("GET /x HTTP/1.1\r\nHost: vip.example\r\n"),
+            "{request}"
+        );
         result
     }
 
@@ -267,12 +319,24 @@ mod tests {
         let answer = ask(b"HTTP/1.1 200 OK\r\nx-hapair-node:  edge-1 \r\nContent-Length: 2\r\n\r\nhi").unwrap();
         assert_eq!((answer.status, answer.node.as_deref()), (200, Some("edge-1")));
         let answer = ask(b"HTTP/1.1 502 Bad Gateway\nX-Hapair-Node: \x1b[31mred\n\nuntil close").unwrap();
-        assert_eq!((answer.status, answer.node), (502, None), "escape codes are no host name");
+        assert_eq!(
+            (answer.status, answer.node),
+            (502, None),
+            "escape codes are no host name"
+        );
         let kinds = [
             (ask(b"").unwrap_err().kind(), FailKind::Broken),
             (ask(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap_err().kind(), FailKind::Garbage),
-            (ask(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap_err().kind(), FailKind::Broken),
-            (ask(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort").unwrap_err().kind(), FailKind::Broken),
+            (
+                ask(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap_err().kind(),
+                FailKind::Broken,
+            ),
+            (
+                ask(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
+                    .unwrap_err()
+                    .kind(),
+                FailKind::Broken,
+            ),
             (ask(b"HTTP/1.1 999 Odd\r\n\r\n").unwrap_err().kind(), FailKind::Garbage),
             (ask(b"HTTP/2 200\r\n\r\n").unwrap_err().kind(), FailKind::Garbage),
         ];
@@ -283,7 +347,10 @@ mod tests {
 
     #[test]
     fn nobody_there_is_refused_and_silence_is_timeout() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let silent = runtime.block_on(http_once(addr, "x", "/", Duration::from_millis(30)));
@@ -291,7 +358,13 @@ mod tests {
         drop(listener);
         let refused = runtime.block_on(http_once(addr, "x", "/", Duration::from_secs(20)));
         assert_eq!(refused.unwrap_err().kind(), FailKind::Refused);
-        assert_eq!(runtime.block_on(tcp_once(addr, Duration::from_secs(20))).unwrap_err().kind(), FailKind::Refused);
+        assert_eq!(
+            runtime
+                .block_on(tcp_once(addr, Duration::from_secs(20)))
+                .unwrap_err()
+                .kind(),
+            FailKind::Refused
+        );
     }
 
     proptest! {

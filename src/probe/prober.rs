@@ -48,15 +48,16 @@ impl ProbeTarget {
     pub async fn ask(&self, timeout: Duration) -> (Duration, Outcome) {
         let start = Instant::now();
         let outcome = match self {
-            ProbeTarget::Http { addr, host, path, server_errors_fail } => {
-                match http_once(*addr, host, path, timeout).await {
-                    Ok(answer) if answer.status >= 500 && *server_errors_fail => {
-                        Outcome::Failed(FailKind::ServerError)
-                    }
-                    Ok(answer) => Outcome::Ok { node: answer.node },
-                    Err(error) => Outcome::Failed(error.kind()),
-                }
-            }
+            ProbeTarget::Http {
+                addr,
+                host,
+                path,
+                server_errors_fail,
+            } => match http_once(*addr, host, path, timeout).await {
+                Ok(answer) if answer.status >= 500 && *server_errors_fail => Outcome::Failed(FailKind::ServerError),
+                Ok(answer) => Outcome::Ok { node: answer.node },
+                Err(error) => Outcome::Failed(error.kind()),
+            },
             ProbeTarget::Tcp { addr } => match tcp_once(*addr, timeout).await {
                 Ok(_) => Outcome::Ok { node: None },
                 Err(error) => Outcome::Failed(error.kind()),
@@ -78,7 +79,10 @@ pub struct ProbeConfig {
 
 impl Default for ProbeConfig {
     fn default() -> ProbeConfig {
-        ProbeConfig { interval: Duration::from_millis(25), timeout: Duration::from_millis(800) }
+        ProbeConfig {
+            interval: Duration::from_millis(25),
+            timeout: Duration::from_millis(800),
+        }
     }
 }
 
@@ -191,7 +195,11 @@ impl Prober {
             runtime.shutdown_background();
         })?;
         is_built.recv().map_err(std::io::Error::other)??;
-        Ok(Prober { shared, live, thread: Some(thread) })
+        Ok(Prober {
+            shared,
+            live,
+            thread: Some(thread),
+        })
     }
 
     /// The newest view of every target, in the order given at start; changes wake the receiver.
@@ -237,7 +245,10 @@ async fn schedule(
     sender: watch::Sender<Vec<Live>>,
 ) {
     let sender = Arc::new(sender);
-    let targets: Vec<_> = targets.into_iter().map(|t| (Arc::new(t), Arc::new(AtomicU32::new(0)))).collect();
+    let targets: Vec<_> = targets
+        .into_iter()
+        .map(|t| (Arc::new(t), Arc::new(AtomicU32::new(0))))
+        .collect();
     let limit = config.max_in_flight();
     let start = Instant::now();
     let mut tick = 0u64;
@@ -254,7 +265,11 @@ async fn schedule(
             tokio::spawn(async move {
                 let (took, outcome) = target.ask(config.timeout).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
-                let sample = Sample { sent_us, took_us: micros(took), outcome };
+                let sample = Sample {
+                    sent_us,
+                    took_us: micros(took),
+                    outcome,
+                };
                 sender.send_modify(|live| live[index].take(&sample));
                 add(&shared, index, |k| k.samples.push(sample));
             });
@@ -301,10 +316,16 @@ mod tests {
             path: "/".into(),
             server_errors_fail: true,
         };
-        let config = ProbeConfig { interval: Duration::from_millis(2), timeout: Duration::from_millis(300) };
+        let config = ProbeConfig {
+            interval: Duration::from_millis(2),
+            timeout: Duration::from_millis(300),
+        };
         let prober = Prober::start(vec![target], config, Instant::now()).unwrap();
         let mut live = prober.live();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             live.wait_for(|l| l[0].tally.total >= 5).await.unwrap();
         });
@@ -313,14 +334,27 @@ mod tests {
         let first_end = line.samples().iter().map(|s| s.sent_us + s.took_us).min().unwrap();
         let before = line.samples().iter().filter(|s| s.sent_us < first_end).count();
         assert!(before > 5, "{before} probes left before the first one ended");
-        assert!(line.samples().iter().all(|s| s.outcome == Outcome::Failed(FailKind::Timeout)), "{line:?}");
+        assert!(
+            line.samples()
+                .iter()
+                .all(|s| s.outcome == Outcome::Failed(FailKind::Timeout)),
+            "{line:?}"
+        );
     }
 
     #[test]
     fn late_timeouts_do_not_break_a_newer_streak() {
         let mut live = Live::default();
-        let ok = |at| Sample { sent_us: at, took_us: 1, outcome: Outcome::Ok { node: Some("b".into()) } };
-        let bad = |at| Sample { sent_us: at, took_us: 800, outcome: Outcome::Failed(FailKind::Timeout) };
+        let ok = |at| Sample {
+            sent_us: at,
+            took_us: 1,
+            outcome: Outcome::Ok { node: Some("b".into()) },
+        };
+        let bad = |at| Sample {
+            sent_us: at,
+            took_us: 800,
+            outcome: Outcome::Failed(FailKind::Timeout),
+        };
         live.take(&ok(100));
         live.take(&ok(125));
         live.take(&bad(75));

@@ -155,7 +155,10 @@ impl Timeline {
 
     /// Probes without a usable answer.
     pub fn failed(&self) -> u64 {
-        self.samples.iter().filter(|s| matches!(s.outcome, Outcome::Failed(_))).count() as u64
+        self.samples
+            .iter()
+            .filter(|s| matches!(s.outcome, Outcome::Failed(_)))
+            .count() as u64
     }
 
     /// Every outage, in order.
@@ -191,7 +194,9 @@ impl Timeline {
 
     /// The longest outage; the first of equals.
     pub fn worst(&self) -> Option<Outage> {
-        self.outages().into_iter().reduce(|a, b| if b.length_us() > a.length_us() { b } else { a })
+        self.outages()
+            .into_iter()
+            .reduce(|a, b| if b.length_us() > a.length_us() { b } else { a })
     }
 
     /// Length of the longest outage in ms, rounded up; 0 when no probe failed.
@@ -201,14 +206,21 @@ impl Timeline {
 
     /// The longest outage that ends after `from_us`, in ms, rounded up; 0 when there is none.
     pub fn outage_ms_after(&self, from_us: u64) -> u64 {
-        self.outages().iter().filter(|o| o.to_us > from_us).map(|o| o.length_ms().max(1)).max().unwrap_or(0)
+        self.outages()
+            .iter()
+            .filter(|o| o.to_us > from_us)
+            .map(|o| o.length_ms().max(1))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Who answered, in turn; answers that do not name a node are left out.
     pub fn stints(&self) -> Vec<Stint> {
         let mut stints: Vec<Stint> = Vec::new();
         for sample in &self.samples {
-            let Outcome::Ok { node: Some(node) } = &sample.outcome else { continue };
+            let Outcome::Ok { node: Some(node) } = &sample.outcome else {
+                continue;
+            };
             match stints.last_mut() {
                 Some(stint) if stint.node == *node => {
                     stint.to_us = sample.sent_us;
@@ -245,15 +257,24 @@ impl Timeline {
                     continue;
                 }
             }
-            spans.push(Span { from_us: sample.sent_us, to_us: sample.sent_us, count: 1, seen });
+            spans.push(Span {
+                from_us: sample.sent_us,
+                to_us: sample.sent_us,
+                count: 1,
+                seen,
+            });
         }
         spans
     }
 
     /// Answer times in ms at a share of the answers (0.5: median, 1.0: slowest); `None` without answers.
     pub fn answer_ms(&self, share: f64) -> Option<f64> {
-        let mut took: Vec<u64> =
-            self.samples.iter().filter(|s| matches!(s.outcome, Outcome::Ok { .. })).map(|s| s.took_us).collect();
+        let mut took: Vec<u64> = self
+            .samples
+            .iter()
+            .filter(|s| matches!(s.outcome, Outcome::Ok { .. }))
+            .map(|s| s.took_us)
+            .collect();
         took.sort_unstable();
         let last = took.len().checked_sub(1)?;
         let index = (share.clamp(0.0, 1.0) * last as f64).round() as usize;
@@ -268,25 +289,50 @@ mod tests {
     use super::*;
 
     fn ok(at: u64, node: &str) -> Sample {
-        Sample { sent_us: at, took_us: 500, outcome: Outcome::Ok { node: Some(node.into()) } }
+        Sample {
+            sent_us: at,
+            took_us: 500,
+            outcome: Outcome::Ok {
+                node: Some(node.into()),
+            },
+        }
     }
 
     fn bad(at: u64) -> Sample {
-        Sample { sent_us: at, took_us: 100, outcome: Outcome::Failed(FailKind::Refused) }
+        Sample {
+            sent_us: at,
+            took_us: 100,
+            outcome: Outcome::Failed(FailKind::Refused),
+        }
     }
 
     #[test]
     fn a_failover_is_one_outage_and_two_stints() {
         let line = Timeline::new(
-            vec![ok(0, "a"), ok(25_000, "a"), bad(50_000), bad(75_000), ok(100_500, "b"), ok(125_000, "b")],
+            vec![
+                ok(0, "a"),
+                ok(25_000, "a"),
+                bad(50_000),
+                bad(75_000),
+                ok(100_500, "b"),
+                ok(125_000, "b"),
+            ],
             0,
         );
         assert_eq!(
             line.outages(),
-            [Outage { from_us: 25_000, to_us: 100_500, failed: 2, open: false }],
+            [Outage {
+                from_us: 25_000,
+                to_us: 100_500,
+                failed: 2,
+                open: false
+            }],
             "from the last success before to the first success after"
         );
-        assert_eq!((line.outage_ms(), line.failed(), line.total(), line.owner_changes()), (76, 2, 6, 1));
+        assert_eq!(
+            (line.outage_ms(), line.failed(), line.total(), line.owner_changes()),
+            (76, 2, 6, 1)
+        );
         let nodes: Vec<_> = line.stints().into_iter().map(|s| (s.node, s.answers)).collect();
         assert_eq!(nodes, [("a".to_owned(), 2), ("b".to_owned(), 2)]);
         assert_eq!(line.outage_ms_after(100_500), 0);
@@ -295,7 +341,15 @@ mod tests {
     #[test]
     fn an_outage_without_end_is_open() {
         let line = Timeline::new(vec![ok(0, "a"), bad(20_000), bad(40_000)], 0);
-        assert_eq!(line.worst(), Some(Outage { from_us: 0, to_us: 40_000, failed: 2, open: true }));
+        assert_eq!(
+            line.worst(),
+            Some(Outage {
+                from_us: 0,
+                to_us: 40_000,
+                failed: 2,
+                open: true
+            })
+        );
     }
 
     #[test]

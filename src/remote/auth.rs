@@ -305,7 +305,7 @@ impl Auth<'_> {
             .to
             .identity_files
             .iter()
-            .filter_map(|path| public_half(path))
+            .filter_map(|path: &PathBuf| public_half(path.as_path()))
             .collect();
         if self.to.identities_only {
             keys.retain(|key| named.iter().any(|blob| blob == key.blob()));
@@ -343,7 +343,7 @@ impl Auth<'_> {
         if let Some(password) = configured {
             return self.password(password, methods);
         }
-        let login = format!("{}@{}", self.to.user, self.to.known_as);
+        let login = format!("{}@{}", self.to.user, self.to.address);
         let remember_as = format!("password {login}:{}", self.to.port);
         if let Some(password) = remembered(&remember_as) {
             return self.password(&password, methods);
@@ -442,7 +442,7 @@ impl Auth<'_> {
 }
 
 /// The public half of a key file, without a passphrase.
-fn public_half(path: &PathBuf) -> Option<Vec<u8>> {
+fn public_half(path: &Path) -> Option<Vec<u8>> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     let line = std::fs::read_to_string(beside).ok();

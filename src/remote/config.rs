@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::knownhosts::lookup_name;
 use super::{Target, Tuning};
 
 /// How long `ssh -G` may take; only a `Match exec` makes it slow.
@@ -13,7 +14,7 @@ const SSH_G_WITHIN: Duration = Duration::from_secs(5);
 /// Everything about a connection, nothing left to look up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolved {
-    /// The name that host keys are filed under.
+    /// The name that host keys are filed under, as written in known_hosts.
     pub(super) known_as: String,
     /// Where the stream goes.
     pub(super) address: String,
@@ -114,7 +115,8 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         Some(text) => {
             let config = Answer(&text);
             out.address = config.one("hostname").unwrap_or(&target.address).to_owned();
-            out.known_as = config.one("hostkeyalias").unwrap_or(&out.address).to_owned();
+            // OpenSSH adds no port to an alias.
+            out.known_as = config.one("hostkeyalias").unwrap_or_default().to_lowercase();
             out.port = config.one("port").and_then(|p| p.parse().ok()).unwrap_or(22);
             out.user = config.one("user").unwrap_or("root").to_owned();
             out.identity_files = config.all("identityfile").map(expand).collect();
@@ -149,7 +151,6 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         }
         None => {
             out.address.clone_from(&target.address);
-            out.known_as.clone_from(&target.address);
             out.port = 22;
             out.user = "root".to_owned();
             if target.use_operator_config {
@@ -169,6 +170,9 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
     if let Some(port) = target.port {
         out.port = port;
     }
+    if out.known_as.is_empty() {
+        out.known_as = lookup_name(&out.address, out.port);
+    }
     if let Some(user) = &target.user {
         out.user.clone_from(user);
     }
@@ -184,14 +188,17 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         out.identity_files.insert(0, path.clone());
         out.explicit = 1;
     }
-    let ssh_options = match (target.use_operator_config, &target.known_hosts) {
-        (true, _) => Vec::new(),
-        (false, None) => vec!["-F".to_owned(), "/dev/null".to_owned()],
-        (false, Some(path)) => {
-            let known = format!("UserKnownHostsFile={}", path.display());
-            vec!["-F".to_owned(), "/dev/null".to_owned(), "-o".to_owned(), known]
+    let mut ssh_options = Vec::new();
+    if !target.use_operator_config {
+        // The jump host's ssh is to know as little of the operator as we do.
+        ssh_options.extend(["-F".to_owned(), "/dev/null".to_owned()]);
+        if let Some(path) = &target.known_hosts {
+            ssh_options.extend(["-o".to_owned(), format!("UserKnownHostsFile={}", path.display())]);
         }
-    };
+        if let Some(path) = &target.identity_file {
+            ssh_options.extend(["-i".to_owned(), path.display().to_string()]);
+        }
+    }
     out.proxy = match (target.proxy_jump.clone().or(jump), command) {
         (Some(through), _) => Some(Proxy::Jump { through, ssh_options }),
         (None, Some(line)) => Some(Proxy::Command(tokens(&line, target, &out))),

@@ -78,9 +78,9 @@ impl Deadline {
         state.end.map(|end| end.saturating_duration_since(now))
     }
 
-    /// The deadline passed and the connection was cut for it.
+    /// The deadline passed.
     pub(super) fn expired(&self) -> bool {
-        self.lock().expired
+        self.remaining().is_some_and(|left| left.is_zero())
     }
 
     /// Somebody cut the connection.
@@ -119,6 +119,8 @@ impl Deadline {
     /// Cuts the connection now.
     pub(super) fn cut(&self) {
         let mut state = self.lock();
+        // Whoever notices first that time is up, the reason stays the same.
+        state.expired |= state.asking_since.is_none() && state.end.is_some_and(|end| end <= Instant::now());
         state.cut = true;
         state.end = None;
         if let Some(cutter) = &state.cutter {

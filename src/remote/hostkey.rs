@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::{Resolved, Strict};
-use super::knownhosts::{Entry, Marker, append, fingerprint, key_type, lookup_name, parse};
+use super::knownhosts::{Entry, Marker, append, fingerprint, key_type, parse};
 use super::{Ask, deadline::Deadline};
 
 /// Signature algorithms by key type, best first. Certificates are left out: hapair checks keys, not authorities.
@@ -41,7 +41,7 @@ impl Known {
     /// # Errors
     /// A file that exists and cannot be read.
     pub(super) fn read(to: &Resolved, pinned: Option<&str>) -> Result<Known, Refusal> {
-        let name = lookup_name(&to.known_as, to.port);
+        let name = to.known_as.clone();
         let mut all = Vec::new();
         for file in &to.known_hosts {
             match std::fs::read(file) {

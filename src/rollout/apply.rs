@@ -111,6 +111,7 @@ impl Run<'_> {
         let statuses = pair.statuses().await?;
         let living = is_living_pair(&statuses);
         let order = standby_first(self.cx.inventory, &statuses);
+        self.validate(pair).await?;
         for host in order {
             self.foundation(pair, host, living).await?;
         }
@@ -121,6 +122,14 @@ impl Run<'_> {
         } else {
             self.services(pair, order).await
         }
+    }
+
+    /// Both hosts look at their new files before either is touched.
+    async fn validate(&self, pair: &mut Pair) -> Result<(), RolloutError> {
+        let request = Request::Validate { stages: Phase::Service.stages().to_vec() };
+        let [a, b] = &mut pair.members;
+        let (ra, rb) = tokio::join!(a.order(request.clone()), b.order(request));
+        ra.and(rb).map_err(|e| e.hint("neither host was changed"))
     }
 
     /// Network, SELinux, firewall, host name. An owner whose network changes hands the VIP over first.

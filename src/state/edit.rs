@@ -207,10 +207,8 @@ fn hosts(text: &str, address: &str, names: &[String], remove: &[String], foreign
         let mut count = 0;
         for word in words_with_gap(data.trim_end()) {
             let name = word.trim_start();
-            if name != address || count > 0 {
-                if goes(name) {
-                    continue;
-                }
+            if (name != address || count > 0) && goes(name) {
+                continue;
             }
             count += 1;
             kept.push_str(word);

@@ -23,7 +23,11 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 pub fn run(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8(out.stdout).unwrap()
 }
 
@@ -31,7 +35,10 @@ pub fn run(command: &mut Command) -> String {
 pub fn have(program: &str) -> bool {
     let found = Path::new(program).exists();
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "{program} is missing; install openssh-server");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{program} is missing; install openssh-server"
+        );
         eprintln!("LEFT OUT: {program} is missing (install openssh-server)");
     }
     found
@@ -47,14 +54,21 @@ pub struct Person {
 
 impl Ask for Person {
     fn accept_host_key(&self, host: &str, key_type: &str, fingerprint: &str) -> bool {
-        self.questions.lock().unwrap().push(format!("{host} {key_type} {fingerprint}"));
+        self.questions
+            .lock()
+            .unwrap()
+            .push(format!("{host} {key_type} {fingerprint}"));
         self.accept
     }
 
     fn secret(&self, prompt: &str) -> Option<Secret> {
         self.questions.lock().unwrap().push(prompt.to_owned());
         let mut secrets = self.secrets.lock().unwrap();
-        if secrets.is_empty() { None } else { Some(Secret::new(secrets.remove(0))) }
+        if secrets.is_empty() {
+            None
+        } else {
+            Some(Secret::new(secrets.remove(0)))
+        }
     }
 }
 
@@ -63,7 +77,10 @@ pub fn nobody() -> Arc<Person> {
 }
 
 pub fn person(secrets: &[&str]) -> Arc<Person> {
-    Arc::new(Person { secrets: Mutex::new(secrets.iter().map(|s| (*s).to_owned()).collect()), ..Person::default() })
+    Arc::new(Person {
+        secrets: Mutex::new(secrets.iter().map(|s| (*s).to_owned()).collect()),
+        ..Person::default()
+    })
 }
 
 pub fn me() -> String {
@@ -88,7 +105,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { host_keys: &["ed25519"], config: String::new(), user_key: &["-t", "ed25519"], prelude: None }
+        Settings {
+            host_keys: &["ed25519"],
+            config: String::new(),
+            user_key: &["-t", "ed25519"],
+            prelude: None,
+        }
     }
 }
 
@@ -103,7 +125,10 @@ pub fn keygen(path: &Path, arguments: &[&str]) {
 
 impl Sshd {
     pub fn start(settings: Settings) -> Sshd {
-        let dir = tempfile::Builder::new().prefix("hapair-sshd-").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("hapair-sshd-")
+            .tempdir_in("/tmp")
+            .unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| dir.path().join(name);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -118,7 +143,10 @@ impl Sshd {
             config += &format!("HostKey {}\n", path.display());
         }
         // sshd takes the first value of a keyword.
-        let config = format!("{}\n{config}", settings.config.replace("DIR", &dir.path().display().to_string()));
+        let config = format!(
+            "{}\n{config}",
+            settings.config.replace("DIR", &dir.path().display().to_string())
+        );
         std::fs::write(at("sshd_config"), config).unwrap();
         keygen(&at("user"), settings.user_key);
         std::fs::copy(at("user.pub"), at("authorized_keys")).unwrap();
@@ -129,11 +157,18 @@ impl Sshd {
             Some(prelude) => {
                 let mut command = Command::new("unshare");
                 let prelude = prelude.replace("DIR", &dir.path().display().to_string());
-                command.args(["-m", "--", "sh", "-ec"]).arg(format!("{prelude}\nexec /usr/sbin/sshd \"$@\"")).arg("sshd");
+                command
+                    .args(["-m", "--", "sh", "-ec"])
+                    .arg(format!("{prelude}\nexec /usr/sbin/sshd \"$@\""))
+                    .arg("sshd");
                 command
             }
         };
-        command.args(["-D", "-e", "-f"]).arg(at("sshd_config")).stderr(Stdio::piped()).stdin(Stdio::null());
+        command
+            .args(["-D", "-e", "-f"])
+            .arg(at("sshd_config"))
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null());
         let mut child = command.spawn().unwrap();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let into = Arc::clone(&log);
@@ -161,7 +196,12 @@ impl Sshd {
     }
 
     pub fn count(&self, needle: &str) -> usize {
-        self.log.lock().unwrap().iter().filter(|line| line.contains(needle)).count()
+        self.log
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|line| line.contains(needle))
+            .count()
     }
 
     /// Processes that serve sessions now.
@@ -175,7 +215,9 @@ impl Sshd {
     }
 
     pub fn fingerprint(&self, kind: &str) -> String {
-        let line = run(Command::new("ssh-keygen").arg("-lf").arg(self.at(&format!("host_{kind}.pub"))));
+        let line = run(Command::new("ssh-keygen")
+            .arg("-lf")
+            .arg(self.at(&format!("host_{kind}.pub"))));
         line.split(' ').nth(1).unwrap().to_owned()
     }
 
@@ -200,12 +242,20 @@ impl Sshd {
 
     /// A shell script as executor, delivered into a directory of the test.
     pub fn tuning(&self, script: &str) -> Tuning {
-        Tuning { payload: self.payload(script), ..Tuning::default() }
+        Tuning {
+            payload: self.payload(script),
+            ..Tuning::default()
+        }
     }
 
     pub fn payload(&self, script: &str) -> Payload {
         let bytes = format!("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\n{script}\n").into_bytes();
-        let hash = format!("{:08x}", bytes.iter().fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(*b))));
+        let hash = format!(
+            "{:08x}",
+            bytes
+                .iter()
+                .fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(*b)))
+        );
         Payload {
             bytes: bytes.into(),
             hash,
@@ -222,7 +272,10 @@ pub fn children_of(pid: i32) -> Vec<i32> {
 }
 
 pub fn signal(pid: i32, name: &str) {
-    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 impl Drop for Sshd {
@@ -242,11 +295,18 @@ impl Drop for Sshd {
 
 /// First frame of an executor.
 pub fn hello() -> String {
-    let facts = serde_json::to_string(&hapair::state::Facts { hostname: "twin".into(), ..Default::default() }).unwrap();
+    let facts = serde_json::to_string(&hapair::state::Facts {
+        hostname: "twin".into(),
+        ..Default::default()
+    })
+    .unwrap();
     format!("{{\"reply\":\"hello\",\"protocol\":1,\"facts\":{facts}}}")
 }
 
 /// An executor that greets and answers every line with an Ack.
 pub fn acks() -> String {
-    format!("echo '{}'\nwhile read -r line; do\ncase $line in *bye*) exit 0;; esac\necho '{{\"reply\":\"ack\"}}'\ndone", hello())
+    format!(
+        "echo '{}'\nwhile read -r line; do\ncase $line in *bye*) exit 0;; esac\necho '{{\"reply\":\"ack\"}}'\ndone",
+        hello()
+    )
 }

@@ -55,7 +55,10 @@ pub fn html(report: &DrillReport) -> String {
         escape(&report.hosts[1]),
         escape(&report.engine),
         escape(&report.started),
-        verdict(report.passed(), &format!("{passed} of {} passed", report.scenarios.len())),
+        verdict(
+            report.passed(),
+            &format!("{passed} of {} passed", report.scenarios.len())
+        ),
     );
     for s in &report.scenarios {
         section(&mut page, report, s);
@@ -75,7 +78,11 @@ pub fn html(report: &DrillReport) -> String {
 }
 
 fn verdict(passed: bool, text: &str) -> String {
-    format!("<span class=\"verdict {}\">{}</span>", if passed { "passed" } else { "failed" }, escape(text))
+    format!(
+        "<span class=\"verdict {}\">{}</span>",
+        if passed { "passed" } else { "failed" },
+        escape(text)
+    )
 }
 
 fn section(page: &mut String, report: &DrillReport, s: &ScenarioResult) {
@@ -89,19 +96,33 @@ fn section(page: &mut String, report: &DrillReport, s: &ScenarioResult) {
     );
     page.push_str("<div class=\"numbers\">\n");
     let after = s.owner_after.as_deref().unwrap_or("nobody");
-    let moved = s.moved_after_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", duration(ms)));
+    let moved = s
+        .moved_after_ms
+        .map_or_else(|| "never".to_owned(), |ms| format!("after {}", duration(ms)));
     let back = match (&s.failback.owner, s.failback.took_ms) {
         (Some(owner), Some(took)) => (owner.clone(), format!("settled {} after the repair", duration(took))),
         _ => ("not settled".to_owned(), "after the repair".to_owned()),
     };
-    number(page, &duration(s.outage_ms), &format!("longest outage, {} allowed", duration(s.budget_ms)));
-    number(page, &s.failed_requests.to_string(), &format!("of {} requests failed", s.total_requests));
+    number(
+        page,
+        &duration(s.outage_ms),
+        &format!("longest outage, {} allowed", duration(s.budget_ms)),
+    );
+    number(
+        page,
+        &s.failed_requests.to_string(),
+        &format!("of {} requests failed", s.total_requests),
+    );
     number(page, after, &format!("took over, {moved}"));
     number(page, &back.0, &back.1);
     number(page, &s.max_owners.to_string(), "owners at once, at most");
     page.push_str("</div>\n");
     let share = (s.outage_ms * 100 / s.budget_ms.max(1)).min(100);
-    let colour = if s.outage_ms <= s.budget_ms { "#2e7d4f" } else { "#b3261e" };
+    let colour = if s.outage_ms <= s.budget_ms {
+        "#2e7d4f"
+    } else {
+        "#b3261e"
+    };
     let _ = writeln!(
         page,
         "<div class=\"meter\" title=\"outage against budget: {share} %\"><i style=\"width:{share}%;background:{colour}\"></i></div>"
@@ -117,14 +138,22 @@ fn section(page: &mut String, report: &DrillReport, s: &ScenarioResult) {
         None => s.arp.clone(),
     });
     if s.overlap_ms > 0 {
-        notes.push(format!("the hosts' reports of ownership overlapped for {} at most", duration(s.overlap_ms)));
+        notes.push(format!(
+            "the hosts' reports of ownership overlapped for {} at most",
+            duration(s.overlap_ms)
+        ));
     }
     list(page, "sub", &notes);
     page.push_str("</section>\n");
 }
 
 fn number(page: &mut String, value: &str, text: &str) {
-    let _ = writeln!(page, "<div class=\"number\"><b>{}</b><span>{}</span></div>", escape(value), escape(text));
+    let _ = writeln!(
+        page,
+        "<div class=\"number\"><b>{}</b><span>{}</span></div>",
+        escape(value),
+        escape(text)
+    );
 }
 
 fn list(page: &mut String, class: &str, items: &[String]) {
@@ -155,7 +184,8 @@ fn vips(page: &mut String, s: &ScenarioResult) {
             duration(v.outage_ms),
             v.failed_requests,
             v.total_requests,
-            v.answer_ms.map_or_else(|| "none".to_owned(), |ms| format!("{ms:.1} ms")),
+            v.answer_ms
+                .map_or_else(|| "none".to_owned(), |ms| format!("{ms:.1} ms")),
             v.gratuitous_arps,
         );
     }

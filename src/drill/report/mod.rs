@@ -98,7 +98,10 @@ mod format_tests {
         assert_eq!(of("drill.xml"), Some(Format::Junit));
         assert_eq!(of("drill.pdf"), None);
         assert_eq!(of("json"), None);
-        assert_eq!([duration(7), duration(2314), duration(75_900)], ["7 ms", "2.31 s", "75 s"]);
+        assert_eq!(
+            [duration(7), duration(2314), duration(75_900)],
+            ["7 ms", "2.31 s", "75 s"]
+        );
     }
 
     proptest! {

@@ -33,7 +33,10 @@ pub fn svg(report: &DrillReport) -> String {
     }
     let height = y + 4;
     let mut svg = head(height, &format!("Failover drill of {}", report.pair));
-    let _ = writeln!(svg, "<rect width=\"{WIDTH}\" height=\"{height}\" rx=\"10\" fill=\"#fff\"/>");
+    let _ = writeln!(
+        svg,
+        "<rect width=\"{WIDTH}\" height=\"{height}\" rx=\"10\" fill=\"#fff\"/>"
+    );
     let _ = writeln!(
         svg,
         "<text x=\"24\" y=\"32\" class=\"h\">Failover drill: {}</text><text x=\"24\" y=\"50\" class=\"s\">{} · engine {} · \
@@ -73,7 +76,11 @@ fn head(height: u64, title: &str) -> String {
 
 /// A heading and its rows; returns the next free y.
 fn panel(svg: &mut String, report: &DrillReport, s: &ScenarioResult, y: u64) -> u64 {
-    let (colour, word) = if s.passed { ("#2e7d4f", "PASSED") } else { ("#b3261e", "FAILED") };
+    let (colour, word) = if s.passed {
+        ("#2e7d4f", "PASSED")
+    } else {
+        ("#b3261e", "FAILED")
+    };
     let _ = writeln!(
         svg,
         "<line x1=\"24\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#e3e8ee\"/>\n<text x=\"24\" y=\"{}\" class=\"n\">{} on {}</text>\
@@ -118,7 +125,9 @@ impl Scale {
 
 /// Bars, marks and axis; `y` is the top of the first bar, 22 units below the marks' labels.
 fn rows(svg: &mut String, report: &DrillReport, s: &ScenarioResult, y: u64) -> u64 {
-    let scale = Scale { end: s.duration_ms.max(1) };
+    let scale = Scale {
+        end: s.duration_ms.max(1),
+    };
     let top = y;
     let mut y = y;
     for vip in &s.vips {
@@ -128,11 +137,17 @@ fn rows(svg: &mut String, report: &DrillReport, s: &ScenarioResult, y: u64) -> u
                 Seen::Node(node) => {
                     let name = if node.is_empty() { "an unnamed node" } else { node };
                     let text = if node.is_empty() { "answered" } else { node };
-                    (node_colour(report, node), text.to_owned(), format!("{name} answered {} requests", span.count))
+                    (
+                        node_colour(report, node),
+                        text.to_owned(),
+                        format!("{name} answered {} requests", span.count),
+                    )
                 }
-                Seen::Failed(kind) => {
-                    ("url(#fail)", String::new(), format!("{} requests failed: {}", span.count, kind.text()))
-                }
+                Seen::Failed(kind) => (
+                    "url(#fail)",
+                    String::new(),
+                    format!("{} requests failed: {}", span.count, kind.text()),
+                ),
             };
             bar(svg, &scale, (span.from_ms, span.to_ms), (y, BAR), fill, &text, &title);
         }
@@ -155,7 +170,11 @@ fn owners(svg: &mut String, scale: &Scale, report: &DrillReport, vip: &VipResult
             }
         }
         for name in names {
-            let spans: Vec<_> = vip.ownership.iter().filter(|o| o.source == source && o.owner == name).collect();
+            let spans: Vec<_> = vip
+                .ownership
+                .iter()
+                .filter(|o| o.source == source && o.owner == name)
+                .collect();
             if spans.is_empty() {
                 continue;
             }
@@ -169,7 +188,15 @@ fn owners(svg: &mut String, scale: &Scale, report: &DrillReport, vip: &VipResult
             );
             for o in spans {
                 let title = format!("{name} {says}: {} to {}", duration(o.from_ms), duration(o.to_ms));
-                bar(svg, scale, (o.from_ms, o.to_ms), (y, 10), node_colour(report, name), "", &title);
+                bar(
+                    svg,
+                    scale,
+                    (o.from_ms, o.to_ms),
+                    (y, 10),
+                    node_colour(report, name),
+                    "",
+                    &title,
+                );
             }
             y += 16;
         }
@@ -187,7 +214,15 @@ fn label(svg: &mut String, y: u64, text: &str) {
     );
 }
 
-fn bar(svg: &mut String, scale: &Scale, (from, to): (u64, u64), (y, height): (u64, u64), fill: &str, text: &str, title: &str) {
+fn bar(
+    svg: &mut String,
+    scale: &Scale,
+    (from, to): (u64, u64),
+    (y, height): (u64, u64),
+    fill: &str,
+    text: &str,
+    title: &str,
+) {
     let x = scale.x(from);
     // A short failure must not vanish.
     let width = ((scale.x(to) - x).max(1.5) * 10.0).round() / 10.0;
@@ -198,7 +233,12 @@ fn bar(svg: &mut String, scale: &Scale, (from, to): (u64, u64), (y, height): (u6
     );
     if !text.is_empty() && width > 8.0 * text.chars().count() as f64 + 12.0 {
         let middle = ((x + width / 2.0) * 10.0).round() / 10.0;
-        let _ = write!(svg, "<text x=\"{middle}\" y=\"{}\" class=\"b\" text-anchor=\"middle\">{}</text>", y + 14, escape(text));
+        let _ = write!(
+            svg,
+            "<text x=\"{middle}\" y=\"{}\" class=\"b\" text-anchor=\"middle\">{}</text>",
+            y + 14,
+            escape(text)
+        );
     }
     svg.push('\n');
 }
@@ -217,7 +257,12 @@ fn marks(svg: &mut String, scale: &Scale, s: &ScenarioResult, top: u64, bottom: 
         );
         // Labels that would run into the one before are left to the line's title.
         if x >= free_from {
-            let _ = write!(svg, "<text x=\"{x}\" y=\"{}\" class=\"m\">{}</text>", top - 8, escape(&mark.what));
+            let _ = write!(
+                svg,
+                "<text x=\"{x}\" y=\"{}\" class=\"m\">{}</text>",
+                top - 8,
+                escape(&mark.what)
+            );
             free_from = x + 7.0 * mark.what.chars().count() as f64 + 6.0;
         }
         svg.push('\n');
@@ -235,7 +280,11 @@ fn axis(svg: &mut String, scale: &Scale, y: u64) {
     let mut at = 0;
     while at <= scale.end {
         let x = scale.x(at);
-        let text = if step >= 1000 { format!("{} s", at / 1000) } else { format!("{at} ms") };
+        let text = if step >= 1000 {
+            format!("{} s", at / 1000)
+        } else {
+            format!("{at} ms")
+        };
         let _ = writeln!(
             svg,
             "<line x1=\"{x}\" x2=\"{x}\" y1=\"{y}\" y2=\"{}\" stroke=\"#9aa7b4\"/><text x=\"{x}\" y=\"{}\" class=\"s\" \

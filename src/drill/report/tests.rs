@@ -20,13 +20,19 @@ fn timeline(story: &[(u64, Outcome)], end_ms: u64) -> Timeline {
     let samples = (0..=end_ms / 25).map(|n| {
         let at = n * 25;
         let outcome = story.iter().rev().find(|(from, _)| *from <= at).unwrap().1.clone();
-        Sample { sent_us: at * 1000, took_us: 800 + n % 7 * 100, outcome }
+        Sample {
+            sent_us: at * 1000,
+            took_us: 800 + n % 7 * 100,
+            outcome,
+        }
     });
     Timeline::new(samples.collect(), 0)
 }
 
 fn node(name: &str) -> Outcome {
-    Outcome::Ok { node: Some(name.into()) }
+    Outcome::Ok {
+        node: Some(name.into()),
+    }
 }
 
 /// One request every 50 ms; `story` says from when (ms) who answers.
@@ -35,11 +41,21 @@ fn arp(story: &[(u64, &[Mac])], end_ms: u64) -> ArpLog {
         sent_us: n * 50_000,
         macs: story.iter().rev().find(|(from, _)| *from <= n * 50).unwrap().1.to_vec(),
     });
-    ArpLog { rounds: rounds.collect(), gratuitous: vec![(2_810_000, B), (2_811_000, B)] }
+    ArpLog {
+        rounds: rounds.collect(),
+        gratuitous: vec![(2_810_000, B), (2_811_000, B)],
+    }
 }
 
 fn word(spans: &[(usize, u64, u64)]) -> Vec<OwnSpan> {
-    spans.iter().map(|(host, from, to)| OwnSpan { host: *host, from_us: from * 1000, to_us: to * 1000 }).collect()
+    spans
+        .iter()
+        .map(|(host, from, to)| OwnSpan {
+            host: *host,
+            from_us: from * 1000,
+            to_us: to * 1000,
+        })
+        .collect()
 }
 
 fn evidence(scenario: Scenario) -> Evidence {
@@ -108,7 +124,10 @@ fn report() -> DrillReport {
     failed.vips.truncate(1);
     failed.vips[0].word = word(&[(0, 0, 7100), (1, 2800, 7100)]);
     failed.vips[0].arp = Some(arp(&[(0, &[A]), (1000, &[A, B, STRANGER])], 7100));
-    failed.vips[0].timeline = timeline(&[(0, node("nginx-master")), (525, Outcome::Failed(FailKind::Unreachable))], 7100);
+    failed.vips[0].timeline = timeline(
+        &[(0, node("nginx-master")), (525, Outcome::Failed(FailKind::Unreachable))],
+        7100,
+    );
     failed.vips[0].timeline.skipped = 4;
     failed.notes = vec!["a note with <b>markup</b> & \"quotes\"".into()];
     DrillReport {
@@ -122,7 +141,9 @@ fn report() -> DrillReport {
 }
 
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/drill").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/drill")
+        .join(name);
     if std::env::var_os("HAPAIR_UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
@@ -141,17 +162,26 @@ fn every_format() {
     golden("report.xml", &junit(&report));
     golden("report.svg", &svg(&report));
     // The page names the version that made it.
-    golden("report.html", &html(&report).replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    golden(
+        "report.html",
+        &html(&report).replace(env!("CARGO_PKG_VERSION"), "VERSION"),
+    );
 }
 
 /// What the pictures rest on, spelled out, so that nobody waves a wrong golden file through.
 #[test]
 fn the_verdicts_behind_them() {
     let report = report();
-    let [good, bad] = &report.scenarios[..] else { panic!("two scenarios") };
+    let [good, bad] = &report.scenarios[..] else {
+        panic!("two scenarios")
+    };
     assert!(good.passed && !bad.passed && !report.passed());
     assert_eq!((good.outage_ms, good.failed_requests), (2325, 93), "from 500 to 2825");
-    assert_eq!((good.max_owners, good.overlap_ms), (1, 1), "one shared ARP request and 1 ms of overlap are a hand-over");
+    assert_eq!(
+        (good.max_owners, good.overlap_ms),
+        (1, 1),
+        "one shared ARP request and 1 ms of overlap are a hand-over"
+    );
     assert_eq!((good.failback.outage_ms, good.failback.took_ms), (50, Some(3150)));
     assert_eq!(good.moved_after_ms, Some(2325));
     assert_eq!(bad.max_owners, 3, "a stranger counts");
@@ -165,7 +195,11 @@ fn the_verdicts_behind_them() {
             "the VIP did not return to nginx-master in time",
         ]
     );
-    let strangers: Vec<_> = bad.vips[0].ownership.iter().filter(|o| o.owner == STRANGER.to_string()).collect();
+    let strangers: Vec<_> = bad.vips[0]
+        .ownership
+        .iter()
+        .filter(|o| o.owner == STRANGER.to_string())
+        .collect();
     assert_eq!(strangers.len(), 1);
 }
 

@@ -18,7 +18,7 @@ use super::observe::{Node, Observed, edit_target, observe};
 use super::root::Root;
 use super::txn::{Journal, Log, Stored, Txn, Undo};
 use super::{exec, validate};
-use crate::state::resource::{Content, Reaction, Resource, Spec, Validator};
+use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 
 /// What a running transaction carries.
 #[derive(Debug)]
@@ -97,27 +97,12 @@ pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Re
     if !worker.root.is_live() {
         return Ok(());
     }
-    let group: Vec<&Resource> = stage
-        .iter()
-        .copied()
-        .filter(|r| validator_of(&r.spec) == Some(validator))
-        .collect();
     let mut tools = Tools::default();
-    let observed = observe(worker.root, &group, &mut tools);
     let context = Context {
         secrets: &worker.request.state.secrets,
         engine_active: false,
     };
-    let mut staged = Vec::new();
-    let mut pending = Vec::new();
-    for (member, observed) in group.iter().zip(&observed) {
-        if diff(member, observed, &context).is_some()
-            && let Observed::Node(node) = observed
-        {
-            staged.extend(wanted(worker.root, &member.spec, node)?);
-            pending.push((*member, observed.clone()));
-        }
-    }
+    let Group { staged, pending } = group(worker.root, validator, stage, &context, &mut tools)?;
     if validate::staged(validator, &staged, &worker.txn.file("stage"))? == validate::View::Private {
         return Ok(());
     }
@@ -133,6 +118,75 @@ pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Re
         converge(worker, resource, &observed)?;
     }
     validate::in_place(validator, &staged)
+}
+
+/// The files of one stage that share a validator and are not as desired.
+struct Group<'a> {
+    /// As they will be.
+    staged: Vec<validate::Staged>,
+    /// As they are.
+    pending: Vec<(&'a Resource, Observed)>,
+}
+
+fn group<'a>(
+    root: &Root,
+    validator: Validator,
+    stage: &[&'a Resource],
+    context: &Context<'_>,
+    tools: &mut Tools,
+) -> Result<Group<'a>> {
+    let members: Vec<&Resource> =
+        stage.iter().copied().filter(|r| validator_of(&r.spec) == Some(validator)).collect();
+    let observed = observe(root, &members, tools);
+    let mut group = Group { staged: Vec::new(), pending: Vec::new() };
+    for (member, observed) in members.into_iter().zip(observed) {
+        if diff(member, &observed, context).is_some()
+            && let Observed::Node(node) = &observed
+        {
+            group.staged.extend(wanted(root, &member.spec, node)?);
+            group.pending.push((member, observed));
+        }
+    }
+    Ok(group)
+}
+
+/// Validates the files of these stages as they will be, before any transaction: a pair whose second host would refuse
+/// its files should find out while the first is untouched.
+///
+/// # Errors
+/// The validator's own words.
+pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Result<()> {
+    let context = Context { secrets: &state.secrets, engine_active: false };
+    let mut tools = Tools::default();
+    for stage in stages {
+        let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
+        for (validator, program) in [(Validator::Nginx, "nginx"), (Validator::Keepalived, "keepalived")] {
+            let staged = group(root, validator, &resources, &context, &mut tools)?.staged;
+            if staged.is_empty() {
+                continue;
+            }
+            validate::own_check(validator, &staged)?;
+            // keepalived also looks at the scripts that its configuration names; those that are still to come would
+            // be missed.
+            let alone = validator != Validator::Keepalived || scripts_in_place(root, &resources, &context, &mut tools);
+            if alone && exec::which(&[program]).is_some() {
+                let scratch = PathBuf::from(format!("/run/hapair-validate-{}", std::process::id()));
+                validate::staged(validator, &staged, &scratch)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No file without a validator of its own is missing or different in this stage.
+fn scripts_in_place(root: &Root, resources: &[&Resource], context: &Context<'_>, tools: &mut Tools) -> bool {
+    let files: Vec<&Resource> = resources
+        .iter()
+        .copied()
+        .filter(|r| matches!(r.spec, Spec::File { validator: None, .. } | Spec::Directory { .. }))
+        .collect();
+    let observed = observe(root, &files, tools);
+    files.iter().zip(&observed).all(|(file, seen)| diff(file, seen, context).is_none())
 }
 
 fn validator_of(spec: &Spec) -> Option<Validator> {

@@ -52,12 +52,6 @@ fn still_missing(names: &[String]) -> Vec<String> {
 
 fn transaction(worker: &mut Worker<'_>, args: &[String], what: &[String]) -> Result<()> {
     let program = manager()?;
-    worker.undo.add(&Undo::Stays {
-        text: format!(
-            "packages stay installed ({}); remove them by hand if they are not wanted",
-            what.join(" ")
-        ),
-    })?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let journal = &mut worker.journal;
     journal.log(&format!("{program} {}", args.join(" ")));
@@ -65,6 +59,12 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], what: &[String]) -> Res
     if !output.ok() {
         return Err(explain(&program, &args.join(" "), &output, INSTALL));
     }
+    worker.undo.add(&Undo::Stays {
+        text: format!(
+            "packages stay installed ({}); remove them by hand if they are not wanted",
+            what.join(" ")
+        ),
+    })?;
     let absent: Vec<String> = what.iter().filter(|w| !w.starts_with("group ")).cloned().collect();
     let absent = still_missing(&absent);
     if absent.is_empty() {

@@ -11,6 +11,7 @@
 //! ```
 
 mod arm;
+mod interrupted;
 mod journal;
 mod request;
 mod revert;
@@ -19,10 +20,12 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
+use super::error::{Result, at};
 use super::root::Root;
 use crate::state::TxnId;
 
 pub use arm::{confirm, disarm};
+pub use interrupted::changes as interrupted_changes;
 pub use journal::{Journal, Tail};
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
@@ -37,6 +40,9 @@ pub const LAST: &str = "/var/lib/hapair/last.json";
 
 /// How many ended transactions are kept for rollback.
 const KEPT: usize = 20;
+
+/// Bytes set aside by a running transaction: more than all the text files it could have to put back.
+const RESERVE: usize = 2 << 20;
 
 /// One transaction's directory.
 #[derive(Debug, Clone)]
@@ -75,6 +81,20 @@ impl Txn {
     /// Moves a marker; false if it was not there: somebody else came first.
     pub fn turn(&self, from: &str, to: &str) -> bool {
         std::fs::rename(self.file(from), self.file(to)).is_ok()
+    }
+
+    /// Sets space aside, so that on a full disk the journal can still be ended and old files be put back.
+    ///
+    /// # Errors
+    /// There is not even that much.
+    pub fn reserve(&self) -> Result<()> {
+        let path = self.file("reserve");
+        std::fs::write(&path, vec![0xa5_u8; RESERVE]).map_err(at("set space aside in", &path))
+    }
+
+    /// Gives that space back.
+    pub fn release(&self) {
+        let _ = std::fs::remove_file(self.file("reserve"));
     }
 
     /// Where replaced bytes are.
@@ -139,7 +159,7 @@ pub fn executor() -> String {
 }
 
 /// Writes JSON to a private file, atomically.
-pub fn write_private(path: &Path, value: &impl serde::Serialize) -> super::error::Result<()> {
+pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let bytes = serde_json::to_vec(value).map_err(|e| super::error::Error::new(format!("cannot encode: {e}")))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     super::place::file(path, &bytes, 0o600, uid, gid, None)

@@ -29,8 +29,13 @@ impl Stored {
         if txn.dir.exists() {
             return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
         }
-        place::private_directory(&txn.old())?;
-        super::write_private(&txn.file("request.json"), self)
+        let stored = place::private_directory(&txn.old())
+            .and_then(|()| super::write_private(&txn.file("request.json"), self))
+            .and_then(|()| txn.reserve());
+        if stored.is_err() {
+            let _ = std::fs::remove_dir_all(&txn.dir);
+        }
+        stored
     }
 
     /// Reads it back.

@@ -8,7 +8,7 @@ use super::{Journal, Stored, Txn, arm};
 use crate::host::converge;
 use crate::host::error::{Error, Result};
 use crate::host::root::Root;
-use crate::host::{exec, place, systemd};
+use crate::host::{engine, exec, facts, place, systemd};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
 /// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
@@ -26,6 +26,12 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
             failures.push(error.message);
         }
     };
+    if root.is_live() && !boot {
+        // Before its files are put back: a running firewalld remembers, and would write what it remembers.
+        for entry in &entries {
+            tried(put_back_firewall(entry), log);
+        }
+    }
     let mut stays = Vec::new();
     let mut units_changed = false;
     for entry in &entries {
@@ -35,19 +41,18 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
                 log(&format!("put back {}", path.display()));
                 tried(place::restore(path, saved, &txn.old()), log);
             }
-            Undo::Renamed { from, to } => {
-                if to.exists() {
-                    tried(
-                        std::fs::rename(to, from).map_err(|e| Error::io("rename back", to, &e)),
-                        log,
-                    );
-                }
+            Undo::Renamed { from, to } if to.exists() => {
+                let renamed = std::fs::rename(to, from);
+                tried(renamed.map_err(|e| Error::io("rename back", to, &e)), log);
             }
             Undo::Stays { text } => stays.push(text.clone()),
             _ => {}
         }
     }
     if root.is_live() {
+        let state = Stored::load(txn).map(|request| request.state).unwrap_or_default();
+        let vips: Vec<String> = state.instances.iter().flat_map(|i| i.vips.iter().cloned()).collect();
+        let vips = facts::owned(&vips);
         if units_changed
             || entries.contains(&Undo::Reaction {
                 reaction: Reaction::DaemonReload,
@@ -61,6 +66,10 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         for entry in &entries {
             tried(put_back_unit(entry, boot), log);
         }
+        if !boot && entries.iter().any(|e| matches!(e, Undo::Network { .. })) {
+            let kept = engine::keep_vips(state.engine, &vips, log);
+            tried(kept, log);
+        }
     }
     if failures.is_empty() {
         Ok(stays)
@@ -69,7 +78,29 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     }
 }
 
-/// Network, names, SELinux, firewall.
+/// Takes out of a running firewalld what was added, permanently and now.
+fn put_back_firewall(entry: &Undo) -> Result<()> {
+    let Undo::Firewall { zone, options } = entry else {
+        return Ok(());
+    };
+    if !systemd::one("firewalld.service").is_active() {
+        return Ok(());
+    }
+    let zone = format!("--zone={zone}");
+    for option in options {
+        let remove = option.replacen("--add-", "--remove-", 1);
+        // What is not there is a warning with exit code 0.
+        exec::run(
+            "firewall-cmd",
+            &["--permanent", &zone, &remove],
+            Duration::from_secs(60),
+        )?;
+        exec::run("firewall-cmd", &[&zone, &remove], Duration::from_secs(60))?;
+    }
+    Ok(())
+}
+
+/// Network, names, SELinux.
 fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Result<()> {
     let limit = Duration::from_secs(60);
     match entry {
@@ -85,14 +116,6 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
         Undo::Selinux { enforcing } => exec::must("setenforce", &[if *enforcing { "1" } else { "0" }], limit).map(drop),
         Undo::Boolean { name, value } => {
             exec::must("setsebool", &["-P", name, if *value { "on" } else { "off" }], limit).map(drop)
-        }
-        Undo::Firewall { zone, options } => {
-            // The permanent file is back already; only the running daemon remembers.
-            for option in options {
-                let remove = option.replacen("--add-", "--remove-", 1);
-                exec::run("firewall-cmd", &[&format!("--zone={zone}"), &remove], limit)?;
-            }
-            Ok(())
         }
         _ => Ok(()),
     }
@@ -168,6 +191,7 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
         // It waits for the confirm that did not come, or hangs in the very step that is being reverted.
         systemd::quiet("stop", &format!("{}.service", txn.unit()));
     }
+    txn.release();
     let request = Stored::load(&txn)?;
     let mut journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
     let reverted = put_back(root, &txn, boot, &mut |line| journal.log(line));

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::revert::{outcome, put_back};
 use super::undo::Log;
-use super::{Journal, LAST, Stored, Txn, all, arm, prune};
+use super::{Journal, LAST, Stored, Txn, arm, interrupted, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff, selinux_needs_reboot};
 use crate::host::error::{Error, Result};
 use crate::host::facts::Tools;
 use crate::host::observe::{Observed, digest, observe};
 use crate::host::root::Root;
-use crate::host::{facts, react, systemd};
+use crate::host::{engine, facts, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
@@ -48,7 +48,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         };
         return journal.write(EventKind::Finished { outcome });
     }
-    finish_interrupted(root, txn, &mut journal);
+    let pending = interrupted::settle(root, txn, &mut journal);
     let mut worker = Worker {
         root,
         txn,
@@ -56,13 +56,14 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         undo: Log::open(txn)?,
         journal,
         tools: Tools::default(),
-        pending: BTreeSet::new(),
+        pending,
         validated: BTreeSet::new(),
         changed: 0,
         armed: false,
         vips_before: Vec::new(),
     };
     let done = steps(&mut worker);
+    txn.release();
     let armed = worker.armed;
     let Worker {
         mut journal,
@@ -116,25 +117,6 @@ fn exclusive(root: &Root) -> Option<std::fs::File> {
     // SAFETY: flock on a descriptor that is open for as long as `file` lives.
     let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     (taken == 0).then_some(file)
-}
-
-/// A transaction that was killed left things half done: they are put back before anything new is touched.
-fn finish_interrupted(root: &Root, current: &Txn, journal: &mut Journal) {
-    for txn in all(root) {
-        if txn.id == current.id || txn.is_finished() || txn.has("armed") || !txn.has("request.json") {
-            continue;
-        }
-        journal.log(&format!(
-            "transaction {} was interrupted; putting back what it had replaced",
-            txn.id
-        ));
-        let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
-        let Ok(request) = Stored::load(&txn) else { continue };
-        if let Ok(mut its) = Journal::open(&txn.file("journal"), &request.state.secrets) {
-            let outcome = outcome(reverted, Error::new("the transaction was interrupted"));
-            let _ = its.write(EventKind::Finished { outcome });
-        }
-    }
 }
 
 fn steps(worker: &mut Worker<'_>) -> Result<()> {
@@ -236,7 +218,9 @@ fn vips(worker: &Worker<'_>) -> Vec<String> {
 
 /// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
 fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
-    engine_after_network(worker)?;
+    let engine = worker.request.state.engine;
+    let journal = &mut worker.journal;
+    engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
     let txn = worker.txn;
     txn.mark("awaiting")
         .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
@@ -257,30 +241,6 @@ fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
     arm::disarm(txn);
     worker.armed = false;
     worker.journal.write(EventKind::Confirmed)
-}
-
-/// Re-activating an interface strips the VIPs, and keepalived before 2.0 does not notice (facts/provisioning.md): an
-/// engine that owned one and lost it so is restarted.
-fn engine_after_network(worker: &mut Worker<'_>) -> Result<()> {
-    let lost = worker.vips_before.len() > facts::owned(&worker.vips_before).len();
-    let Some(unit) = worker.request.state.engine.map(crate::state::Engine::unit) else {
-        return Ok(());
-    };
-    if lost && systemd::one(unit).is_active() {
-        // It may be putting them back by itself.
-        let wanted = worker.vips_before.clone();
-        let until = Instant::now() + Duration::from_secs(3);
-        while facts::owned(&wanted).len() < wanted.len() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        if facts::owned(&wanted).len() < wanted.len() {
-            worker.journal.log(&format!(
-                "the network change took the VIP off the interface; restarting {unit}"
-            ));
-            systemd::ctl("restart", unit)?;
-        }
-    }
-    Ok(())
 }
 
 /// Where the host is to be found now; empty: where it was.

@@ -53,6 +53,7 @@ ln -sf ../../../ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt
 printf '127.0.0.1   localhost localhost.localdomain localhost4 localhost4.localdomain4\n::1         localhost localhost.localdomain localhost6 localhost6.localdomain6\n' > /etc/hosts
 echo localhost.localdomain > /etc/hostname
 printf '# Created by anaconda\n' > /etc/sysconfig/network
+mkdir -p /etc/default; : > /etc/default/locale
 getent group wheel >/dev/null || groupadd -r -g 10 wheel 2>/dev/null || groupadd -r wheel
 grep -q '^vrrp' /etc/protocols || echo 'vrrp	112	VRRP' >> /etc/protocols
 cp /etc/skel/.bashrc /root/.bashrc 2>/dev/null || :
