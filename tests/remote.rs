@@ -779,12 +779,10 @@ fn a_broken_ssh_config_is_told_in_ssh_s_own_words() {
 #[test]
 fn through_a_proxy_command() {
     let sshd = sshd!();
-    let lines = format!(
-        "ProxyCommand perl -MIO::Socket -e '$s=IO::Socket::INET->new(PeerAddr=>\"%h:%p\") or die; \
-        if(fork){{while(sysread($s,$b,65536)){{syswrite(STDOUT,$b)}}exit}}\
-        while(sysread(STDIN,$b,65536)){{syswrite($s,$b)}}shutdown($s,1)'\nIdentityAgent none"
-    );
-    let (target, tuning) = configured(&sshd, &lines);
+    let lines = "ProxyCommand perl -MIO::Socket -e '$s=IO::Socket::INET->new(PeerAddr=>\"%h:%p\") or die; \
+        if(fork){while(sysread($s,$b,65536)){syswrite(STDOUT,$b)}exit}\
+        while(sysread(STDIN,$b,65536)){syswrite($s,$b)}shutdown($s,1)'\nIdentityAgent none";
+    let (target, tuning) = configured(&sshd, lines);
     let target = Target {
         identity_file: Some(sshd.at("user")),
         ..target
@@ -1085,4 +1083,33 @@ fn root_needs_no_sudo_even_where_the_inventory_allows_it() {
         ..sshd.target()
     };
     connect(&target, nobody(), sshd.tuning(&acks())).unwrap();
+}
+
+#[test]
+fn a_full_disk_and_a_noexec_mount_are_named_and_left_clean() {
+    if me() != "root" {
+        eprintln!("LEFT OUT: mounts need root");
+        return;
+    }
+    let cases = [
+        ("size=64k", &["No space left", "df -h"][..]),
+        ("noexec", &["may not be run", "findmnt"]),
+    ];
+    for (options, needles) in cases {
+        let prelude = format!("mount -t tmpfs -o {options} none DIR/executors; echo 1 > DIR/executors/mine");
+        let sshd = sshd!(Settings {
+            prelude: Some(prelude),
+            ..Settings::default()
+        });
+        let mut tuning = sshd.tuning(&acks());
+        tuning.payload.bytes.to_mut().extend(b"# filler\n".repeat(500_000));
+        contains(&fails(&sshd.target(), nobody(), tuning), needles);
+        // Seen from inside the server's mount namespace, whose root its listener shows.
+        let inside = format!("/proc/{}/root{}", sshd.pid(), sshd.at("executors").display());
+        let left: Vec<_> = std::fs::read_dir(inside)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["mine"]);
+    }
 }

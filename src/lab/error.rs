@@ -13,6 +13,11 @@ pub struct LabError {
 }
 
 impl LabError {
+    /// What to do now, one sentence each.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// An error without hints; lower case, no final period.
     pub fn new(message: impl Into<String>) -> LabError {
         LabError { message: message.into(), hints: Vec::new() }

@@ -16,7 +16,7 @@ fn converges(twins: &Twins) {
 fn an_address_is_changed_under_our_own_feet() {
     // The hosts start at addresses that their installer gave them.
     let twins = Twins::up(&example_with(&[
-        ("    address: 192.168.0.201", "    address: 192.168.0.151"),
+        ("    #: address: 192.168.0.101", "    address: 192.168.0.151"),
         ("  - name: nginx-backup\n", "  - name: nginx-backup\n    address: 192.168.0.152\n"),
     ]));
     assert!(twins.sh(MASTER, "ip -4 -o addr show enp0s3").contains("192.168.0.151"));
@@ -35,7 +35,7 @@ fn an_address_is_changed_under_our_own_feet() {
 fn an_interface_that_networkmanager_owns() {
     let twins = Twins::up_with(
         &example_with(&[
-            ("    address: 192.168.0.201", "    address: 192.168.0.151"),
+            ("    #: address: 192.168.0.101", "    address: 192.168.0.151"),
             ("  - name: nginx-backup\n", "  - name: nginx-backup\n    address: 192.168.0.152\n"),
         ]),
         &["--nm"],
@@ -102,7 +102,7 @@ fn the_vault_and_the_restart_check() {
     let twins = Twins::up(&example_with(&[
         ("base: aliyun", "base: vault"),
         ("kind: http", "kind: restart"),
-        ("url: \"http://localhost/\", ", ""),
+        ("      url: \"http://localhost/\"\n", ""),
     ]));
     converges(&twins);
     twins.sh(MASTER, "grep -q vault.centos.org /etc/yum.repos.d/CentOS-Base.repo");

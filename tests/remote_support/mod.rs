@@ -204,6 +204,11 @@ impl Sshd {
             .count()
     }
 
+    /// The listener.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processes that serve sessions now.
     pub fn sessions(&self) -> Vec<i32> {
         children_of(self.child.id().cast_signed())
