@@ -1,7 +1,9 @@
 """Where the tools run: twin hosts, a network namespace far from them, and the relay between."""
 
+import difflib
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -167,7 +169,9 @@ class World:
             for path in files:
                 copy = sources / f"{host}{path}"
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_text(self.inside(host, ["cat", path]), encoding="utf-8")
+                # Every twin has a UUID of its own in its profile, which hapair keeps.
+                text = re.sub(r"(?m)^UUID=.*\n", "", self.inside(host, ["cat", path]))
+                copy.write_text(text, encoding="utf-8")
         everything = sorted(set().union(*paths.values()))
         files = {purpose: [] for purpose in PURPOSES}
         for path in everything:
@@ -194,7 +198,7 @@ class World:
                 [
                     "sh",
                     "-c",
-                    f"sha256sum {shlex.join(paths)}; stat -c '%n %a %U:%G' {shlex.join(paths)}; "
+                    f"for f in {shlex.join(paths)}; do echo $f; grep -v ^UUID= $f | sha256sum; done; stat -c '%n %a %U:%G' {shlex.join(paths)}; "
                     f"grep ^SELINUX= /etc/selinux/config; cat /etc/hostname; hostname; "
                     f"systemctl is-enabled {units}; systemctl is-active {units}; rpm -q nginx keepalived; "
                     "cat /proc/sys/net/ipv4/ip_nonlocal_bind; nginx -T 2>/dev/null | sha256sum",
@@ -206,10 +210,10 @@ class World:
     def must_be(self, goal, tool):
         state = self.state()
         for host, wanted in goal.items():
-            if state[host] != wanted:
-                raise SystemExit(
-                    f"error: {tool} made something else of {host}:\n{state[host]}\ninstead of what hapair made:\n{wanted}"
-                )
+            difference = difflib.unified_diff(wanted.splitlines(), state[host].splitlines(), "wanted", tool, lineterm="")
+            text = "\n".join(difference)
+            if text:
+                raise SystemExit(f"error: {tool} made something else of {host} than hapair did before:\n{text}")
 
     # The way there.
 
