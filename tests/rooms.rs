@@ -14,14 +14,58 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("desired", &["payload", "inventory", "state", "keepalived"]),
     ("remote", &["payload", "inventory", "state", "keepalived"]),
     ("probe", &["payload", "inventory", "state", "keepalived"]),
-    ("rollout", &["remote", "probe", "desired", "payload", "inventory", "state", "keepalived"]),
-    ("drill", &["remote", "probe", "desired", "payload", "inventory", "state", "keepalived"]),
-    ("lab", &["remote", "probe", "desired", "payload", "inventory", "state", "keepalived"]),
+    (
+        "rollout",
+        &[
+            "remote",
+            "probe",
+            "desired",
+            "payload",
+            "inventory",
+            "state",
+            "keepalived",
+        ],
+    ),
+    (
+        "drill",
+        &[
+            "remote",
+            "probe",
+            "desired",
+            "payload",
+            "inventory",
+            "state",
+            "keepalived",
+        ],
+    ),
+    (
+        "lab",
+        &[
+            "remote",
+            "probe",
+            "desired",
+            "payload",
+            "inventory",
+            "state",
+            "keepalived",
+        ],
+    ),
     ("host", &["agent", "keepalived", "vrrp", "state"]),
     ("agent", &["keepalived", "vrrp", "state"]),
     (
         "cli",
-        &["rollout", "drill", "lab", "remote", "probe", "desired", "payload", "inventory", "state", "keepalived"],
+        &[
+            "rollout",
+            "drill",
+            "lab",
+            "remote",
+            "probe",
+            "desired",
+            "payload",
+            "inventory",
+            "state",
+            "keepalived",
+        ],
     ),
 ];
 
@@ -38,12 +82,22 @@ fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// The rooms named after every `crate::` of a source text, also inside braces and over several lines.
 fn rooms_used(text: &str, rooms: &[&str]) -> Vec<String> {
-    let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut used = Vec::new();
     for (at, marker) in code.match_indices("crate::") {
         let rest = &code[at + marker.len()..];
         let names: Vec<&str> = match rest.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap_or_default().split(',').map(str::trim).collect(),
+            Some(group) => group
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .map(str::trim)
+                .collect(),
             None => vec![rest],
         };
         for name in names {
@@ -69,7 +123,10 @@ fn arrows_between_rooms_go_one_way() {
             let text = fs::read_to_string(&file).expect("readable source");
             for used in rooms_used(&text, &rooms) {
                 if used != *room && !allowed.contains(&used.as_str()) {
-                    wrong.push(format!("{} uses `{used}`", file.strip_prefix(&src).unwrap_or(&file).display()));
+                    wrong.push(format!(
+                        "{} uses `{used}`",
+                        file.strip_prefix(&src).unwrap_or(&file).display()
+                    ));
                 }
             }
         }
@@ -82,7 +139,10 @@ fn every_folder_of_src_is_a_known_room() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for entry in fs::read_dir(src).expect("src").flatten().filter(|e| e.path().is_dir()) {
         let name = entry.file_name().to_string_lossy().into_owned();
-        assert!(name == "bin" || ARROWS.iter().any(|(room, _)| *room == name), "no arrows are defined for `{name}`");
+        assert!(
+            name == "bin" || ARROWS.iter().any(|(room, _)| *room == name),
+            "no arrows are defined for `{name}`"
+        );
     }
 }
 
@@ -101,7 +161,10 @@ fn only_the_command_line_prints_or_exits() {
         for word in ["println!", "print!", "eprintln!", "eprint!", "process::exit("] {
             // Tests inside a module may print.
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            if code.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word)) {
+            if code
+                .lines()
+                .any(|l| !l.trim_start().starts_with("//") && l.contains(word))
+            {
                 wrong.push(format!("{shown} has `{word}`"));
             }
         }

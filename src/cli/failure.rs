@@ -18,7 +18,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, host: None, message: message.into(), hints: Vec::new(), verbatim: false }
+        Failure {
+            exit,
+            host: None,
+            message: message.into(),
+            hints: Vec::new(),
+            verbatim: false,
+        }
     }
 
     /// Wrong usage or inventory.
@@ -51,7 +57,13 @@ impl From<RolloutError> for Failure {
             RolloutErrorKind::Unreachable => Exit::Unreachable,
             RolloutErrorKind::RolledBack => Exit::RolledBack,
         };
-        Failure { exit, host: error.host, message: error.message, hints: error.hints, verbatim: false }
+        Failure {
+            exit,
+            host: error.host,
+            message: error.message,
+            hints: error.hints,
+            verbatim: false,
+        }
     }
 }
 
@@ -63,13 +75,19 @@ impl From<crate::remote::RemoteError> for Failure {
 
 impl From<crate::inventory::InventoryErrors> for Failure {
     fn from(errors: crate::inventory::InventoryErrors) -> Failure {
-        Failure { verbatim: true, ..Failure::usage(errors) }
+        Failure {
+            verbatim: true,
+            ..Failure::usage(errors)
+        }
     }
 }
 
 impl From<crate::lab::LabError> for Failure {
     fn from(error: crate::lab::LabError) -> Failure {
-        Failure { hints: error.hints().to_vec(), ..Failure::new(Exit::Failed, error.to_string()) }
+        Failure {
+            hints: error.hints().to_vec(),
+            ..Failure::new(Exit::Failed, error.to_string())
+        }
     }
 }
 

@@ -20,8 +20,14 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
     match command {
         LabCommand::Up { nm } => {
             let lab = up(&session, *nm, ui)?;
-            ui.say(format!("{}: twins of {} are up", lab.name(), session.inventory.path.display()));
-            ui.note("`hapair --lab COMMAND` works on them; `hapair lab ssh HOST` logs in; `hapair lab down` removes them");
+            ui.say(format!(
+                "{}: twins of {} are up",
+                lab.name(),
+                session.inventory.path.display()
+            ));
+            ui.note(
+                "`hapair --lab COMMAND` works on them; `hapair lab ssh HOST` logs in; `hapair lab down` removes them",
+            );
         }
         LabCommand::Down { purge } => down(&session, *purge, ui)?,
         LabCommand::Status => status(&Lab::open(&session.inventory.name)?, ui)?,
@@ -41,16 +47,27 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
 /// Boots the twins of an inventory; what is missing on this machine is named, and installed if the operator agrees.
 pub(crate) fn up(session: &Session, networkmanager: bool, ui: &Ui) -> Result<Lab, Failure> {
     install_what_is_missing(ui)?;
-    let mut prompt = |text: &str| rpassword::prompt_password(format!("{text}: ")).ok().map(crate::state::Secret::new);
+    let mut prompt = |text: &str| {
+        rpassword::prompt_password(format!("{text}: "))
+            .ok()
+            .map(crate::state::Secret::new)
+    };
     let mut resolve = |source: &crate::inventory::SecretSource| {
-        secrets::resolve(&session.inventory, source, &mut prompt)
-            .map_err(|failure| failure.hints.iter().fold(LabError::new(failure.message), |e, hint| e.hint(hint)))
+        secrets::resolve(&session.inventory, source, &mut prompt).map_err(|failure| {
+            failure
+                .hints
+                .iter()
+                .fold(LabError::new(failure.message), |e, hint| e.hint(hint))
+        })
     };
     let mut spec = LabSpec::from_inventory(&session.inventory, None, &mut resolve)?;
     spec.nm = networkmanager;
     let lab = Lab::up(spec, UpOptions::default(), &mut |progress| {
         let host = Some(progress.host.unwrap_or_else(|| "lab".to_owned()));
-        ui.tell(Progress::Fact { host, what: progress.text });
+        ui.tell(Progress::Fact {
+            host,
+            what: progress.text,
+        });
     })?;
     Ok(lab)
 }
@@ -61,28 +78,42 @@ pub(crate) fn down(session: &Session, purge: bool, ui: &Ui) -> Result<(), Failur
     if purge {
         lab::purge()?;
     }
-    ui.tell(Progress::Fact { host: Some("lab".to_owned()), what: "twins are down, nothing of them is left".to_owned() });
+    ui.tell(Progress::Fact {
+        host: Some("lab".to_owned()),
+        what: "twins are down, nothing of them is left".to_owned(),
+    });
     Ok(())
 }
 
-fn install_what_is_missing(ui: &Ui) -> Result<(), Failure> {
+pub(crate) fn install_what_is_missing(ui: &Ui) -> Result<(), Failure> {
     let missing = lab::requirements();
     if missing.is_empty() {
         return Ok(());
     }
     for need in &missing {
-        ui.note(format!("missing: {} (Debian package {}): {}", need.program, need.package, need.purpose));
+        ui.note(format!(
+            "missing: {} (Debian package {}): {}",
+            need.program, need.package, need.purpose
+        ));
     }
     match ui.confirm("install these packages with apt-get?") {
         Ok(true) => {}
-        Ok(false) => return Err(Failure::new(Exit::Failed, "the twins need programs that are not installed")),
+        Ok(false) => {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the twins need programs that are not installed",
+            ));
+        }
         Err(why) => {
             return Err(Failure::new(Exit::Usage, format!("programs are missing, and {why}"))
                 .hint("pass --yes to install them without asking"));
         }
     }
     lab::install_requirements(&mut |line| {
-        ui.tell(Progress::Wait { host: Some("lab".to_owned()), what: format!("apt: {line}") });
+        ui.tell(Progress::Wait {
+            host: Some("lab".to_owned()),
+            what: format!("apt: {line}"),
+        });
     })?;
     Ok(())
 }
@@ -90,8 +121,15 @@ fn install_what_is_missing(ui: &Ui) -> Result<(), Failure> {
 fn status(lab: &Lab, ui: &Ui) -> Result<(), Failure> {
     let status = lab.status()?;
     for host in &status.hosts {
-        let state = if host.running { ui.style.green("running") } else { ui.style.red("off") };
-        ui.say(format!("{}: {state}, {} on {}", host.name, host.address, host.interface));
+        let state = if host.running {
+            ui.style.green("running")
+        } else {
+            ui.style.red("off")
+        };
+        ui.say(format!(
+            "{}: {state}, {} on {}",
+            host.name, host.address, host.interface
+        ));
         ui.json(&json!({
             "type": "twin", "host": host.name, "running": host.running, "address": host.address,
             "interface": host.interface,
@@ -103,6 +141,9 @@ fn status(lab: &Lab, ui: &Ui) -> Result<(), Failure> {
 /// Runs a command in the foreground; its exit code becomes ours, as with `ssh`.
 fn child(mut command: Command) -> Result<Exit, Failure> {
     let status = command.status()?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     Ok(Exit::Child(u8::try_from(code).unwrap_or(1)))
 }

@@ -13,7 +13,9 @@ pub(crate) type Prompt<'a> = &'a mut dyn FnMut(&str) -> Option<Secret>;
 /// Resolves one secret; files are looked for beside the inventory.
 pub(crate) fn resolve(inventory: &Inventory, source: &SecretSource, prompt: Prompt<'_>) -> Result<Secret, Failure> {
     let base = inventory.path.parent().unwrap_or(Path::new("."));
-    source.resolve(base, prompt).map_err(|e| Failure::usage(&e).hint(e.hint()))
+    source
+        .resolve(base, prompt)
+        .map_err(|e| Failure::usage(&e).hint(e.hint()))
 }
 
 /// The VRRP passwords that the inventory names; those it leaves out come from the hosts.
@@ -22,8 +24,13 @@ pub(crate) fn vrrp(inventory: &Inventory, prompt: Prompt<'_>) -> Result<Secrets,
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
         let Some(source) = &instance.auth_pass else { continue };
         let secret = resolve(inventory, source, prompt)?;
-        check_auth_pass(&secret)
-            .map_err(|why| Failure::usage(format!("{}: the auth_pass of {} {why}", inventory.path.display(), instance.name)))?;
+        check_auth_pass(&secret).map_err(|why| {
+            Failure::usage(format!(
+                "{}: the auth_pass of {} {why}",
+                inventory.path.display(),
+                instance.name
+            ))
+        })?;
         secrets.set_auth_pass(&instance.name, secret);
     }
     Ok(secrets)

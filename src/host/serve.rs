@@ -81,8 +81,14 @@ struct GoodFor {
 }
 
 impl GoodFor {
-    const BOTH: GoodFor = GoodFor { plan: true, status: true };
-    const NONE: GoodFor = GoodFor { plan: false, status: false };
+    const BOTH: GoodFor = GoodFor {
+        plan: true,
+        status: true,
+    };
+    const NONE: GoodFor = GoodFor {
+        plan: false,
+        status: false,
+    };
 }
 
 /// `hapair-agent serve`: says hello, answers until `Bye` or the end of input.
@@ -141,7 +147,11 @@ impl Session {
         let still_good = match request {
             Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
             Request::Status { .. } => std::mem::take(&mut self.good_for.status),
-            Request::Lock { .. } | Request::Validate { .. } | Request::Watch { .. } | Request::Unwatch | Request::Fetch { .. } => true,
+            Request::Lock { .. }
+            | Request::Validate { .. }
+            | Request::Watch { .. }
+            | Request::Unwatch
+            | Request::Fetch { .. } => true,
             // Everything else changes the host or follows a change.
             _ => {
                 self.good_for = GoodFor::NONE;

@@ -30,7 +30,9 @@ fn trees() -> Result<Vec<PathBuf>, LabError> {
 fn trees_in(mountinfo: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
         let mut right = right.split(' ');
         let (kind, _, options) = (right.next(), right.next(), right.next().unwrap_or_default());
         let wanted = match kind {
@@ -64,7 +66,11 @@ pub(super) fn doors(lab: &str, part: &str) -> Result<Vec<OwnedFd>, LabError> {
         .map(|dir| {
             fs::create_dir_all(dir).at("create", dir)?;
             let procs = dir.join("cgroup.procs");
-            fs::OpenOptions::new().write(true).open(&procs).map(OwnedFd::from).at("open", &procs)
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&procs)
+                .map(OwnedFd::from)
+                .at("open", &procs)
         })
         .collect()
 }
@@ -90,7 +96,11 @@ pub(super) fn processes(lab: &str, part: Option<&str>) -> Result<Vec<i32>, LabEr
         for dir in tree {
             let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             // 0 stands for a process outside this pid namespace.
-            pids.extend(text.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 0));
+            pids.extend(
+                text.lines()
+                    .filter_map(|l| l.parse::<i32>().ok())
+                    .filter(|pid| *pid > 0),
+            );
         }
     }
     pids.sort_unstable();
@@ -151,7 +161,12 @@ pub(super) fn labs() -> Vec<String> {
         .unwrap_or_default()
         .iter()
         .filter_map(|tree| fs::read_dir(tree.join(ROOT)).ok())
-        .flat_map(|entries| entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).collect::<Vec<_>>())
+        .flat_map(|entries| {
+            entries
+                .flatten()
+                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+                .collect::<Vec<_>>()
+        })
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
@@ -173,7 +188,10 @@ mod tests {
                       33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         assert_eq!(
             trees_in(hybrid),
-            [PathBuf::from("/sys/fs/cgroup/systemd"), PathBuf::from("/sys/fs/cgroup/unified")]
+            [
+                PathBuf::from("/sys/fs/cgroup/systemd"),
+                PathBuf::from("/sys/fs/cgroup/unified")
+            ]
         );
         assert!(trees_in("1 2 0:1 / / rw - ext4 /dev/sda rw\n").is_empty());
     }

@@ -20,7 +20,10 @@ impl LabError {
 
     /// An error without hints; lower case, no final period.
     pub fn new(message: impl Into<String>) -> LabError {
-        LabError { message: message.into(), hints: Vec::new() }
+        LabError {
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Adds something to do now.

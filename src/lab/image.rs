@@ -22,10 +22,42 @@ const SUITE: &str = "bookworm";
 
 /// What the base consists of. nginx, keepalived and dnsmasq are taken out again by `build.sh`; their libraries stay.
 const PACKAGES: &[&str] = &[
-    "systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "openssh-client", "sudo", "firewalld", "netbase",
-    "network-manager", "iproute2", "iputils-ping", "iputils-arping", "iptables", "nftables", "procps", "psmisc", "rpm", "dnf",
-    "createrepo-c", "gnupg", "openssl", "ca-certificates", "curl", "wget", "less", "selinux-utils", "policycoreutils",
-    "tcpdump", "ethtool", "kmod", "hostname", "file", "nginx", "keepalived", "dnsmasq-base",
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "openssh-server",
+    "openssh-client",
+    "sudo",
+    "firewalld",
+    "netbase",
+    "network-manager",
+    "iproute2",
+    "iputils-ping",
+    "iputils-arping",
+    "iptables",
+    "nftables",
+    "procps",
+    "psmisc",
+    "rpm",
+    "dnf",
+    "createrepo-c",
+    "gnupg",
+    "openssl",
+    "ca-certificates",
+    "curl",
+    "wget",
+    "less",
+    "selinux-utils",
+    "policycoreutils",
+    "tcpdump",
+    "ethtool",
+    "kmod",
+    "hostname",
+    "file",
+    "nginx",
+    "keepalived",
+    "dnsmasq-base",
 ];
 
 macro_rules! file {
@@ -58,15 +90,31 @@ const CARRIED: &[(&str, &str)] = &[
 /// Files that land in the image as they are: path, mode, content.
 const TREE: &[(&str, u32, &str)] = &[
     ("etc/rc.d/init.d/network", 0o755, include_str!("files/network")),
-    ("usr/lib/systemd/system/network.service", 0o644, include_str!("files/network.service")),
-    ("usr/lib/systemd/system/sshd.service", 0o644, include_str!("files/sshd.service")),
+    (
+        "usr/lib/systemd/system/network.service",
+        0o644,
+        include_str!("files/network.service"),
+    ),
+    (
+        "usr/lib/systemd/system/sshd.service",
+        0o644,
+        include_str!("files/sshd.service"),
+    ),
     ("etc/ssh/sshd_config", 0o600, include_str!("files/sshd_config")),
     ("etc/sudoers", 0o440, include_str!("files/sudoers")),
     ("usr/lib/os-release", 0o644, include_str!("files/os-release")),
     ("etc/centos-release", 0o644, "CentOS Linux release 7.9.2009 (Core)\n"),
     ("etc/selinux/config", 0o644, include_str!("files/selinux-config")),
-    ("etc/yum.repos.d/CentOS-Base.repo", 0o644, include_str!("files/CentOS-Base.repo")),
-    ("etc/yum.repos.d/CentOS-Media.repo", 0o644, include_str!("files/CentOS-Media.repo")),
+    (
+        "etc/yum.repos.d/CentOS-Base.repo",
+        0o644,
+        include_str!("files/CentOS-Base.repo"),
+    ),
+    (
+        "etc/yum.repos.d/CentOS-Media.repo",
+        0o644,
+        include_str!("files/CentOS-Media.repo"),
+    ),
     ("etc/dnf/dnf.conf", 0o644, include_str!("files/dnf.conf")),
     ("etc/rpm/macros", 0o644, include_str!("files/macros")),
 ];
@@ -81,7 +129,11 @@ pub(super) struct Image {
 impl Image {
     /// overlayfs's `lowerdir`.
     pub(super) fn lower(&self) -> String {
-        format!("{}:{}", self.layer.join("layer").display(), self.base.join("root").display())
+        format!(
+            "{}:{}",
+            self.layer.join("layer").display(),
+            self.base.join("root").display()
+        )
     }
 
     /// Where `mirror/`, `tools/` and `disc/` are.
@@ -92,7 +144,11 @@ impl Image {
     /// A file as a twin sees it at its first boot.
     pub(super) fn read(&self, path: &str) -> Result<String, LabError> {
         let over = self.layer.join("layer").join(path);
-        let file = if over.symlink_metadata().is_ok() { over } else { self.base.join("root").join(path) };
+        let file = if over.symlink_metadata().is_ok() {
+            over
+        } else {
+            self.base.join("root").join(path)
+        };
         fs::read_to_string(&file).at("read", &file)
     }
 
@@ -123,15 +179,25 @@ fn base_name() -> String {
 fn layer_name() -> String {
     let base = base_name();
     let mut parts: Vec<&[u8]> = vec![base.as_bytes()];
-    parts.extend(CARRIED.iter().flat_map(|(name, content)| [name.as_bytes(), content.as_bytes()]));
-    parts.extend(TREE.iter().flat_map(|(name, _, content)| [name.as_bytes(), content.as_bytes()]));
+    parts.extend(
+        CARRIED
+            .iter()
+            .flat_map(|(name, content)| [name.as_bytes(), content.as_bytes()]),
+    );
+    parts.extend(
+        TREE.iter()
+            .flat_map(|(name, _, content)| [name.as_bytes(), content.as_bytes()]),
+    );
     format!("el7-{}", hash(&parts))
 }
 
 /// The image, if it was built before.
 fn cached() -> Option<Image> {
     let cache = Path::new(CACHE);
-    let image = Image { base: cache.join(base_name()), layer: cache.join(layer_name()) };
+    let image = Image {
+        base: cache.join(base_name()),
+        layer: cache.join(layer_name()),
+    };
     (image.base.is_dir() && image.layer.is_dir()).then_some(image)
 }
 
@@ -196,7 +262,16 @@ pub(super) fn purge() -> Result<(), LabError> {
 /// A script in namespaces of its own: whatever kills hapair kills it, and takes its mounts along.
 fn contained(script: &str) -> Command {
     let mut command = process::command("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-euc", script]);
+    command.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "/bin/sh",
+        "-euc",
+        script,
+    ]);
     process::Place::new().dies_with_us().apply(&mut command);
     command
 }
@@ -215,19 +290,33 @@ fn build_base(target: &Path, say: &mut dyn FnMut(String)) -> Result<(), LabError
     let options = work.join("apt.conf");
     paths::write(&options, 0o600, apt_options()?)?;
 
+    // Its temporary files must not outlive a kill either.
+    let temporary = work.join("tmp");
+    fs::create_dir_all(&temporary).at("create", &temporary)?;
     let mut command = contained("exec mmdebstrap \"$@\"");
+    command.env("TMPDIR", &temporary);
     command.args(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]);
     command.arg(format!("--aptopt={}", options.display()));
-    for kept_out in ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"] {
+    for kept_out in [
+        "/usr/share/man/*",
+        "/usr/share/doc/*",
+        "/usr/share/locale/*",
+        "/usr/share/info/*",
+    ] {
         command.arg(format!("--dpkgopt=path-exclude={kept_out}"));
     }
-    command.arg(format!("--include={}", PACKAGES.join(","))).arg(SUITE).arg(work.join("root")).args(&mirrors);
+    command
+        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(SUITE)
+        .arg(work.join("root"))
+        .args(&mirrors);
     process::stream("mmdebstrap", command, &mut |line| {
         if let Some(text) = line.strip_prefix("I: ") {
             say(format!("image: {text}"));
         }
     })
     .map_err(|e| e.hint("the image is made of Debian packages: check that `apt-get update` works on this machine"))?;
+    paths::remove_tree(&temporary)?;
     // The proxy's password may be in there.
     paths::remove_tree(&work.join("root/etc/apt/apt.conf.d"))?;
     fs::rename(&work, target).at("finish", target)
@@ -285,19 +374,27 @@ fn apt_sources() -> Result<Vec<(&'static str, String)>, LabError> {
             _ => continue,
         };
         let text = fs::read_to_string(file).at("read", file)?;
-        let kept = if extension == "list" { wanted_lines(&text) } else { wanted_stanzas(&text) };
+        let kept = if extension == "list" {
+            wanted_lines(&text)
+        } else {
+            wanted_stanzas(&text)
+        };
         if !kept.is_empty() {
             found.push((extension, kept));
         }
     }
     // Only updates and no release: the default mirror is the better answer.
-    let whole = found.iter().any(|(_, text)| text.split_whitespace().any(|word| word == SUITE));
+    let whole = found
+        .iter()
+        .any(|(_, text)| text.split_whitespace().any(|word| word == SUITE));
     Ok(if whole { found } else { Vec::new() })
 }
 
 /// The release itself, its updates and its security fixes; not third parties' suites and not backports.
 fn is_wanted_suite(suite: &str) -> bool {
-    suite.strip_prefix(SUITE).is_some_and(|rest| matches!(rest, "" | "-updates" | "-security"))
+    suite
+        .strip_prefix(SUITE)
+        .is_some_and(|rest| matches!(rest, "" | "-updates" | "-security"))
 }
 
 /// One-line sources: `deb [options] URI SUITE COMPONENT…`.
@@ -313,7 +410,11 @@ fn wanted_lines(text: &str) -> String {
         let (_uri, suite) = (words.next(), words.next());
         suite.is_some_and(is_wanted_suite) && words.any(|component| component == "main")
     };
-    text.lines().map(str::trim).filter(keep).map(|line| format!("{line}\n")).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(keep)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// deb822 sources: stanzas all of whose suites are wanted.
@@ -342,7 +443,11 @@ fn wanted_stanzas(text: &str) -> String {
             && suites.split_whitespace().all(is_wanted_suite)
             && components.split_whitespace().any(|c| c == "main")
     };
-    stanzas.iter().filter(keep).map(|stanza| format!("{}\n\n", stanza.join("\n"))).collect()
+    stanzas
+        .iter()
+        .filter(keep)
+        .map(|stanza| format!("{}\n\n", stanza.join("\n")))
+        .collect()
 }
 
 /// How this machine's apt reaches its sources: proxies, certificates, timeouts.
@@ -355,11 +460,19 @@ fn apt_options() -> Result<String, LabError> {
 
 fn transport_options(dump: &str) -> String {
     const WANTED: [&str; 6] = [
-        "Acquire::http::", "Acquire::https::", "Acquire::Retries ", "Acquire::ForceIPv4 ", "Acquire::ForceIPv6 ",
+        "Acquire::http::",
+        "Acquire::https::",
+        "Acquire::Retries ",
+        "Acquire::ForceIPv4 ",
+        "Acquire::ForceIPv6 ",
         "Acquire::Check-Valid-Until ",
     ];
     dump.lines()
-        .filter(|line| WANTED.iter().any(|w| line.get(..w.len()).is_some_and(|start| start.eq_ignore_ascii_case(w))))
+        .filter(|line| {
+            WANTED
+                .iter()
+                .any(|w| line.get(..w.len()).is_some_and(|start| start.eq_ignore_ascii_case(w)))
+        })
         .map(|line| format!("{line}\n"))
         .collect()
 }

@@ -13,7 +13,11 @@ const KINDS: [(&str, &[&str]); 3] = [("ed25519", &[]), ("ecdsa", &["-b", "256"])
 /// Makes a key pair without passphrase.
 fn make(path: &Path, kind: &str, options: &[&str], comment: &str) -> Result<(), LabError> {
     let mut command = process::command("ssh-keygen");
-    command.args(["-q", "-t", kind]).args(options).args(["-N", "", "-C", comment, "-f"]).arg(path);
+    command
+        .args(["-q", "-t", kind])
+        .args(options)
+        .args(["-N", "", "-C", comment, "-f"])
+        .arg(path);
     command.stdin(std::process::Stdio::null());
     process::finish("ssh-keygen", command).map(drop)
 }
@@ -42,7 +46,10 @@ pub(super) fn host(dir: &Path) -> Result<Vec<String>, LabError> {
                 })
             })
             .collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     results.into_iter().collect()
 }

@@ -37,11 +37,36 @@ pub(super) fn create(paths: &Paths, spec: &LabSpec) -> Result<(), LabError> {
         ip(namespace, &["link", "set", "lo", "up"])?;
     }
     // Packets between twins never pass this namespace's own filters or routes: it has neither.
-    ip(&bridge, &["link", "add", "br0", "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"])?;
+    ip(
+        &bridge,
+        &[
+            "link",
+            "add",
+            "br0",
+            "type",
+            "bridge",
+            "stp_state",
+            "0",
+            "forward_delay",
+            "0",
+            "mcast_snooping",
+            "0",
+        ],
+    )?;
     ip(&bridge, &["link", "set", "br0", "up"])?;
     let peer = ["type", "veth", "peer", "name", "controller", "netns", &bridge];
-    ip(&controller, &[&["link", "add", "name", CONTROLLER_IF, "address", "52:54:00:6c:ff:00"], &peer[..]].concat())?;
-    ip(&bridge, &["link", "set", "controller", "mtu", "9216", "master", "br0", "up"])?;
+    ip(
+        &controller,
+        &[
+            &["link", "add", "name", CONTROLLER_IF, "address", "52:54:00:6c:ff:00"],
+            &peer[..],
+        ]
+        .concat(),
+    )?;
+    ip(
+        &bridge,
+        &["link", "set", "controller", "mtu", "9216", "master", "br0", "up"],
+    )?;
     // A router between the twins' subnets, as their real one is, but with nothing behind it.
     in_namespace(&controller, || {
         for (key, value) in [
@@ -78,12 +103,18 @@ pub(super) fn create(paths: &Paths, spec: &LabSpec) -> Result<(), LabError> {
     }
     for address in loopback_addresses(spec) {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
-        ip(&controller, &["address", "add", &format!("{address}/{prefix}"), "dev", "lo"])?;
+        ip(
+            &controller,
+            &["address", "add", &format!("{address}/{prefix}"), "dev", "lo"],
+        )?;
     }
     for vip in &spec.vips {
         // A VIP outside every subnet is still on this cable.
         let prefix = if vip.is_ipv4() { 32 } else { 128 };
-        ip(&controller, &["route", "replace", &format!("{vip}/{prefix}"), "dev", CONTROLLER_IF])?;
+        ip(
+            &controller,
+            &["route", "replace", &format!("{vip}/{prefix}"), "dev", CONTROLLER_IF],
+        )?;
     }
     Ok(())
 }
@@ -107,7 +138,9 @@ fn interface_addresses(spec: &LabSpec) -> Vec<(IpAddr, u8)> {
 fn loopback_addresses(spec: &LabSpec) -> BTreeSet<IpAddr> {
     let on_interface: BTreeSet<IpAddr> = interface_addresses(spec).into_iter().map(|(a, _)| a).collect();
     let upstreams = spec.upstreams.iter().map(|(address, _)| *address);
-    let all = upstreams.chain(spec.resolvers.iter().copied()).chain(spec.others.iter().copied());
+    let all = upstreams
+        .chain(spec.resolvers.iter().copied())
+        .chain(spec.others.iter().copied());
     all.filter(|address| !on_interface.contains(address)).collect()
 }
 

@@ -23,7 +23,9 @@ pub(super) struct Paths {
 impl Paths {
     pub(super) fn new(name: &str) -> Result<Paths, LabError> {
         let fine = (1..=48).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !name.starts_with('-');
         if !fine {
             return Err(LabError::new(format!("`{name}` cannot be the name of a lab"))
@@ -141,7 +143,8 @@ pub(super) fn write(path: &Path, mode: u32, content: impl AsRef<[u8]>) -> Result
         .open(path)
         .at("write", path)?;
     file.write_all(content.as_ref()).at("write", path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode)).at("set the mode of", path)
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .at("set the mode of", path)
 }
 
 #[cfg(test)]
@@ -153,7 +156,10 @@ mod tests {
         for bad in ["", "..", "a/b", ".", "-x", "a b", &"x".repeat(49)] {
             assert!(Paths::new(bad).is_err(), "{bad}");
         }
-        assert_eq!(Paths::new("edge-2").unwrap().state(), Path::new("/run/hapair/lab/edge-2"));
+        assert_eq!(
+            Paths::new("edge-2").unwrap().state(),
+            Path::new("/run/hapair/lab/edge-2")
+        );
     }
 
     #[test]

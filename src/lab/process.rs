@@ -22,7 +22,11 @@ pub(super) fn enter_namespace(name: &str) -> Result<(), LabError> {
 
 fn set_namespace(fd: RawFd) -> io::Result<()> {
     // SAFETY: the descriptor is valid; setns changes nothing but this thread's network namespace.
-    if unsafe { libc::setns(fd, libc::CLONE_NEWNET) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if unsafe { libc::setns(fd, libc::CLONE_NEWNET) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Where a process is to start.
@@ -123,7 +127,12 @@ pub(super) fn finish(program: &str, mut command: Command) -> Result<Output, LabE
     }
     let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(LabError::new(format!("`{program} {}` failed ({}): {}", args.join(" "), output.status, said.trim())))
+    Err(LabError::new(format!(
+        "`{program} {}` failed ({}): {}",
+        args.join(" "),
+        output.status,
+        said.trim()
+    )))
 }
 
 /// Runs a command, handing on what it writes line by line; failure carries the last lines.
@@ -157,13 +166,20 @@ pub(super) fn stream(what: &str, mut command: Command, line: &mut dyn FnMut(&str
     if status.success() {
         return Ok(());
     }
-    Err(LabError::new(format!("{what} failed ({status}); it said last:\n{}", tail.join("\n"))))
+    Err(LabError::new(format!(
+        "{what} failed ({status}); it said last:\n{}",
+        tail.join("\n")
+    )))
 }
 
 /// Starts a process that outlives hapair, its output in a file. A thread waits for it, so that it leaves no zombie
 /// while hapair runs.
 pub(super) fn detach(mut command: Command, log: &Path) -> Result<(), LabError> {
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(log).at("open", log)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .at("open", log)?;
     let second = file.try_clone().at("open", log)?;
     command.stdin(Stdio::null()).stdout(file).stderr(second);
     let program = command.get_program().to_string_lossy().into_owned();

@@ -105,12 +105,19 @@ impl Lab {
 
     fn build(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), LabError> {
         let mut say = |host: Option<&str>, text: &str| {
-            progress(Progress { host: host.map(str::to_owned), text: text.to_owned() });
+            progress(Progress {
+                host: host.map(str::to_owned),
+                text: text.to_owned(),
+            });
         };
         let state = self.paths.state();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).at("set the mode of", &state)?;
-        let saved = Saved { spec: self.spec.clone(), image: self.image.clone() };
-        let text = serde_json::to_string_pretty(&saved).map_err(|e| LabError::new(format!("cannot write the lab: {e}")))?;
+        let saved = Saved {
+            spec: self.spec.clone(),
+            image: self.image.clone(),
+        };
+        let text =
+            serde_json::to_string_pretty(&saved).map_err(|e| LabError::new(format!("cannot write the lab: {e}")))?;
         paths::write(&self.paths.spec(), 0o600, text)?;
         say(None, "making the network");
         network::create(&self.paths, &self.spec)?;
@@ -160,7 +167,11 @@ impl Lab {
         let saved: Saved = serde_json::from_str(&text).map_err(|e| {
             LabError::new(format!("{}: {e}", file.display())).hint("take the lab down with `hapair lab down`")
         })?;
-        Ok(Lab { paths, spec: saved.spec, image: saved.image })
+        Ok(Lab {
+            paths,
+            spec: saved.spec,
+            image: saved.image,
+        })
     }
 
     /// Its name.
@@ -243,7 +254,12 @@ impl Lab {
             return Ok(said);
         }
         let errors = String::from_utf8_lossy(&output.stderr);
-        Err(LabError::new(format!("{host}: `{script}` failed ({}): {}{}", output.status, said, errors.trim())))
+        Err(LabError::new(format!(
+            "{host}: `{script}` failed ({}): {}{}",
+            output.status,
+            said,
+            errors.trim()
+        )))
     }
 
     /// OpenSSH's client, inside the controller's namespace, with the lab's key and host keys only; the operator's
@@ -267,8 +283,18 @@ impl Lab {
         ] {
             command.args(["-o", &option]);
         }
-        command.args(["-p", &self.spec.ssh_port.to_string(), "-l", &self.spec.ssh_user, &address.to_string()]).args(args);
-        process::Place::new().namespace(&self.paths.controller_ns())?.apply(&mut command);
+        command
+            .args([
+                "-p",
+                &self.spec.ssh_port.to_string(),
+                "-l",
+                &self.spec.ssh_user,
+                &address.to_string(),
+            ])
+            .args(args);
+        process::Place::new()
+            .namespace(&self.paths.controller_ns())?
+            .apply(&mut command);
         Ok(command)
     }
 
@@ -341,7 +367,11 @@ impl Lab {
         let complete = named(self.paths.bridge_ns())
             && named(self.paths.controller_ns())
             && !cgroup::processes(&self.paths.name, Some(services::PART))?.is_empty();
-        Ok(LabStatus { name: self.paths.name.clone(), complete, hosts: list })
+        Ok(LabStatus {
+            name: self.paths.name.clone(),
+            complete,
+            hosts: list,
+        })
     }
 
     /// Takes it down; see [`down`].

@@ -26,8 +26,13 @@ pub(super) fn start(paths: &Paths, spec: &LabSpec, image: &Image) -> Result<(), 
     let script = dir.join("controller.sh");
     paths::write(&script, 0o755, SCRIPT)?;
     let mut command = process::command("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"]).arg(&script);
-    command.env("LAB_DIR", &dir).env("LAB_IMAGE", image.extras()).env("LAB_LOWER", image.lower());
+    command
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"])
+        .arg(&script);
+    command
+        .env("LAB_DIR", &dir)
+        .env("LAB_IMAGE", image.extras())
+        .env("LAB_LOWER", image.lower());
     process::Place::new()
         .part(&paths.name, PART)?
         .namespace(&paths.controller_ns())?
@@ -39,8 +44,10 @@ pub(super) fn start(paths: &Paths, spec: &LabSpec, image: &Image) -> Result<(), 
         for port in [53, 80, 443] {
             wait_for(SocketAddr::new(address.into(), port), Duration::from_secs(20)).map_err(|e| {
                 let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-                LabError::new(format!("the lab's own services do not answer at {address} port {port}: {e}"))
-                    .hint(format!("they said: {}", log.trim()))
+                LabError::new(format!(
+                    "the lab's own services do not answer at {address} port {port}: {e}"
+                ))
+                .hint(format!("they said: {}", log.trim()))
             })?;
         }
         Ok(())
@@ -66,7 +73,9 @@ fn resolver_conf(spec: &LabSpec) -> String {
          user=root\ngroup=root\nno-resolv\nno-poll\nno-hosts\nno-dhcp-interface=*\nlocal-ttl=60\ncache-size=0\n\
          log-facility=-\npid-file=/run/dnsmasq.pid\naddress=/#/\n",
     );
-    let names = MIRROR_NAMES.lines().chain(spec.upstream_names.iter().map(|(name, _)| name.as_str()));
+    let names = MIRROR_NAMES
+        .lines()
+        .chain(spec.upstream_names.iter().map(|(name, _)| name.as_str()));
     for name in names.collect::<BTreeSet<_>>() {
         let _ = writeln!(text, "host-record={name},{address}");
     }

@@ -91,7 +91,9 @@ pub struct Segment {
 
 impl Segment {
     fn network(&self) -> IpNet {
-        IpNet::new(self.controller, self.prefix).expect("made from a network").trunc()
+        IpNet::new(self.controller, self.prefix)
+            .expect("made from a network")
+            .trunc()
     }
 }
 
@@ -116,8 +118,10 @@ impl LabSpec {
         super::paths::Paths::new(&name)?;
         for host in &inventory.hosts {
             if let Some(release) = host.release.filter(|r| *r != 7) {
-                return Err(LabError::new(format!("{}: the lab has no twin for release {release}", host.name))
-                    .hint("only CentOS 7 has a twin so far; leave `release` out to rehearse on that"));
+                return Err(
+                    LabError::new(format!("{}: the lab has no twin for release {release}", host.name))
+                        .hint("only CentOS 7 has a twin so far; leave `release` out to rehearse on that"),
+                );
             }
         }
         let ssh_user = inventory.ssh.user.clone().unwrap_or_else(|| "root".into());
@@ -148,7 +152,9 @@ impl LabSpec {
             vips: inventory.vips().map(|v| v.address.addr()).collect(),
             nm: false,
             disc: match &inventory.repositories.base {
-                BaseRepository::LocalMedia { path, copy_from } => Some(copy_from.clone().unwrap_or_else(|| path.clone())),
+                BaseRepository::LocalMedia { path, copy_from } => {
+                    Some(copy_from.clone().unwrap_or_else(|| path.clone()))
+                }
                 _ => None,
             },
         };
@@ -167,7 +173,8 @@ impl LabSpec {
     pub fn host(&self, name: &str) -> Result<&TwinSpec, LabError> {
         self.hosts.iter().find(|h| h.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.hosts.iter().map(|h| h.name.as_str()).collect();
-            LabError::new(format!("lab {} has no host `{name}`", self.name)).hint(format!("it has {}", names.join(" and ")))
+            LabError::new(format!("lab {} has no host `{name}`", self.name))
+                .hint(format!("it has {}", names.join(" and ")))
         })
     }
 
@@ -185,14 +192,22 @@ impl LabSpec {
     /// Resolvers, upstreams and whatever else the hosts will talk to.
     fn collect_surroundings(&mut self, inventory: &Inventory) {
         let taken = self.taken();
-        let foreign = |address: &IpAddr| !taken.contains(address) && !address.is_loopback() && !address.is_unspecified();
+        let foreign =
+            |address: &IpAddr| !taken.contains(address) && !address.is_loopback() && !address.is_unspecified();
         let networks = || inventory.hosts.iter().filter_map(|h| h.network.as_ref());
         let resolvers: BTreeSet<IpAddr> = networks().flat_map(|n| n.dns.iter().copied()).filter(foreign).collect();
-        let mut others: BTreeSet<IpAddr> = networks().flat_map(|n| &n.routes).map(|r| r.via).filter(foreign).collect();
+        let mut others: BTreeSet<IpAddr> = networks()
+            .flat_map(|n| &n.routes)
+            .map(|r| r.via)
+            .filter(foreign)
+            .collect();
         let mut addresses = BTreeSet::new();
         let mut names = BTreeSet::new();
         if let Some(nginx) = &inventory.nginx {
-            let servers = nginx.upstreams.values().flat_map(|u| u.servers.iter().map(String::as_str));
+            let servers = nginx
+                .upstreams
+                .values()
+                .flat_map(|u| u.servers.iter().map(String::as_str));
             let passes = nginx.servers.iter().filter_map(|s| {
                 let rest = s.proxy_pass.strip_prefix("http://")?;
                 let authority = rest.split('/').next().unwrap_or(rest);
@@ -250,14 +265,21 @@ impl LabSpec {
             let segment = match known {
                 Some(segment) => segment,
                 None => {
-                    let controller = free_address(network, &avoid)
-                        .ok_or_else(|| LabError::new(format!("no free address for the lab's controller in {network}")))?;
+                    let controller = free_address(network, &avoid).ok_or_else(|| {
+                        LabError::new(format!("no free address for the lab's controller in {network}"))
+                    })?;
                     avoid.insert(controller);
-                    self.segments.push(Segment { controller, prefix: network.prefix_len(), gateways: Vec::new() });
+                    self.segments.push(Segment {
+                        controller,
+                        prefix: network.prefix_len(),
+                        gateways: Vec::new(),
+                    });
                     self.segments.last_mut().expect("just pushed")
                 }
             };
-            segment.gateways.extend(gateway.filter(|g| !segment.gateways.contains(g)));
+            segment
+                .gateways
+                .extend(gateway.filter(|g| !segment.gateways.contains(g)));
         }
         Ok(())
     }
@@ -269,7 +291,9 @@ impl LabSpec {
             IpAddr::V6(_) => None,
         };
         let gateway = self.segments.iter().flat_map(|s| &s.gateways).find_map(v4);
-        gateway.or_else(|| self.segments.iter().map(|s| &s.controller).find_map(v4)).unwrap_or(Ipv4Addr::LOCALHOST)
+        gateway
+            .or_else(|| self.segments.iter().map(|s| &s.controller).find_map(v4))
+            .unwrap_or(Ipv4Addr::LOCALHOST)
     }
 }
 
@@ -283,13 +307,29 @@ fn free_address(network: IpNet, avoid: &BTreeSet<IpAddr>) -> Option<IpAddr> {
     match network {
         IpNet::V4(network) => {
             let (first, last) = (u32::from(network.network()), u32::from(network.broadcast()));
-            let (first, last) = if network.prefix_len() >= 31 { (first, last) } else { (first + 1, last - 1) };
-            (first..=last).rev().take(4096).map(|a| IpAddr::V4(a.into())).find(|a| !avoid.contains(a))
+            let (first, last) = if network.prefix_len() >= 31 {
+                (first, last)
+            } else {
+                (first + 1, last - 1)
+            };
+            (first..=last)
+                .rev()
+                .take(4096)
+                .map(|a| IpAddr::V4(a.into()))
+                .find(|a| !avoid.contains(a))
         }
         IpNet::V6(network) => {
             let (first, last) = (u128::from(network.network()), u128::from(network.broadcast()));
-            let last = if network.prefix_len() < 112 { first + 0xffff } else { last };
-            (first..=last).rev().take(4096).map(|a| IpAddr::V6(Ipv6Addr::from(a))).find(|a| !avoid.contains(a))
+            let last = if network.prefix_len() < 112 {
+                first + 0xffff
+            } else {
+                last
+            };
+            (first..=last)
+                .rev()
+                .take(4096)
+                .map(|a| IpAddr::V6(Ipv6Addr::from(a)))
+                .find(|a| !avoid.contains(a))
         }
     }
 }
@@ -311,7 +351,11 @@ fn twin(host: &Host, index: usize) -> Result<TwinSpec, LabError> {
     };
     let Some(network) = &host.network else {
         let address = u32::from(twin.address) & !0xff;
-        let gateway = if twin.address.octets()[3] == 1 { address + 254 } else { address + 1 };
+        let gateway = if twin.address.octets()[3] == 1 {
+            address + 254
+        } else {
+            address + 1
+        };
         twin.gateway = Some(gateway.into());
         twin.dns = vec![IpAddr::V4(gateway.into())];
         return Ok(twin);
@@ -330,12 +374,19 @@ fn twin(host: &Host, index: usize) -> Result<TwinSpec, LabError> {
         twin.gateway = network.gateway;
     } else {
         let base = u32::from(twin.address) & !0xff;
-        let gateway = if twin.address.octets()[3] == 1 { base + 254 } else { base + 1 };
+        let gateway = if twin.address.octets()[3] == 1 {
+            base + 254
+        } else {
+            base + 1
+        };
         twin.gateway = Some(gateway.into());
     }
     twin.target = (twin.address != target).then_some(target);
     if twin.interface.len() > 15 || twin.interface.contains(['/', ' ']) || twin.interface == MANAGEMENT {
-        return Err(LabError::new(format!("{}: `{}` cannot be the name of an interface", host.name, twin.interface)));
+        return Err(LabError::new(format!(
+            "{}: `{}` cannot be the name of an interface",
+            host.name, twin.interface
+        )));
     }
     Ok(twin)
 }
@@ -363,7 +414,10 @@ fn endpoint(text: &str) -> Option<Endpoint> {
         Some((name, port)) => (name, port.parse().ok()?),
         None => (word, 80),
     };
-    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_');
+    let plain = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_');
     (plain && name != "localhost").then(|| Endpoint::Name(name.to_owned(), port))
 }
 
@@ -377,7 +431,10 @@ mod tests {
         assert_eq!(endpoint("10.0.0.11:8080 weight=2"), address("10.0.0.11", 8080));
         assert_eq!(endpoint("10.0.0.11"), address("10.0.0.11", 80));
         assert_eq!(endpoint("[fd00::1]:81"), address("fd00::1", 81));
-        assert_eq!(endpoint("app.example:9000"), Some(Endpoint::Name("app.example".into(), 9000)));
+        assert_eq!(
+            endpoint("app.example:9000"),
+            Some(Endpoint::Name("app.example".into(), 9000))
+        );
         assert_eq!(endpoint("unix:/run/app.sock"), None);
         assert_eq!(endpoint("localhost:80"), None);
         assert_eq!(endpoint("$backend"), None);
@@ -386,9 +443,15 @@ mod tests {
     #[test]
     fn the_controller_takes_an_address_that_nobody_needs() {
         let avoid = BTreeSet::from(["192.168.0.254".parse().unwrap()]);
-        assert_eq!(free_address("192.168.0.0/24".parse().unwrap(), &avoid), Some("192.168.0.253".parse().unwrap()));
+        assert_eq!(
+            free_address("192.168.0.0/24".parse().unwrap(), &avoid),
+            Some("192.168.0.253".parse().unwrap())
+        );
         let narrow = BTreeSet::from(["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]);
         assert_eq!(free_address("10.0.0.0/30".parse().unwrap(), &narrow), None);
-        assert_eq!(free_address("fd00::/64".parse().unwrap(), &avoid), Some("fd00::ffff".parse().unwrap()));
+        assert_eq!(
+            free_address("fd00::/64".parse().unwrap(), &avoid),
+            Some("fd00::ffff".parse().unwrap())
+        );
     }
 }

@@ -51,7 +51,14 @@ pub async fn apply(
     options: &ApplyOptions,
     interrupt: Interrupt,
 ) -> Result<ApplyReport, RolloutError> {
-    let mut run = Run { cx, options, interrupt, report: ApplyReport::default(), parts: 0, stamp: stamp() };
+    let mut run = Run {
+        cx,
+        options,
+        interrupt,
+        report: ApplyReport::default(),
+        parts: 0,
+        stamp: stamp(),
+    };
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         run.lock(pair).await?;
@@ -60,7 +67,7 @@ pub async fn apply(
         result?;
     }
     if options.limit.is_none() {
-        run.report.verified = verify(cx, pair, options.gate_timeout).await?;
+        run.report.verified = verify(cx, pair, options.gate_timeout, run.interrupt.clone()).await?;
     }
     Ok(run.report)
 }
@@ -77,11 +84,20 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn check_limit(&self, pair: &Pair) -> Result<(), RolloutError> {
-        let Some(limit) = &self.options.limit else { return Ok(()) };
+        let Some(limit) = &self.options.limit else {
+            return Ok(());
+        };
         if !pair.members.iter().any(|m| m.host() == limit) {
-            return Err(RolloutError::pair(RolloutErrorKind::Usage, format!("no host `{limit}` in the inventory")));
+            return Err(RolloutError::pair(
+                RolloutErrorKind::Usage,
+                format!("no host `{limit}` in the inventory"),
+            ));
         }
-        if pair.members.iter().any(|m| m.plan.changes.iter().any(|c| c.election_critical)) {
+        if pair
+            .members
+            .iter()
+            .any(|m| m.plan.changes.iter().any(|c| c.election_critical))
+        {
             let message = "--limit cannot be used for this change: with one host changed, each would reject the \
                            other's adverts and both would own the VIP";
             return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("apply to both hosts at once"));
@@ -95,7 +111,11 @@ impl Run<'_> {
 
     async fn lock(&self, pair: &mut Pair) -> Result<(), RolloutError> {
         for member in &mut pair.members {
-            member.order(Request::Lock { operator: Some(self.options.operator.clone()) }).await?;
+            member
+                .order(Request::Lock {
+                    operator: Some(self.options.operator.clone()),
+                })
+                .await?;
         }
         Ok(())
     }
@@ -116,7 +136,10 @@ impl Run<'_> {
             self.foundation(pair, host, living).await?;
         }
         self.software(pair).await?;
-        let critical = pair.members.iter().any(|m| m.plan.changes.iter().any(|c| c.election_critical));
+        let critical = pair
+            .members
+            .iter()
+            .any(|m| m.plan.changes.iter().any(|c| c.election_critical));
         if living && critical {
             self.services_election_critical(pair, order).await
         } else {
@@ -126,7 +149,9 @@ impl Run<'_> {
 
     /// Both hosts look at their new files before either is touched.
     async fn validate(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        let request = Request::Validate { stages: Phase::Service.stages().to_vec() };
+        let request = Request::Validate {
+            stages: Phase::Service.stages().to_vec(),
+        };
         let [a, b] = &mut pair.members;
         let (ra, rb) = tokio::join!(a.order(request.clone()), b.order(request));
         ra.and(rb).map_err(|e| e.hint("neither host was changed"))
@@ -151,7 +176,10 @@ impl Run<'_> {
         let (mut first, mut second) = (self.half(), self.half());
         let [a, b] = &mut pair.members;
         let stages = Phase::Software.stages();
-        let (ra, rb) = tokio::join!(first.transact_member(a, 0, stages), second.transact_member(b, 1, stages));
+        let (ra, rb) = tokio::join!(
+            first.transact_member(a, 0, stages),
+            second.transact_member(b, 1, stages)
+        );
         let reports = [first.report, second.report];
         for report in reports {
             self.report.changed[0] += report.changed[0];
@@ -193,7 +221,10 @@ impl Run<'_> {
                 self.gate().host(&mut pair.members[host]).await?;
             }
         }
-        self.cx.observer.fact(pair.members[standby].host(), "silent while the owner changes what decides the election");
+        self.cx.observer.fact(
+            pair.members[standby].host(),
+            "silent while the owner changes what decides the election",
+        );
         self.engine(pair, standby, UnitAction::Stop).await?;
         let changed = async {
             self.transact(pair, owner, &[Stage::Vrrp]).await?;
@@ -216,8 +247,12 @@ impl Run<'_> {
     /// Stops VRRP on an owner whose peer can take over, and waits until it has. `false`: it owns nothing.
     async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<bool, RolloutError> {
         let statuses = pair.statuses().await?;
-        let mine: Vec<&str> =
-            statuses[host].instances.iter().filter(|i| i.owns_vip).map(|i| i.name.as_str()).collect();
+        let mine: Vec<&str> = statuses[host]
+            .instances
+            .iter()
+            .filter(|i| i.owns_vip)
+            .map(|i| i.name.as_str())
+            .collect();
         if mine.is_empty() {
             return Ok(false);
         }
@@ -225,10 +260,14 @@ impl Run<'_> {
         let fit = statuses[peer].instances.iter().all(|i| i.state != InstanceState::Fault);
         if !fit {
             let message = "its network must change and its peer is not fit to take the VIP over";
-            return Err(RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
-                .hint(format!("repair {} first: `hapair status`", pair.members[peer].host())));
+            return Err(
+                RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
+                    .hint(format!("repair {} first: `hapair status`", pair.members[peer].host())),
+            );
         }
-        self.cx.observer.wait(pair.members[host].host(), "the peer takes over the VIP");
+        self.cx
+            .observer
+            .wait(pair.members[host].host(), "the peer takes over the VIP");
         self.engine(pair, host, UnitAction::Stop).await?;
         self.gate().one_owner(pair, false).await?;
         Ok(true)
@@ -236,18 +275,32 @@ impl Run<'_> {
 
     async fn engine(&self, pair: &mut Pair, host: usize, action: UnitAction) -> Result<(), RolloutError> {
         let member = &mut pair.members[host];
-        let Some(engine) = member.state.engine else { return Ok(()) };
-        member.order(Request::Unit { unit: engine.unit().to_owned(), action }).await
+        let Some(engine) = member.state.engine else {
+            return Ok(());
+        };
+        member
+            .order(Request::Unit {
+                unit: engine.unit().to_owned(),
+                action,
+            })
+            .await
     }
 
     fn gate(&self) -> Gate<'_> {
-        Gate { inventory: self.cx.inventory, observer: self.cx.observer, timeout: self.options.gate_timeout }
+        Gate {
+            inventory: self.cx.inventory,
+            observer: self.cx.observer,
+            timeout: self.options.gate_timeout,
+            interrupt: self.interrupt.clone(),
+        }
     }
 
     fn tell_owners(&self, statuses: &[HostStatus; 2]) {
         for status in statuses {
             for instance in &status.instances {
-                self.cx.observer.fact(&status.host, format!("{} is {}", instance.name, instance.state));
+                self.cx
+                    .observer
+                    .fact(&status.host, format!("{} is {}", instance.name, instance.state));
             }
         }
     }
@@ -282,9 +335,16 @@ impl Run<'_> {
         self.parts += 1;
         let txn = TxnId::new(&format!("{}-{}", self.stamp, self.parts)).expect("letters, digits and dashes");
         let host = member.host().to_owned();
-        let what: Vec<&str> =
-            stages.iter().filter(|s| changes_in(&member.plan, &[**s]) > 0).map(|s| s.name()).collect();
-        self.cx.observer.tell(Progress::Phase { host: host.clone(), what: what.join(", "), changes });
+        let what: Vec<&str> = stages
+            .iter()
+            .filter(|s| changes_in(&member.plan, &[**s]) > 0)
+            .map(|s| s.name())
+            .collect();
+        self.cx.observer.tell(Progress::Phase {
+            host: host.clone(),
+            what: what.join(", "),
+            changes,
+        });
         let request = Request::Apply {
             txn: txn.clone(),
             fingerprint: member.plan.fingerprint.clone(),
@@ -324,7 +384,10 @@ impl Run<'_> {
                 Ok(Reply::Event { txn: of, event }) if of == *txn => {
                     seen = event.seq;
                     let kind = event.kind.clone();
-                    self.cx.observer.tell(Progress::Event { host: member.host().to_owned(), event });
+                    self.cx.observer.tell(Progress::Event {
+                        host: member.host().to_owned(),
+                        event,
+                    });
                     match kind {
                         EventKind::Armed { seconds } => deadline = Instant::now() + Duration::from_secs(seconds),
                         EventKind::AwaitConfirm { .. } => {
@@ -360,24 +423,25 @@ impl Run<'_> {
         seen: u64,
         deadline: Instant,
     ) -> Result<(), RolloutError> {
-        self.cx.observer.warn(member.host(), "not reached after the change; waiting for the host to put itself back");
+        self.cx.observer.warn(
+            member.host(),
+            "not reached after the change; waiting for the host to put itself back",
+        );
         tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
         reattach(self.cx, member, txn, seen, deadline + Duration::from_secs(30)).await
     }
 
-    async fn interrupted(
-        &self,
-        member: &mut super::Member,
-        txn: &TxnId,
-        times: u32,
-    ) -> Result<(), RolloutError> {
+    async fn interrupted(&self, member: &mut super::Member, txn: &TxnId, times: u32) -> Result<(), RolloutError> {
         if times > 1 {
             let message = format!("left on request while transaction {txn} runs");
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
                 .hint("the transaction goes on by itself, and an unconfirmed one reverts by itself")
                 .hint("run `hapair apply` again to see and finish the rest"));
         }
-        self.cx.observer.warn(member.host(), "interrupted; putting back what this transaction replaced (again: leave at once)");
+        self.cx.observer.warn(
+            member.host(),
+            "interrupted; putting back what this transaction replaced (again: leave at once)",
+        );
         member.link.send(&Request::Cancel { txn: txn.clone() }).await?;
         Ok(())
     }
@@ -386,8 +450,10 @@ impl Run<'_> {
         if *self.interrupt.borrow() == 0 {
             return Ok(());
         }
-        Err(RolloutError::pair(RolloutErrorKind::RolledBack, "interrupted between two transactions")
-            .hint("what is done stays done; run `hapair apply` again to do the rest"))
+        Err(
+            RolloutError::pair(RolloutErrorKind::RolledBack, "interrupted between two transactions")
+                .hint("what is done stays done; run `hapair apply` again to do the rest"),
+        )
     }
 }
 
@@ -410,11 +476,16 @@ fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
 
 /// UTC time to the second and four digits that tell two runs of one second apart.
 fn stamp() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let (days, seconds) = ((now.as_secs() / 86_400) as i64, now.as_secs() % 86_400);
     let (year, month, day) = civil(days);
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z-{:04x}", (now.subsec_nanos() ^ std::process::id()) & 0xffff)
+    format!(
+        "{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z-{:04x}",
+        (now.subsec_nanos() ^ std::process::id()) & 0xffff
+    )
 }
 
 /// Days since 1970-01-01 to year, month, day (the usual era arithmetic over 400-year cycles starting in March).
@@ -426,7 +497,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 

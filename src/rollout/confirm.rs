@@ -24,13 +24,17 @@ pub(super) async fn confirm(
     deadline: Instant,
 ) -> Result<bool, RolloutError> {
     let target = target_after_change(cx, member);
-    cx.observer.wait(member.host(), format!("a fresh connection to {}", target.address));
+    cx.observer
+        .wait(member.host(), format!("a fresh connection to {}", target.address));
     let Some(link) = redial(cx, &target, deadline - MARGIN.min(deadline - Instant::now())).await else {
         return Ok(false);
     };
     let (was, is) = (&member.link.facts().machine_id, &link.facts().machine_id);
     if was != is {
-        let message = format!("{} answers with the host key of this host but another machine-id", target.address);
+        let message = format!(
+            "{} answers with the host key of this host but another machine-id",
+            target.address
+        );
         return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
             .hint("the change was not confirmed; the host reverts by itself")
             .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id"));
@@ -38,8 +42,17 @@ pub(super) async fn confirm(
     member.link = link;
     member.target.address = target.address;
     member.order(Request::Confirm { txn: txn.clone() }).await?;
-    cx.observer.fact(member.host(), format!("confirmed over a fresh connection to {}", member.target.address));
-    member.link.send(&Request::Attach { txn: txn.clone(), after }).await?;
+    cx.observer.fact(
+        member.host(),
+        format!("confirmed over a fresh connection to {}", member.target.address),
+    );
+    member
+        .link
+        .send(&Request::Attach {
+            txn: txn.clone(),
+            after,
+        })
+        .await?;
     Ok(true)
 }
 
@@ -51,7 +64,10 @@ pub(super) async fn reattach(
     after: u64,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
-    cx.observer.warn(member.host(), "connection lost; the transaction goes on, trying to follow it again");
+    cx.observer.warn(
+        member.host(),
+        "connection lost; the transaction goes on, trying to follow it again",
+    );
     let mut targets = vec![member.target.clone(), target_after_change(cx, member)];
     for target in &mut targets {
         target.pinned_host_key = Some(member.link.host_key().to_owned());
@@ -63,7 +79,13 @@ pub(super) async fn reattach(
             if let Some(link) = redial(cx, target, patience).await {
                 member.link = link;
                 member.target.address = target.address.clone();
-                member.link.send(&Request::Attach { txn: txn.clone(), after }).await?;
+                member
+                    .link
+                    .send(&Request::Attach {
+                        txn: txn.clone(),
+                        after,
+                    })
+                    .await?;
                 return Ok(());
             }
         }

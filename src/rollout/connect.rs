@@ -48,7 +48,9 @@ impl Member {
 
     /// Asks for the difference again; the host may have moved since the last plan.
     pub async fn replan(&mut self) -> Result<(), RolloutError> {
-        let request = Request::Desired { state: Box::new(self.state.clone()) };
+        let request = Request::Desired {
+            state: Box::new(self.state.clone()),
+        };
         match self.link.request(&request).await? {
             Reply::Plan { plan } => self.plan = plan,
             other => return Err(unexpected(self.host(), &other)),
@@ -58,7 +60,9 @@ impl Member {
 
     /// Asks for the host's state at a glance.
     pub async fn status(&mut self) -> Result<HostStatus, RolloutError> {
-        let request = Request::Status { state: Box::new(self.state.clone()) };
+        let request = Request::Status {
+            state: Box::new(self.state.clone()),
+        };
         match self.link.request(&request).await? {
             Reply::Status { status } => Ok(status),
             other => Err(unexpected(self.host(), &other)),
@@ -76,9 +80,16 @@ impl Member {
 
 /// The executor and we are built from one tree; an answer out of turn is a defect worth a clear word.
 pub(super) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
-    let name = serde_json::to_value(reply).ok().and_then(|v| v["reply"].as_str().map(str::to_owned)).unwrap_or_default();
-    RolloutError::on(host, RolloutErrorKind::Failed, format!("the executor answered out of turn with `{name}`"))
-        .hint("this is a defect of hapair; please report it with the output of -v")
+    let name = serde_json::to_value(reply)
+        .ok()
+        .and_then(|v| v["reply"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    RolloutError::on(
+        host,
+        RolloutErrorKind::Failed,
+        format!("the executor answered out of turn with `{name}`"),
+    )
+    .hint("this is a defect of hapair; please report it with the output of -v")
 }
 
 /// Both hosts, connected; in the inventory's order.
@@ -100,13 +111,20 @@ impl Pair {
             (Err(mut a), Err(b)) => {
                 a.message = format!("{}\n{}", a.message, b.message);
                 a.host = None;
-                a.hints.extend(b.hints.into_iter().filter(|h| !a.hints.contains(h)).collect::<Vec<_>>());
+                a.hints
+                    .extend(b.hints.into_iter().filter(|h| !a.hints.contains(h)).collect::<Vec<_>>());
                 return Err(a);
             }
         };
-        passwords::complete(&mut cx.secrets, cx.inventory, [opened[0].0.facts(), opened[1].0.facts()])?;
+        passwords::complete(
+            &mut cx.secrets,
+            cx.inventory,
+            [opened[0].0.facts(), opened[1].0.facts()],
+        )?;
         let [a, b] = opened;
-        Ok(Pair { members: [member(cx, 0, a)?, member(cx, 1, b)?] })
+        Ok(Pair {
+            members: [member(cx, 0, a)?, member(cx, 1, b)?],
+        })
     }
 
     /// Asks both hosts for their plans at once.
@@ -115,7 +133,10 @@ impl Pair {
         let (ra, rb) = tokio::join!(a.replan(), b.replan());
         ra.and(rb)?;
         for member in &self.members {
-            observer.tell(Progress::Plan { host: member.host().to_owned(), plan: member.plan.clone() });
+            observer.tell(Progress::Plan {
+                host: member.host().to_owned(),
+                plan: member.plan.clone(),
+            });
         }
         Ok(())
     }
@@ -147,19 +168,27 @@ async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutE
         took_ms: began.elapsed().as_millis() as u64,
     });
     if let Some(txn) = &facts.armed_transaction {
-        cx.observer.warn(&target.host, format!("transaction {txn} still waits for its confirm; the host will revert it"));
+        cx.observer.warn(
+            &target.host,
+            format!("transaction {txn} still waits for its confirm; the host will revert it"),
+        );
     }
     Ok((link, target))
 }
 
 fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
     let name = &cx.inventory.hosts[index].name;
-    let state = desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets)
-        .map_err(|e| RolloutError {
+    let state =
+        desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets).map_err(|e| RolloutError {
             hints: e.hints(),
             ..RolloutError::on(name, RolloutErrorKind::Usage, e)
         })?;
-    Ok(Member { link, target, state, plan: Plan::default() })
+    Ok(Member {
+        link,
+        target,
+        state,
+        plan: Plan::default(),
+    })
 }
 
 /// A host with a bootstrap `address` is there until its network address answers. Both are tried at once, so that
@@ -174,7 +203,9 @@ async fn answering_address(host: &Host, target: &Target) -> String {
     let port = target.port.unwrap_or(22);
     let answers = |address: String| async move {
         let dial = tokio::net::TcpStream::connect((address.as_str(), port));
-        tokio::time::timeout(Duration::from_secs(3), dial).await.is_ok_and(|r| r.is_ok())
+        tokio::time::timeout(Duration::from_secs(3), dial)
+            .await
+            .is_ok_and(|r| r.is_ok())
     };
     let (new, old) = (answers(settled.clone()), answers(stays.clone()));
     tokio::pin!(new, old);

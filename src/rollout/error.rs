@@ -32,12 +32,22 @@ pub enum RolloutErrorKind {
 impl RolloutError {
     /// A failure on one host.
     pub fn on(host: &str, kind: RolloutErrorKind, message: impl std::fmt::Display) -> RolloutError {
-        RolloutError { kind, host: Some(host.to_owned()), message: format!("{host}: {message}"), hints: Vec::new() }
+        RolloutError {
+            kind,
+            host: Some(host.to_owned()),
+            message: format!("{host}: {message}"),
+            hints: Vec::new(),
+        }
     }
 
     /// A failure of the pair as a whole.
     pub fn pair(kind: RolloutErrorKind, message: impl Into<String>) -> RolloutError {
-        RolloutError { kind, host: None, message: message.into(), hints: Vec::new() }
+        RolloutError {
+            kind,
+            host: None,
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Adds a hint.
@@ -54,6 +64,11 @@ impl From<RemoteError> for RolloutError {
             RemoteErrorKind::Unreachable | RemoteErrorKind::Lost => RolloutErrorKind::Unreachable,
             RemoteErrorKind::Refused => RolloutErrorKind::Failed,
         };
-        RolloutError { kind, message: error.to_string(), host: Some(error.host), hints: error.hints }
+        RolloutError {
+            kind,
+            message: error.to_string(),
+            host: Some(error.host),
+            hints: error.hints,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::inventory::Inventory;
 use crate::state::{HostStatus, InstanceState, Reply, Request};
 
+use super::apply::Interrupt;
 use super::connect::{Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::progress::Observer;
@@ -19,6 +20,8 @@ pub(super) struct Gate<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) observer: &'a dyn Observer,
     pub(super) timeout: Duration,
+    /// The operator asks to stop.
+    pub(super) interrupt: Interrupt,
 }
 
 impl Gate<'_> {
@@ -33,11 +36,14 @@ impl Gate<'_> {
                 self.observer.fact(&name, "healthy");
                 return Ok(());
             };
+            self.stop_if_interrupted()?;
             if began.elapsed() > self.timeout {
                 let message = format!("health gate: after {} s {lacking}", self.timeout.as_secs());
                 return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message)
                     .hint("the other host has not been touched by this step")
-                    .hint(format!("look at `journalctl -u nginx -u keepalived` on {name}, then run `hapair apply` again")));
+                    .hint(format!(
+                        "look at `journalctl -u nginx -u keepalived` on {name}, then run `hapair apply` again"
+                    )));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -46,7 +52,14 @@ impl Gate<'_> {
     /// The first thing that is not as it must be.
     async fn lacking(&self, member: &mut Member) -> Result<Option<String>, RolloutError> {
         if let Some(url) = self.local_health_url() {
-            match member.link.request(&Request::Fetch { url: url.clone(), timeout_ms: 2000 }).await? {
+            match member
+                .link
+                .request(&Request::Fetch {
+                    url: url.clone(),
+                    timeout_ms: 2000,
+                })
+                .await?
+            {
                 Reply::Fetched { status: 200, .. } => {}
                 Reply::Fetched { status: 0, error, .. } => return Ok(Some(format!("{url} does not answer: {error}"))),
                 Reply::Fetched { status, .. } => return Ok(Some(format!("{url} answers {status}"))),
@@ -61,9 +74,22 @@ impl Gate<'_> {
         }))
     }
 
+    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
+        if *self.interrupt.borrow() == 0 {
+            return Ok(());
+        }
+        Err(RolloutError::pair(
+            RolloutErrorKind::Failed,
+            "interrupted while waiting for the pair to be healthy",
+        )
+        .hint("what is done stays done; run `hapair apply` again to do the rest"))
+    }
+
     fn local_health_url(&self) -> Option<String> {
         let servers = &self.inventory.nginx.as_ref()?.servers;
-        let server = servers.iter().find(|s| !s.tls && s.listen.address.is_none_or(|a| a.is_loopback()))?;
+        let server = servers
+            .iter()
+            .find(|s| !s.tls && s.listen.address.is_none_or(|a| a.is_loopback()))?;
         Some(format!("http://127.0.0.1:{}{HEALTH_PATH}", server.listen.port))
     }
 
@@ -74,7 +100,10 @@ impl Gate<'_> {
         let began = Instant::now();
         loop {
             let statuses = pair.statuses().await?;
-            let Some(lacking) = self.ownership_problem(&statuses, settled) else { return Ok(statuses) };
+            let Some(lacking) = self.ownership_problem(&statuses, settled) else {
+                return Ok(statuses);
+            };
+            self.stop_if_interrupted()?;
             if began.elapsed() > self.timeout {
                 return Err(RolloutError::pair(
                     RolloutErrorKind::Failed,
@@ -90,13 +119,18 @@ impl Gate<'_> {
     fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
         let vrrp = self.inventory.vrrp.as_ref()?;
         vrrp.instances.iter().find_map(|instance| {
-            let owners: Vec<&str> =
-                statuses.iter().filter(|s| s.owns(&instance.name)).map(|s| s.host.as_str()).collect();
+            let owners: Vec<&str> = statuses
+                .iter()
+                .filter(|s| s.owns(&instance.name))
+                .map(|s| s.host.as_str())
+                .collect();
             match owners[..] {
                 [] => Some(format!("no host owns the VIP of {}", instance.name)),
-                [owner] if settled && !instance.nopreempt && owner != instance.preferred() => {
-                    Some(format!("{owner} still owns the VIP of {}, not {}", instance.name, instance.preferred()))
-                }
+                [owner] if settled && !instance.nopreempt && owner != instance.preferred() => Some(format!(
+                    "{owner} still owns the VIP of {}, not {}",
+                    instance.name,
+                    instance.preferred()
+                )),
                 [_] => None,
                 _ => Some(format!("both hosts own the VIP of {}", instance.name)),
             }

@@ -17,4 +17,4 @@ pub use connect::{Context, Member, Pair};
 pub use error::{RolloutError, RolloutErrorKind};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
-pub use verify::{Verification, Vantage, verify};
+pub use verify::{Vantage, Verification, verify};

@@ -39,18 +39,26 @@ pub fn standby_first(inventory: &Inventory, statuses: &[HostStatus; 2]) -> [usiz
     let owned = |i: usize| statuses[i].instances.iter().filter(|s| s.owns_vip).count();
     let preferred = |i: usize| {
         let instances = inventory.vrrp.iter().flat_map(|v| &v.instances);
-        instances.filter(|instance| instance.preferred() == inventory.hosts[i].name).count()
+        instances
+            .filter(|instance| instance.preferred() == inventory.hosts[i].name)
+            .count()
     };
-    if (owned(0), preferred(0)) < (owned(1), preferred(1)) { [0, 1] } else { [1, 0] }
+    if (owned(0), preferred(0)) < (owned(1), preferred(1)) {
+        [0, 1]
+    } else {
+        [1, 0]
+    }
 }
 
 /// Both hosts run VRRP and every instance has exactly one owner.
 pub(super) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
-    let runs = |s: &HostStatus| {
-        !s.instances.is_empty() && s.instances.iter().all(|i| i.state != InstanceState::Stopped)
-    };
+    let runs =
+        |s: &HostStatus| !s.instances.is_empty() && s.instances.iter().all(|i| i.state != InstanceState::Stopped);
     statuses.iter().all(runs)
-        && statuses[0].instances.iter().all(|i| i.owns_vip != statuses[1].owns(&i.name))
+        && statuses[0]
+            .instances
+            .iter()
+            .all(|i| i.owns_vip != statuses[1].owns(&i.name))
 }
 
 #[cfg(test)]

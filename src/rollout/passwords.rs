@@ -13,22 +13,23 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const LENGTH: usize = 8;
 
 /// Fills in the passwords that are missing: what the preferred host has, else what its peer has, else a new one.
-pub(super) fn complete(
-    secrets: &mut Secrets,
-    inventory: &Inventory,
-    facts: [&Facts; 2],
-) -> Result<(), RolloutError> {
+pub(super) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Facts; 2]) -> Result<(), RolloutError> {
     let instances = inventory.vrrp.iter().flat_map(|v| &v.instances);
     for instance in instances.filter(|i| i.version == 2) {
         if secrets.auth_pass(&instance.name).is_some() {
             continue;
         }
         let preferred = usize::from(inventory.hosts[0].name != instance.preferred());
-        let known = [preferred, 1 - preferred].into_iter().find_map(|i| facts[i].auth_pass.get(&instance.name));
+        let known = [preferred, 1 - preferred]
+            .into_iter()
+            .find_map(|i| facts[i].auth_pass.get(&instance.name));
         let secret = match known {
             Some(secret) => secret.clone(),
             None => generate().map_err(|e| {
-                RolloutError::pair(RolloutErrorKind::Failed, format!("cannot generate a VRRP password: {e}"))
+                RolloutError::pair(
+                    RolloutErrorKind::Failed,
+                    format!("cannot generate a VRRP password: {e}"),
+                )
             })?,
         };
         secrets.set_auth_pass(&instance.name, secret);
@@ -39,7 +40,10 @@ pub(super) fn complete(
 fn generate() -> std::io::Result<Secret> {
     let mut bytes = [0u8; LENGTH];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let text: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    let text: String = bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect();
     Ok(Secret::new(text))
 }
 

@@ -77,14 +77,23 @@ pub trait Observer {
 
 impl<'a> dyn Observer + 'a {
     pub(crate) fn wait(&self, host: &str, what: impl Into<String>) {
-        self.tell(Progress::Wait { host: Some(host.to_owned()), what: what.into() });
+        self.tell(Progress::Wait {
+            host: Some(host.to_owned()),
+            what: what.into(),
+        });
     }
 
     pub(crate) fn fact(&self, host: &str, what: impl Into<String>) {
-        self.tell(Progress::Fact { host: Some(host.to_owned()), what: what.into() });
+        self.tell(Progress::Fact {
+            host: Some(host.to_owned()),
+            what: what.into(),
+        });
     }
 
     pub(crate) fn warn(&self, host: &str, message: impl Into<String>) {
-        self.tell(Progress::Warning { host: Some(host.to_owned()), message: message.into() });
+        self.tell(Progress::Warning {
+            host: Some(host.to_owned()),
+            message: message.into(),
+        });
     }
 }

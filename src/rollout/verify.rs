@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::probe;
 use crate::state::{HostStatus, Reply, Request};
 
+use super::apply::Interrupt;
 use super::connect::{Context, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::{Gate, HEALTH_PATH};
@@ -46,12 +47,18 @@ pub async fn verify(
     cx: &Context<'_>,
     pair: &mut Pair,
     timeout: Duration,
+    interrupt: Interrupt,
 ) -> Result<Vec<Verification>, RolloutError> {
     if cx.inventory.vrrp.is_none() {
         return Ok(Vec::new());
     }
     let began = Instant::now();
-    let gate = Gate { inventory: cx.inventory, observer: cx.observer, timeout };
+    let gate = Gate {
+        inventory: cx.inventory,
+        observer: cx.observer,
+        timeout,
+        interrupt,
+    };
     let mut statuses = gate.one_owner(pair, false).await?;
     let mut proven = Vec::new();
     for (vip, port) in cx.inventory.vip_endpoints() {
@@ -84,8 +91,12 @@ pub async fn verify(
 
 fn owner_of(cx: &Context<'_>, statuses: &[HostStatus; 2], vip: IpAddr) -> String {
     let instance = cx.inventory.vrrp.iter().flat_map(|v| &v.instances);
-    let instance = instance.filter(|i| i.virtual_ipaddress.iter().any(|v| v.address.addr() == vip)).map(|i| &i.name);
-    let owner = instance.flat_map(|name| statuses.iter().filter(move |s| s.owns(name))).next();
+    let instance = instance
+        .filter(|i| i.virtual_ipaddress.iter().any(|v| v.address.addr() == vip))
+        .map(|i| &i.name);
+    let owner = instance
+        .flat_map(|name| statuses.iter().filter(move |s| s.owns(name)))
+        .next();
     owner.map(|s| s.host.clone()).unwrap_or_default()
 }
 
@@ -104,18 +115,26 @@ async fn answers(
         }
         // Somebody answers, so the network lets us through: no other vantage can make this right.
         Ok(answer) => {
-            return Ok(Err(format!("status {}, node `{}`", answer.status, answer.node.unwrap_or_default())));
+            return Ok(Err(format!(
+                "status {}, node `{}`",
+                answer.status,
+                answer.node.unwrap_or_default()
+            )));
         }
         Err(e) => e.to_string(),
     };
     let standby = usize::from(statuses[0].host == owner);
     let member = &mut pair.members[standby];
-    let request = Request::Fetch { url: format!("http://{address}{HEALTH_PATH}"), timeout_ms: 1500 };
+    let request = Request::Fetch {
+        url: format!("http://{address}{HEALTH_PATH}"),
+        timeout_ms: 1500,
+    };
     match member.link.request(&request).await? {
         Reply::Fetched { status: 200, node, .. } if node == owner => Ok(Ok(Vantage::Standby)),
-        Reply::Fetched { status, node, error } => {
-            Ok(Err(format!("from here: {outside}; from {}: status {status}, node `{node}` {error}", member.host())))
-        }
+        Reply::Fetched { status, node, error } => Ok(Err(format!(
+            "from here: {outside}; from {}: status {status}, node `{node}` {error}",
+            member.host()
+        ))),
         other => Err(unexpected(member.host(), &other)),
     }
 }

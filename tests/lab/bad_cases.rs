@@ -18,8 +18,14 @@ fn fails_unharmed(twins: &Twins, code: i32, message: &str) -> Run {
 }
 
 fn difference(before: &str, after: &str) -> String {
-    let gone = before.lines().filter(|l| !after.contains(l)).map(|l| format!("- {l}\n"));
-    let new = after.lines().filter(|l| !before.contains(l)).map(|l| format!("+ {l}\n"));
+    let gone = before
+        .lines()
+        .filter(|l| !after.contains(l))
+        .map(|l| format!("- {l}\n"));
+    let new = after
+        .lines()
+        .filter(|l| !before.contains(l))
+        .map(|l| format!("+ {l}\n"));
     gone.chain(new).collect()
 }
 
@@ -38,7 +44,11 @@ fn a_host_that_accepts_and_then_hangs_ends_in_time() {
     let twins = Twins::up(EXAMPLE);
     // Everything of sshd's stops; the kernel still accepts connections.
     twins.sh(BACKUP, "pkill -STOP -x sshd");
-    twins.hapair(&["plan", "--connect-timeout", "5"]).expect(4).says(BACKUP).says("hint:");
+    twins
+        .hapair(&["plan", "--connect-timeout", "5"])
+        .expect(4)
+        .says(BACKUP)
+        .says("hint:");
     twins.sh(BACKUP, "pkill -CONT -x sshd");
 }
 
@@ -46,7 +56,9 @@ fn a_host_that_accepts_and_then_hangs_ends_in_time() {
 fn unusable_credentials_are_named() {
     let twins = Twins::up(&example_with(&[("ssh:", "ssh:\n  password: right-horse")]));
     // The lab's own key is what `--lab` logs in with: taken off the hosts, only the password is left.
-    HOSTS.iter().for_each(|host| drop(twins.sh(host, "rm -f /root/.ssh/authorized_keys")));
+    HOSTS
+        .iter()
+        .for_each(|host| drop(twins.sh(host, "rm -f /root/.ssh/authorized_keys")));
     twins.hapair(&["plan"]).expect(3);
     twins.write(&example_with(&[("ssh:", "ssh:\n  password: wrong-horse")]));
     let run = twins.hapair(&["plan"]).expect(4).says("password").says("hint:");
@@ -69,11 +81,20 @@ fn a_repository_without_the_package_puts_the_host_back() {
 fn a_configuration_that_nginx_refuses_is_never_in_place() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
-    std::fs::write(twins.dir().join("extra.conf"), "server { listen 8081; no_such_directive on; }\n").expect("written");
-    twins.write(&example_with(&[("nginx:\n  upstreams:", "nginx:\n  extra_files: [extra.conf]\n  upstreams:")]));
+    std::fs::write(
+        twins.dir().join("extra.conf"),
+        "server { listen 8081; no_such_directive on; }\n",
+    )
+    .expect("written");
+    twins.write(&example_with(&[(
+        "nginx:\n  upstreams:",
+        "nginx:\n  extra_files: [extra.conf]\n  upstreams:",
+    )]));
     // Both hosts look at their new files before either is touched: nothing was applied, so nothing was rolled back.
     fails_unharmed(&twins, 1, "no_such_directive").says("neither host was changed");
-    HOSTS.iter().for_each(|host| drop(twins.sh(host, "systemctl is-active nginx keepalived && nginx -t")));
+    HOSTS
+        .iter()
+        .for_each(|host| drop(twins.sh(host, "systemctl is-active nginx keepalived && nginx -t")));
 }
 
 #[test]
@@ -99,7 +120,10 @@ fn ctrl_c_in_mid_apply_puts_the_running_transaction_back() {
     let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
     let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
     // The first transaction has begun to change the first host.
-    let begun = lines.by_ref().map_while(Result::ok).any(|l| l.contains("\"resource_started\""));
+    let begun = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .any(|l| l.contains("\"resource_started\""));
     assert!(begun, "no transaction began");
     // SAFETY: signals the child this test started.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
@@ -124,11 +148,18 @@ fn a_wrong_gateway_is_taken_back_by_the_host_itself() {
     twins.write(&example_with(&[(old, "192.168.0.77/24")]));
     // Nobody can reach the new address: the twin drops what is sent to it.
     twins.sh(BACKUP, "nft add table ip block && nft 'add chain ip block in { type filter hook input priority 0; }' && nft add rule ip block in ip daddr 192.168.0.77 drop");
-    let run = twins.hapair(&["apply", "--yes", "--output", "json", "--confirm-timeout", "20"]).expect(5);
+    let run = twins
+        .hapair(&["apply", "--yes", "--output", "json", "--confirm-timeout", "20"])
+        .expect(5);
     let run = run.says(BACKUP);
     assert_eq!(run.summary()["exit_code"], 5);
     wait_until("the old address is back", Duration::from_secs(40), || {
-        twins.sh(BACKUP, "ip -4 -o addr show enp0s3").contains("192.168.0.202/24")
+        twins
+            .sh(BACKUP, "ip -4 -o addr show enp0s3")
+            .contains("192.168.0.202/24")
     });
-    twins.sh(BACKUP, "! grep -r 192.168.0.77 /etc/sysconfig/network-scripts /etc/NetworkManager");
+    twins.sh(
+        BACKUP,
+        "! grep -r 192.168.0.77 /etc/sysconfig/network-scripts /etc/NetworkManager",
+    );
 }

@@ -13,7 +13,10 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
     for host in HOSTS {
         let changed = twins.changed_since_mark(host);
         let executor = |line: &&str| line.starts_with("/usr/local/hapair/sbin/hapair-agent-");
-        assert!(changed.lines().all(|l| executor(&l)), "plan wrote on {host}:\n{changed}");
+        assert!(
+            changed.lines().all(|l| executor(&l)),
+            "plan wrote on {host}:\n{changed}"
+        );
     }
 
     let first = twins.apply().expect(0);
@@ -30,14 +33,23 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
         for family in ["127.0.0.1", "::1"] {
             twins.sh(host, &format!("grep -E '^{family}[[:space:]].*{host}' /etc/hosts"));
         }
-        assert_eq!(twins.sh(host, "grep ^SELINUX= /etc/selinux/config").trim(), "SELINUX=disabled");
+        assert_eq!(
+            twins.sh(host, "grep ^SELINUX= /etc/selinux/config").trim(),
+            "SELINUX=disabled"
+        );
         assert_ne!(twins.try_sh(host, "systemctl is-active firewalld").code, 0);
         assert_ne!(twins.try_sh(host, "systemctl is-enabled firewalld").code, 0);
         twins.sh(host, "rpm -q nginx keepalived");
-        twins.sh(host, "systemctl is-enabled nginx keepalived && systemctl is-active nginx keepalived");
+        twins.sh(
+            host,
+            "systemctl is-enabled nginx keepalived && systemctl is-active nginx keepalived",
+        );
         twins.sh(host, "grep -q mirrors.aliyun.com /etc/yum.repos.d/CentOS-Base.repo");
         twins.sh(host, "grep -q gpgcheck=1 /etc/yum.repos.d/nginx.repo");
-        assert_eq!(twins.sh(host, "stat -c %a /etc/keepalived/keepalived.conf").trim(), "600");
+        assert_eq!(
+            twins.sh(host, "stat -c %a /etc/keepalived/keepalived.conf").trim(),
+            "600"
+        );
         twins.sh(host, "test -x /usr/libexec/keepalived/*");
     }
 
@@ -45,14 +57,21 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
     HOSTS.iter().for_each(|host| twins.mark(host));
     let sessions = |host: &str| -> (usize, usize) {
         let log = twins.sh(host, "journalctl -q --no-pager -o cat -u ssh -u sshd -t sshd");
-        (log.matches("Accepted publickey").count(), log.matches("Starting session: command").count())
+        (
+            log.matches("Accepted publickey").count(),
+            log.matches("Starting session: command").count(),
+        )
     };
     let before = HOSTS.map(sessions);
     let second = twins.apply().expect(0);
     assert_eq!(second.summary()["changed"][MASTER], 0, "{}", second.stdout);
     assert_eq!(second.summary()["changed"][BACKUP], 0, "{}", second.stdout);
     for (host, (connections, execs)) in HOSTS.into_iter().zip(before) {
-        assert_eq!(sessions(host), (connections + 1, execs + 1), "connections and execs on {host}");
+        assert_eq!(
+            sessions(host),
+            (connections + 1, execs + 1),
+            "connections and execs on {host}"
+        );
         assert_eq!(twins.changed_since_mark(host), "", "the second apply wrote on {host}");
     }
     twins.hapair(&["plan"]).expect(0);
@@ -88,7 +107,12 @@ fn rehearse_keeps_the_contract_of_its_summary() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let summary: serde_json::Value =
         serde_json::from_str(stdout.lines().last().expect("output")).expect("a JSON summary");
-    assert_eq!(output.status.code(), Some(0), "{summary}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{summary}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let steps = summary["steps"].as_array().expect("steps");
     let names: Vec<&str> = steps.iter().filter_map(|s| s["name"].as_str()).collect();
     assert_eq!(names, ["up", "apply", "reapply", "failover", "down"]);

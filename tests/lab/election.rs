@@ -20,7 +20,10 @@ fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
         let over = &over;
         let watcher = scope.spawn(move || {
             twins.outside(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("runtime");
                 runtime.block_on(look(vip, over))
             })
         });
@@ -33,7 +36,11 @@ fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
 async fn look(vip: IpAddr, over: &AtomicBool) -> Seen {
     let IpAddr::V4(v4) = vip else { panic!("IPv4 only") };
     let interface = hapair::probe::arp::interface_for(vip).expect("the controller is on the VIP's network");
-    let mut seen = Seen { asked: 0, longest_outage: Duration::ZERO, most_owners: 0 };
+    let mut seen = Seen {
+        asked: 0,
+        longest_outage: Duration::ZERO,
+        most_owners: 0,
+    };
     let mut last_good = Instant::now();
     while !over.load(Ordering::Relaxed) {
         let address = SocketAddr::new(vip, 80);
@@ -58,7 +65,13 @@ fn changes_that_decide_the_election_make_no_second_owner_and_lose_no_vip() {
     let vip: IpAddr = "192.168.0.200".parse().expect("address");
     let steps: [(&str, &[(&str, &str)]); 3] = [
         ("auth_pass", &[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]),
-        ("advert_int", &[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""), ("advert_int: 1", "advert_int: 2")]),
+        (
+            "advert_int",
+            &[
+                ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+                ("advert_int: 1", "advert_int: 2"),
+            ],
+        ),
         (
             "virtual_ipaddress",
             &[
@@ -76,12 +89,19 @@ fn changes_that_decide_the_election_make_no_second_owner_and_lose_no_vip() {
         assert!(seen.asked > 20, "{what}: looked only {} times", seen.asked);
         assert!(seen.most_owners <= 1, "{what}: {} owners at once", seen.most_owners);
         // One missed look is 250 ms; an election would take at least 3 s.
-        assert!(seen.longest_outage < Duration::from_secs(2), "{what}: VIP away for {:?}", seen.longest_outage);
+        assert!(
+            seen.longest_outage < Duration::from_secs(2),
+            "{what}: VIP away for {:?}",
+            seen.longest_outage
+        );
     }
     twins.sh(MASTER, "ip -4 -o addr show | grep -q 192.168.0.210");
     twins.apply().expect(0);
 
     // One host alone would make two owners.
     twins.write(EXAMPLE);
-    twins.hapair(&["apply", "--yes", "--limit", BACKUP]).expect(2).says("--limit");
+    twins
+        .hapair(&["apply", "--yes", "--limit", BACKUP])
+        .expect(2)
+        .says("--limit");
 }

@@ -17,18 +17,30 @@ fn an_address_is_changed_under_our_own_feet() {
     // The hosts start at addresses that their installer gave them.
     let twins = Twins::up(&example_with(&[
         ("    #: address: 192.168.0.101", "    address: 192.168.0.151"),
-        ("  - name: nginx-backup\n", "  - name: nginx-backup\n    address: 192.168.0.152\n"),
+        (
+            "  - name: nginx-backup\n",
+            "  - name: nginx-backup\n    address: 192.168.0.152\n",
+        ),
     ]));
     assert!(twins.sh(MASTER, "ip -4 -o addr show enp0s3").contains("192.168.0.151"));
     let uuid = twins.sh(MASTER, "grep ^UUID= /etc/sysconfig/network-scripts/ifcfg-enp0s3");
     converges(&twins);
     for (host, address) in [(MASTER, "192.168.0.201/24"), (BACKUP, "192.168.0.202/24")] {
         let addresses = twins.sh(host, "ip -4 -o addr show enp0s3");
-        assert!(addresses.contains(address) && !addresses.contains("192.168.0.15"), "{addresses}");
+        assert!(
+            addresses.contains(address) && !addresses.contains("192.168.0.15"),
+            "{addresses}"
+        );
         twins.sh(host, "ip -4 route show default | grep -q 'via 192.168.0.1 '");
-        twins.sh(host, "! systemctl list-timers --no-pager | grep hapair; ! ls /etc/systemd/system/*hapair* 2>/dev/null");
+        twins.sh(
+            host,
+            "! systemctl list-timers --no-pager | grep hapair; ! ls /etc/systemd/system/*hapair* 2>/dev/null",
+        );
     }
-    assert_eq!(twins.sh(MASTER, "grep ^UUID= /etc/sysconfig/network-scripts/ifcfg-enp0s3"), uuid);
+    assert_eq!(
+        twins.sh(MASTER, "grep ^UUID= /etc/sysconfig/network-scripts/ifcfg-enp0s3"),
+        uuid
+    );
 }
 
 #[test]
@@ -36,14 +48,21 @@ fn an_interface_that_networkmanager_owns() {
     let twins = Twins::up_with(
         &example_with(&[
             ("    #: address: 192.168.0.101", "    address: 192.168.0.151"),
-            ("  - name: nginx-backup\n", "  - name: nginx-backup\n    address: 192.168.0.152\n"),
+            (
+                "  - name: nginx-backup\n",
+                "  - name: nginx-backup\n    address: 192.168.0.152\n",
+            ),
         ]),
         &["--nm"],
     );
     converges(&twins);
     for (host, address) in [(MASTER, "192.168.0.201/24"), (BACKUP, "192.168.0.202/24")] {
         assert!(twins.sh(host, "ip -4 -o addr show enp0s3").contains(address));
-        assert!(twins.sh(host, "nmcli -t -f DEVICE,STATE device").contains("enp0s3:connected"));
+        assert!(
+            twins
+                .sh(host, "nmcli -t -f DEVICE,STATE device")
+                .contains("enp0s3:connected")
+        );
     }
 }
 
@@ -77,9 +96,18 @@ fn two_crossed_instances_make_both_hosts_active() {
     converges(&twins);
     let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
     let state = |host: usize, instance: usize| status["hosts"][host]["instances"][instance]["state"].clone();
-    assert_eq!([state(0, 0), state(0, 1), state(1, 0), state(1, 1)], ["MASTER", "BACKUP", "BACKUP", "MASTER"]);
-    let drill = twins.hapair(&["failover", "--yes", "--output", "json", "--scenario", "vrrp-stop"]).expect(0);
-    assert!(drill.summary()["scenarios"].as_array().is_some_and(|s| !s.is_empty()), "{}", drill.stdout);
+    assert_eq!(
+        [state(0, 0), state(0, 1), state(1, 0), state(1, 1)],
+        ["MASTER", "BACKUP", "BACKUP", "MASTER"]
+    );
+    let drill = twins
+        .hapair(&["failover", "--yes", "--output", "json", "--scenario", "vrrp-stop"])
+        .expect(0);
+    assert!(
+        drill.summary()["scenarios"].as_array().is_some_and(|s| !s.is_empty()),
+        "{}",
+        drill.stdout
+    );
 }
 
 #[test]
@@ -90,11 +118,19 @@ fn packages_from_a_disc_and_the_development_tools() {
     for host in HOSTS {
         twins.sh(host, "test -e /mnt/CentOS7_ISO/.discinfo && rpm -q keepalived nginx");
         twins.sh(host, "ls /etc/yum.repos.d/*.repo.bak");
-        twins.sh(host, "grep -q file:///mnt/CentOS7_ISO /etc/yum.repos.d/CentOS-Media.repo");
+        twins.sh(
+            host,
+            "grep -q file:///mnt/CentOS7_ISO /etc/yum.repos.d/CentOS-Media.repo",
+        );
     }
-    twins.write(&example_with(&[("development_tools: false", "development_tools: true")]));
+    twins.write(&example_with(&[(
+        "development_tools: false",
+        "development_tools: true",
+    )]));
     converges(&twins);
-    HOSTS.iter().for_each(|host| drop(twins.sh(host, "rpm -q gcc make rpm-build")));
+    HOSTS
+        .iter()
+        .for_each(|host| drop(twins.sh(host, "rpm -q gcc make rpm-build")));
 }
 
 #[test]
@@ -108,14 +144,19 @@ fn the_vault_and_the_restart_check() {
     twins.sh(MASTER, "grep -q vault.centos.org /etc/yum.repos.d/CentOS-Base.repo");
     // The seed's promise: the check starts nginx again.
     twins.sh(MASTER, "systemctl stop nginx");
-    wait_until("the check starts nginx again", std::time::Duration::from_secs(20), || {
-        twins.try_sh(MASTER, "systemctl is-active nginx").code == 0
-    });
+    wait_until(
+        "the check starts nginx again",
+        std::time::Duration::from_secs(20),
+        || twins.try_sh(MASTER, "systemctl is-active nginx").code == 0,
+    );
 }
 
 #[test]
 fn sudo_with_and_without_a_password() {
-    let twins = Twins::up(&example_with(&[("user: root", "user: deploy\n  become: {password: s3same}")]));
+    let twins = Twins::up(&example_with(&[(
+        "user: root",
+        "user: deploy\n  become: {password: s3same}",
+    )]));
     converges(&twins);
     drop(twins);
     let twins = Twins::up(&example_with(&[("user: root", "user: deploy\n  become: {}")]));

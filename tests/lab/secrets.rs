@@ -34,7 +34,10 @@ fn secrets_never_leak() {
     }
     // A diff of a file that holds an old and a new secret, neither of which may show.
     for host in HOSTS {
-        twins.sh(host, "sed -i 's/auth_pass .*/auth_pass oldpass1/' /etc/keepalived/keepalived.conf");
+        twins.sh(
+            host,
+            "sed -i 's/auth_pass .*/auth_pass oldpass1/' /etc/keepalived/keepalived.conf",
+        );
     }
     shown.push_str(&twins.hapair(&["plan"]).expect(3).all());
     for secret in [SECRET, SUDO, "oldpass1"] {
@@ -42,7 +45,10 @@ fn secrets_never_leak() {
     }
     for host in HOSTS {
         for secret in [SECRET, SUDO] {
-            let logs = twins.try_sh(host, &format!("journalctl -q --no-pager | grep -F -- {secret}; grep -rF -- {secret} /var/log 2>/dev/null"));
+            let logs = twins.try_sh(
+                host,
+                &format!("journalctl -q --no-pager | grep -F -- {secret}; grep -rF -- {secret} /var/log 2>/dev/null"),
+            );
             assert_eq!(logs.stdout, "", "in a log of {host}");
             // /etc/shadow has a hash; what holds the secret itself must be root's alone.
             let files = twins.sh(host, &format!("grep -rlF -- {secret} /etc /usr/local /usr/libexec /var/lib/hapair /run 2>/dev/null | xargs -r stat -c '%n %a %U'"));
@@ -57,7 +63,10 @@ fn secrets_never_leak() {
 fn apply_watching_arguments(twins: &Twins, args: &[&str]) -> String {
     let mut child = twins.spawn(args);
     let mut leaks = Vec::new();
-    let mut pipes = (child.stdout.take().expect("stdout"), child.stderr.take().expect("stderr"));
+    let mut pipes = (
+        child.stdout.take().expect("stdout"),
+        child.stderr.take().expect("stderr"),
+    );
     let readers = [
         std::thread::spawn(move || read_all(&mut pipes.0)),
         std::thread::spawn(move || read_all(&mut pipes.1)),

@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The first host of [`EXAMPLE`], preferred owner of the VIP.
-pub const MASTER: &str = "nginx-master";
+pub(crate) const MASTER: &str = "nginx-master";
 /// The second host.
-pub const BACKUP: &str = "nginx-backup";
+pub(crate) const BACKUP: &str = "nginx-backup";
 /// Both.
-pub const HOSTS: [&str; 2] = [MASTER, BACKUP];
+pub(crate) const HOSTS: [&str; 2] = [MASTER, BACKUP];
 
 /// The inventory every test starts from: what a new user starts from.
-pub const EXAMPLE: &str = include_str!("../../inventory.example.yaml");
+pub(crate) const EXAMPLE: &str = include_str!("../../inventory.example.yaml");
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What a command left behind.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -37,32 +37,41 @@ impl Run {
     }
 
     /// Both streams.
-    pub fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 
     #[track_caller]
-    pub fn expect(self, code: i32) -> Run {
-        assert_eq!(self.code, code, "unexpected exit code\n-- stdout\n{}\n-- stderr\n{}", self.stdout, self.stderr);
+    pub(crate) fn expect(self, code: i32) -> Run {
+        assert_eq!(
+            self.code, code,
+            "unexpected exit code\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
     #[track_caller]
-    pub fn says(self, text: &str) -> Run {
-        assert!(self.all().contains(text), "`{text}` is missing\n-- stdout\n{}\n-- stderr\n{}", self.stdout, self.stderr);
+    pub(crate) fn says(self, text: &str) -> Run {
+        assert!(
+            self.all().contains(text),
+            "`{text}` is missing\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
     /// Every JSON line of stdout.
     #[track_caller]
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
         self.stdout.lines().map(parse).collect()
     }
 
     /// The last JSON object.
     #[track_caller]
-    pub fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         let last = self.json().pop().expect("a summary");
         assert_eq!(last["type"], "summary", "{last}");
         assert_eq!(last["exit_code"], self.code, "{last}");
@@ -71,7 +80,7 @@ impl Run {
 }
 
 /// A pair of twins that goes away with this value.
-pub struct Twins {
+pub(crate) struct Twins {
     _turn: MutexGuard<'static, ()>,
     dir: tempfile::TempDir,
 }
@@ -79,15 +88,18 @@ pub struct Twins {
 impl Twins {
     /// Boots twins for an inventory.
     #[track_caller]
-    pub fn up(inventory: &str) -> Twins {
+    pub(crate) fn up(inventory: &str) -> Twins {
         Twins::up_with(inventory, &[])
     }
 
     /// The same with options for `lab up`.
     #[track_caller]
-    pub fn up_with(inventory: &str, options: &[&str]) -> Twins {
+    pub(crate) fn up_with(inventory: &str, options: &[&str]) -> Twins {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let twins = Twins { _turn: turn, dir: tempfile::tempdir().expect("a scratch folder") };
+        let twins = Twins {
+            _turn: turn,
+            dir: tempfile::tempdir().expect("a scratch folder"),
+        };
         twins.write(inventory);
         let mut args = vec!["lab", "up", "--yes"];
         args.extend(options);
@@ -96,22 +108,27 @@ impl Twins {
     }
 
     /// Replaces the inventory.
-    pub fn write(&self, inventory: &str) {
+    pub(crate) fn write(&self, inventory: &str) {
         std::fs::write(self.inventory(), inventory).expect("inventory written");
     }
 
     /// Where files beside the inventory go.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn inventory(&self) -> PathBuf {
+    pub(crate) fn inventory(&self) -> PathBuf {
         self.dir.path().join("inventory.yaml")
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hapair"));
-        command.arg("-i").arg(self.inventory()).args(args).current_dir(self.dir()).env("HOME", self.dir());
+        command
+            .arg("-i")
+            .arg(self.inventory())
+            .args(args)
+            .current_dir(self.dir())
+            .env("HOME", self.dir());
         command.stdin(Stdio::null());
         command
     }
@@ -121,39 +138,45 @@ impl Twins {
     }
 
     /// `hapair --lab ARGS`.
-    pub fn hapair(&self, args: &[&str]) -> Run {
+    pub(crate) fn hapair(&self, args: &[&str]) -> Run {
         let mut all = vec!["--lab"];
         all.extend(args);
         self.plain(&all)
     }
 
     /// `hapair --lab ARGS`, left running.
-    pub fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         let mut all = vec!["--lab"];
         all.extend(args);
-        self.command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hapair runs")
+        self.command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("hapair runs")
     }
 
     #[track_caller]
-    pub fn apply(&self) -> Run {
+    pub(crate) fn apply(&self) -> Run {
         self.hapair(&["apply", "--yes", "--output", "json"])
     }
 
     /// A shell command in a twin, not over SSH; must succeed.
     #[track_caller]
-    pub fn sh(&self, host: &str, script: &str) -> String {
+    pub(crate) fn sh(&self, host: &str, script: &str) -> String {
         let run = self.try_sh(host, script);
         assert_eq!(run.code, 0, "on {host}: {script}\n{}", run.all());
         run.stdout
     }
 
-    pub fn try_sh(&self, host: &str, script: &str) -> Run {
+    pub(crate) fn try_sh(&self, host: &str, script: &str) -> Run {
         self.plain(&["lab", "exec", host, "--", "sh", "-c", script])
     }
 
     /// The twins' network as a client sees it: runs something inside the controller's network namespace.
-    pub fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let name = hapair::inventory::Inventory::load(&self.inventory()).expect("inventory").name;
+    pub(crate) fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let name = hapair::inventory::Inventory::load(&self.inventory())
+            .expect("inventory")
+            .name;
         let lab = hapair::lab::Lab::open(&name).expect("lab");
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -165,17 +188,17 @@ impl Twins {
     }
 
     /// Paths below /etc whose inode changed since the marker made by [`Twins::mark`].
-    pub fn changed_since_mark(&self, host: &str) -> String {
+    pub(crate) fn changed_since_mark(&self, host: &str) -> String {
         self.sh(host, "find /etc /usr/local -cnewer /run/mark -not -type d | sort")
     }
 
-    pub fn mark(&self, host: &str) {
+    pub(crate) fn mark(&self, host: &str) {
         // ctime has the kernel's tick as resolution: the marker must be older than any write after it.
         self.sh(host, "touch /run/mark; sleep 0.1");
     }
 
     /// Checksums, modes and owners of everything hapair may write.
-    pub fn fingerprint(&self, host: &str) -> String {
+    pub(crate) fn fingerprint(&self, host: &str) -> String {
         self.sh(
             host,
             "find /etc -xdev -type f -not -path '/etc/ssh/*' -not -name '*.cache' -not -name ld.so.cache \
@@ -189,7 +212,10 @@ impl Drop for Twins {
         if std::thread::panicking() {
             eprintln!("-- journal of the twins");
             for host in HOSTS {
-                let run = self.try_sh(host, "journalctl -q -n 40 --no-pager; cat /var/lib/hapair/txn/*/journal* 2>/dev/null | tail -n 20");
+                let run = self.try_sh(
+                    host,
+                    "journalctl -q -n 40 --no-pager; cat /var/lib/hapair/txn/*/journal* 2>/dev/null | tail -n 20",
+                );
                 eprintln!("[{host}]\n{}", run.all());
             }
         }
@@ -202,7 +228,7 @@ impl Drop for Twins {
 
 /// Waits for a condition; the limit is only there so that a broken one ends.
 #[track_caller]
-pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < limit, "in vain: {what}");
@@ -212,7 +238,7 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
 
 /// The example with one piece of text replaced, which must be there.
 #[track_caller]
-pub fn example_with(edits: &[(&str, &str)]) -> String {
+pub(crate) fn example_with(edits: &[(&str, &str)]) -> String {
     let mut text = EXAMPLE.to_owned();
     for (from, to) in edits {
         assert!(text.contains(from), "the example no longer has `{from}`");

@@ -20,7 +20,13 @@ pub(crate) fn run(file: &Path, ui: &Ui) -> Result<Exit, Failure> {
         .mode(0o755)
         .open(file)
         .with_context(|| format!("cannot write {}", file.display()))?;
-    out.write_all(payload::AGENT).with_context(|| format!("cannot write {}", file.display()))?;
-    ui.note(format!("{}: {} bytes, {}", file.display(), payload::AGENT.len(), payload::agent_hash()));
+    out.write_all(payload::AGENT)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    ui.note(format!(
+        "{}: {} bytes, {}",
+        file.display(),
+        payload::AGENT.len(),
+        payload::agent_hash()
+    ));
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::{ApplyArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator};
+use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt};
 
@@ -15,19 +15,19 @@ use super::plan::show;
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
-    apply(&session, args, ui, interrupts()).await.map(|_| Exit::Done)
+    apply(&session, args, ui, None).await.map(|_| Exit::Done)
 }
 
-/// Converges and reports; also a step of the rehearsal.
+/// Converges and reports; also a step of the rehearsal, which listens to Ctrl-C already.
 pub(crate) async fn apply(
     session: &Session,
     args: &ApplyArgs,
     ui: &Ui,
-    interrupt: Interrupt,
+    interrupt: Option<Interrupt>,
 ) -> Result<ApplyReport, Failure> {
     let began = Instant::now();
     let mut cx = session.context(ui)?;
-    let mut pair = session.planned_pair(&mut cx).await?;
+    let mut pair = unless_interrupted(interrupt.as_ref(), session.planned_pair(&mut cx)).await?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         ui.finish();
         show(ui, &pair);
@@ -35,8 +35,9 @@ pub(crate) async fn apply(
             Ok(true) => {}
             Ok(false) => return Err(Failure::new(Exit::Failed, "not applied: declined")),
             Err(why) => {
-                return Err(Failure::new(Exit::Usage, format!("not applied: {why}"))
-                    .hint("pass --yes to apply without asking"));
+                return Err(
+                    Failure::new(Exit::Usage, format!("not applied: {why}")).hint("pass --yes to apply without asking")
+                );
             }
         }
     }
@@ -45,6 +46,10 @@ pub(crate) async fn apply(
         confirm_timeout: args.confirm_timeout,
         operator: operator(),
         gate_timeout: Duration::from_secs(args.gate_timeout),
+    };
+    let interrupt = match interrupt {
+        Some(interrupt) => interrupt,
+        None => interrupts()?,
     };
     let report = rollout::apply(&cx, &mut pair, &options, interrupt).await?;
     ui.finish();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::args::{FailoverArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator};
+use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::drill::report::Format;
 use crate::drill::{self, DrillError, DrillErrorKind, DrillEvent, DrillPlan, DrillReport, Scenario, ScenarioResult};
@@ -16,22 +16,28 @@ use crate::state::Request;
 
 pub(crate) async fn run(global: &Global, args: &FailoverArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
-    drill(&session, args, ui, interrupts()).await
+    drill(&session, args, ui, None).await
 }
 
-/// Drills and reports; also a step of the rehearsal.
+/// Drills and reports; also a step of the rehearsal, which listens to Ctrl-C already.
 pub(crate) async fn drill(
     session: &Session,
     args: &FailoverArgs,
     ui: &Ui,
-    mut interrupt: Interrupt,
+    interrupt: Option<Interrupt>,
 ) -> Result<Exit, Failure> {
     let format = report_format(args)?;
-    let mut plan = DrillPlan::new(&session.inventory, &args.scenarios, args.budget)
-        .map_err(|e| Failure { hints: e.hints, ..Failure::usage(e.message) })?;
+    let mut plan = DrillPlan::new(&session.inventory, &args.scenarios, args.budget).map_err(|e| Failure {
+        hints: e.hints,
+        ..Failure::usage(e.message)
+    })?;
     let question = format!(
         "this breaks {} on purpose, on the host that owns the VIP, and repairs it; clients see an outage. go on?",
-        plan.scenarios.iter().map(Scenario::to_string).collect::<Vec<_>>().join(" and ")
+        plan.scenarios
+            .iter()
+            .map(Scenario::to_string)
+            .collect::<Vec<_>>()
+            .join(" and ")
     );
     match ui.confirm(&question) {
         Ok(true) => {}
@@ -42,12 +48,19 @@ pub(crate) async fn drill(
         }
     }
     let mut cx = session.context(ui)?;
-    let pair = Pair::connect(&mut cx).await?;
+    let pair = unless_interrupted(interrupt.as_ref(), async { Ok(Pair::connect(&mut cx).await?) }).await?;
     plan.states = [pair.members[0].state.clone(), pair.members[1].state.clone()];
     let mut links = pair.members.map(|member| member.link);
     for link in &mut links {
-        link.request(&Request::Lock { operator: Some(operator()) }).await?;
+        link.request(&Request::Lock {
+            operator: Some(operator()),
+        })
+        .await?;
     }
+    let mut interrupt = match interrupt {
+        Some(interrupt) => interrupt,
+        None => interrupts()?,
+    };
     let already = *interrupt.borrow_and_update();
     let cancel = async move {
         if interrupt.wait_for(|times| *times > already).await.is_err() {
@@ -91,18 +104,36 @@ fn summary(report: &DrillReport) -> Vec<Value> {
 }
 
 fn tell(ui: &Ui, event: &DrillEvent) {
-    let fact = |host: Option<&str>, what: String| ui.tell(Progress::Fact { host: host.map(str::to_owned), what });
+    let fact = |host: Option<&str>, what: String| {
+        ui.tell(Progress::Fact {
+            host: host.map(str::to_owned),
+            what,
+        })
+    };
     match event {
-        DrillEvent::Started { scenario, host, budget_ms } => {
-            fact(Some(host), format!("{scenario}: {} (budget {budget_ms} ms)", scenario.describe()));
+        DrillEvent::Started {
+            scenario,
+            host,
+            budget_ms,
+        } => {
+            fact(
+                Some(host),
+                format!("{scenario}: {} (budget {budget_ms} ms)", scenario.describe()),
+            );
         }
-        DrillEvent::Phase(phase) => ui.tell(Progress::Wait { host: None, what: phase.text().to_owned() }),
+        DrillEvent::Phase(phase) => ui.tell(Progress::Wait {
+            host: None,
+            what: phase.text().to_owned(),
+        }),
         DrillEvent::Probing { .. } => {}
         DrillEvent::Ownership { host, vip, owns, at_ms } => {
             let verb = if *owns { "owns" } else { "no longer owns" };
             fact(Some(host), format!("{verb} {vip} (at {at_ms} ms)"));
         }
-        DrillEvent::Note(message) => ui.tell(Progress::Warning { host: None, message: message.clone() }),
+        DrillEvent::Note(message) => ui.tell(Progress::Warning {
+            host: None,
+            message: message.clone(),
+        }),
         DrillEvent::Finished(result) => {
             if ui.is_json() {
                 let mut object = json!({ "type": "scenario", "host": result.owner_before });
@@ -117,7 +148,11 @@ fn tell(ui: &Ui, event: &DrillEvent) {
 
 fn show(ui: &Ui, report: &DrillReport) {
     for s in &report.scenarios {
-        let verdict = if s.passed { ui.style.green("passed") } else { ui.style.red("failed") };
+        let verdict = if s.passed {
+            ui.style.green("passed")
+        } else {
+            ui.style.red("failed")
+        };
         let after = s.owner_after.as_deref().unwrap_or("nobody");
         ui.say(format!(
             "{:10} {verdict}  outage {} ms (budget {}), {} of {} requests lost, {} -> {after}, {} at once",
@@ -127,10 +162,18 @@ fn show(ui: &Ui, report: &DrillReport) {
             s.failed_requests,
             s.total_requests,
             s.owner_before,
-            if s.max_owners == 1 { "one owner".to_owned() } else { format!("{} owners", s.max_owners) },
+            if s.max_owners == 1 {
+                "one owner".to_owned()
+            } else {
+                format!("{} owners", s.max_owners)
+            },
         ));
-        s.reasons.iter().for_each(|reason| ui.say(format!("           {}", ui.style.red(reason))));
-        s.notes.iter().for_each(|note| ui.say(format!("           {} {note}", ui.style.yellow("note:"))));
+        s.reasons
+            .iter()
+            .for_each(|reason| ui.say(format!("           {}", ui.style.red(reason))));
+        s.notes
+            .iter()
+            .for_each(|note| ui.say(format!("           {} {note}", ui.style.yellow("note:"))));
     }
 }
 
@@ -140,6 +183,9 @@ impl From<DrillError> for Failure {
             DrillErrorKind::Host(RemoteErrorKind::Unreachable | RemoteErrorKind::Lost) => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        Failure { hints: error.hints, ..Failure::new(exit, error.message) }
+        Failure {
+            hints: error.hints,
+            ..Failure::new(exit, error.message)
+        }
     }
 }

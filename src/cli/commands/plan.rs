@@ -27,7 +27,11 @@ pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
 
 /// Number of changes by host.
 pub(crate) fn counts(pair: &Pair) -> Value {
-    pair.members.iter().map(|m| (m.host().to_owned(), json!(m.plan.changes.len()))).collect::<serde_json::Map<_, _>>().into()
+    pair.members
+        .iter()
+        .map(|m| (m.host().to_owned(), json!(m.plan.changes.len())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Both plans, for people.
@@ -38,7 +42,11 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
         if plan.is_empty() {
             ui.say(format!("{}: nothing to do", style.bold(member.host())));
         } else {
-            ui.say(format!("{}: {} to change", style.bold(member.host()), plan.changes.len()));
+            ui.say(format!(
+                "{}: {} to change",
+                style.bold(member.host()),
+                plan.changes.len()
+            ));
         }
         for change in &plan.changes {
             let mut flags = String::new();
@@ -48,15 +56,25 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
             if change.election_critical {
                 flags.push_str("  [decides the election: both hosts in one go]");
             }
-            ui.say(format!("  {} {}: {}{}", style.cyan("~"), change.resource, change.summary, style.yellow(&flags)));
+            ui.say(format!(
+                "  {} {}: {}{}",
+                style.cyan("~"),
+                change.resource,
+                change.summary,
+                style.yellow(&flags)
+            ));
             if let Some(diff) = &change.diff {
                 ui.say(style.diff(diff));
             }
         }
-        let notes = member.state.notes.iter().chain(&plan.notes);
-        notes.for_each(|note| ui.say(format!("  {} {note}", style.yellow("note:"))));
+        plan.notes
+            .iter()
+            .for_each(|note| ui.say(format!("  {} {note}", style.yellow("note:"))));
         if plan.reboot_needed {
-            ui.say(format!("  {} takes full effect at the next reboot", style.yellow("note:")));
+            ui.say(format!(
+                "  {} takes full effect at the next reboot",
+                style.yellow("note:")
+            ));
         }
     }
 }

@@ -31,10 +31,20 @@ struct Step {
 const EXAMPLE: &str = "inventory.example.yaml";
 
 pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit, Failure> {
-    let default = if Path::new("inventory.yaml").exists() { "inventory.yaml" } else { EXAMPLE };
-    let global = Global { lab: true, ..global.clone() };
+    let default = if Path::new("inventory.yaml").exists() {
+        "inventory.yaml"
+    } else {
+        EXAMPLE
+    };
+    let global = Global {
+        lab: true,
+        ..global.clone()
+    };
     let session = Session::load_or(&global, default)?;
-    ui.note(format!("rehearsing {} on twin hosts; nothing real is touched", session.inventory.path.display()));
+    ui.note(format!(
+        "rehearsing {} on twin hosts; nothing real is touched",
+        session.inventory.path.display()
+    ));
     let mut steps = Steps { ui, done: Vec::new() };
     let result = rehearse(&session, args, ui, &mut steps);
     if args.keep {
@@ -54,35 +64,48 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     };
     ui.finish();
     for step in &steps.done {
-        let verdict = if step.passed { ui.style.green("passed") } else { ui.style.red("failed") };
-        let changed = if step.changed > 0 { format!(", {} changed", step.changed) } else { String::new() };
+        let verdict = if step.passed {
+            ui.style.green("passed")
+        } else {
+            ui.style.red("failed")
+        };
+        let changed = if step.changed > 0 {
+            format!(", {} changed", step.changed)
+        } else {
+            String::new()
+        };
         ui.say(format!("{:9} {verdict} in {:5.1} s{changed}", step.name, step.seconds));
     }
     ui.summary("rehearse", exit, json!({}), json!({ "steps": steps.done }));
     Ok(exit)
 }
 
-fn rehearse(
-    session: &Session,
-    args: &RehearseArgs,
-    ui: &Ui,
-    steps: &mut Steps<'_>,
-) -> Result<Exit, Failure> {
-    let twins = steps.run("up", || {
-        let twins = lab::up(session, false, ui)?;
-        Ok(twins)
-    })?;
+fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'_>) -> Result<Exit, Failure> {
+    lab::install_what_is_missing(ui)?;
+    // From here on there is something to take down; the twins need no further questions.
+    let interrupt = interrupts()?;
+    ui.stop_asking();
+    let twins = steps.run("up", || lab::up(session, false, ui))?;
     in_lab(&twins, async || {
-        let interrupt = interrupts();
-        let options = ApplyArgs { limit: None, confirm_timeout: 120, gate_timeout: 60 };
-        steps.apply("apply", session, &options, interrupt.clone()).await?;
-        let again = steps.apply("reapply", session, &options, interrupt.clone()).await?;
+        if *interrupt.borrow() > 0 {
+            return Err(Failure::new(Exit::Failed, "interrupted"));
+        }
+        let options = ApplyArgs {
+            limit: None,
+            confirm_timeout: 120,
+            gate_timeout: 60,
+        };
+        steps.apply("apply", session, &options, &interrupt).await?;
+        let again = steps.apply("reapply", session, &options, &interrupt).await?;
         if again > 0 {
             steps.fail_last();
-            return Err(Failure::new(Exit::Failed, format!("the second apply changed {again} resources instead of none")));
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("the second apply changed {again} resources instead of none"),
+            ));
         }
         let began = Instant::now();
-        let drilled = failover::drill(session, &args.drill, ui, interrupt).await;
+        let drilled = failover::drill(session, &args.drill, ui, Some(interrupt)).await;
         let passed = matches!(drilled, Ok(Exit::Done));
         steps.push("failover", passed, began, 0);
         drilled
@@ -91,15 +114,14 @@ fn rehearse(
 
 /// Runs a command on a thread that lives in the controller's network namespace of the twins. Every thread and socket
 /// it makes lives there too.
-pub(crate) fn in_lab(
-    lab: &Lab,
-    command: impl AsyncFnOnce() -> Result<Exit, Failure> + Send,
-) -> Result<Exit, Failure> {
+pub(crate) fn in_lab(lab: &Lab, command: impl AsyncFnOnce() -> Result<Exit, Failure> + Send) -> Result<Exit, Failure> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("lab".to_owned()).spawn_scoped(scope, || {
-            lab.enter()?;
-            block_on(command)
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("lab".to_owned())
+            .spawn_scoped(scope, || {
+                lab.enter()?;
+                block_on(command)
+            })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
@@ -111,7 +133,12 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     fn push(&mut self, name: &'static str, passed: bool, began: Instant, changed: usize) {
-        let step = Step { name, passed, seconds: began.elapsed().as_secs_f64(), changed };
+        let step = Step {
+            name,
+            passed,
+            seconds: began.elapsed().as_secs_f64(),
+            changed,
+        };
         if let Ok(serde_json::Value::Object(mut object)) = serde_json::to_value(&step) {
             object.insert("type".to_owned(), "step".into());
             self.ui.json(&object.into());
@@ -137,10 +164,10 @@ impl Steps<'_> {
         name: &'static str,
         session: &Session,
         options: &ApplyArgs,
-        interrupt: Interrupt,
+        interrupt: &Interrupt,
     ) -> Result<usize, Failure> {
         let began = Instant::now();
-        let result = apply::apply(session, options, self.ui, interrupt).await;
+        let result = apply::apply(session, options, self.ui, Some(interrupt.clone())).await;
         let changed = result.as_ref().map_or(0, |report| report.changed.iter().sum());
         self.push(name, result.is_ok(), began, changed);
         result.map(|_| changed)

@@ -21,7 +21,10 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
     let session = Session::load(global)?;
     let inventory = &session.inventory;
     if let Some(host) = args.host.as_deref().filter(|h| inventory.host(h).is_none()) {
-        return Err(Failure::usage(format!("no host `{host}` in {}", inventory.path.display())));
+        return Err(Failure::usage(format!(
+            "no host `{host}` in {}",
+            inventory.path.display()
+        )));
     }
     let mut secrets = Secrets::masked(inventory);
     let mut prompt = |text: &str| rpassword::prompt_password(format!("{text}: ")).ok().map(Secret::new);
@@ -32,10 +35,17 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
         }
     }
     let mut written = 0;
-    for host in inventory.hosts.iter().filter(|h| args.host.as_ref().is_none_or(|name| *name == h.name)) {
+    for host in inventory
+        .hosts
+        .iter()
+        .filter(|h| args.host.as_ref().is_none_or(|name| *name == h.name))
+    {
         let facts = desired::assumed_facts(inventory, &host.name, host.release.unwrap_or(args.release));
-        let state = desired::host_state(inventory, &host.name, &facts, &session.templates, &secrets)
-            .map_err(|e| Failure { hints: e.hints(), ..Failure::usage(e) })?;
+        let state =
+            desired::host_state(inventory, &host.name, &facts, &session.templates, &secrets).map_err(|e| Failure {
+                hints: e.hints(),
+                ..Failure::usage(e)
+            })?;
         for file in desired::files(&state) {
             match &args.out {
                 Some(directory) => {
@@ -45,7 +55,10 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
                 // On a terminal, in a pipe or a CI log a secret has nothing to do; --out writes it.
                 None => {
                     let shown = redact(&file.content, &state.secrets);
-                    ui.say(format!("# {}:{} (mode {:04o})\n{shown}", host.name, file.path, file.mode));
+                    ui.say(format!(
+                        "# {}:{} (mode {:04o})\n{shown}",
+                        host.name, file.path, file.mode
+                    ));
                     ui.json(&json!({
                         "type": "file", "host": host.name, "path": file.path,
                         "mode": format!("{:04o}", file.mode), "content": shown,
@@ -67,7 +80,11 @@ fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content.as_bytes())
 }

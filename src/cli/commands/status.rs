@@ -23,13 +23,31 @@ pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
 }
 
 fn show(ui: &Ui, status: &HostStatus) {
-    let engine = status.engine.map_or("no VRRP engine".to_owned(), |e| format!("engine {e}"));
-    ui.say(format!("{}: {engine}, nginx {}", ui.style.bold(&status.host), status.nginx));
+    let engine = status
+        .engine
+        .map_or("no VRRP engine".to_owned(), |e| format!("engine {e}"));
+    ui.say(format!(
+        "{}: {engine}, nginx {}",
+        ui.style.bold(&status.host),
+        status.nginx
+    ));
     for i in &status.instances {
-        let state = if i.owns_vip { ui.style.green(&i.state.to_string()) } else { i.state.to_string() };
-        ui.say(format!("  {} {state} priority {} {}", i.name, i.priority, i.vips.join(" ")));
+        let state = if i.owns_vip {
+            ui.style.green(&i.state.to_string())
+        } else {
+            i.state.to_string()
+        };
+        ui.say(format!(
+            "  {} {state} priority {} {}",
+            i.name,
+            i.priority,
+            i.vips.join(" ")
+        ));
     }
     for resource in &status.drift {
-        ui.say(format!("  {} changed by hand since the last apply: {resource}", ui.style.yellow("drift:")));
+        ui.say(format!(
+            "  {} changed by hand since the last apply: {resource}",
+            ui.style.yellow("drift:")
+        ));
     }
 }

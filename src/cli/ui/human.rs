@@ -29,8 +29,17 @@ struct Bars {
 
 impl Human {
     pub(super) fn new(bars: bool, verbose: bool, style: Style) -> Human {
-        let bars = bars.then(|| Bars { all: MultiProgress::new(), by_host: Mutex::default() });
-        Human { began: Instant::now(), verbose, style, bars, last: Mutex::default() }
+        let bars = bars.then(|| Bars {
+            all: MultiProgress::new(),
+            by_host: Mutex::default(),
+        });
+        Human {
+            began: Instant::now(),
+            verbose,
+            style,
+            bars,
+            last: Mutex::default(),
+        }
     }
 
     /// Runs something that writes to the terminal itself.
@@ -48,7 +57,11 @@ impl Human {
     pub(super) fn error(&self, message: &str, hints: &[String]) {
         self.finish();
         let mut lines = message.lines();
-        self.line(&format!("{} {}", self.style.red("error:"), lines.next().unwrap_or_default()));
+        self.line(&format!(
+            "{} {}",
+            self.style.red("error:"),
+            lines.next().unwrap_or_default()
+        ));
         lines.for_each(|more| self.line(&format!("       {more}")));
         for hint in hints {
             self.line(&format!("{} {hint}", self.style.cyan("hint:")));
@@ -65,7 +78,12 @@ impl Human {
 
     pub(super) fn tell(&self, progress: &Progress) {
         match progress {
-            Progress::Connected { host, address, release, took_ms } => {
+            Progress::Connected {
+                host,
+                address,
+                release,
+                took_ms,
+            } => {
                 self.done(host, &format!("connected to {address} ({release}, {took_ms} ms)"));
             }
             Progress::Plan { host, plan } if plan.is_empty() => self.done(host, "nothing to do"),
@@ -99,7 +117,10 @@ impl Human {
             }
             EventKind::ResourceDone { resource, took_ms } => {
                 self.living(host, |bar| bar.inc(1));
-                self.done(host, &format!("{resource} {}", self.style.dim(&format!("({took_ms} ms)"))));
+                self.done(
+                    host,
+                    &format!("{resource} {}", self.style.dim(&format!("({took_ms} ms)"))),
+                );
             }
             EventKind::Log { line } => {
                 self.living(host, |bar| bar.set_message(line.clone()));
@@ -108,7 +129,10 @@ impl Human {
                 }
             }
             EventKind::Armed { seconds } => {
-                self.done(host, &format!("takes the next change back by itself unless confirmed within {seconds} s"));
+                self.done(
+                    host,
+                    &format!("takes the next change back by itself unless confirmed within {seconds} s"),
+                );
             }
             EventKind::StageStarted { .. }
             | EventKind::AwaitConfirm { .. }
@@ -146,7 +170,9 @@ impl Human {
         let bar = by_host.entry(host.to_owned()).or_insert_with(|| {
             let template = "{spinner:.cyan} {prefix:.bold} [{bar:16}] {pos}/{len} {wide_msg}";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = bars.all.add(ProgressBar::new(0).with_style(style.progress_chars("━━ ")));
+            let bar = bars
+                .all
+                .add(ProgressBar::new(0).with_style(style.progress_chars("━━ ")));
             bar.set_prefix(host.to_owned());
             bar.enable_steady_tick(Duration::from_millis(100));
             bar

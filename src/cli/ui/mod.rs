@@ -4,6 +4,7 @@ mod human;
 mod style;
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ pub(crate) struct Ui {
     human: Human,
     /// Colours for stdout.
     pub(crate) style: Style,
-    assume_yes: bool,
+    assume_yes: AtomicBool,
 }
 
 impl Ui {
@@ -31,7 +32,7 @@ impl Ui {
             output: global.output,
             human: Human::new(bars, global.verbose, colours(tty)),
             style: colours(std::io::stdout().is_terminal()),
-            assume_yes: global.yes,
+            assume_yes: AtomicBool::new(global.yes),
         }
     }
 
@@ -82,13 +83,18 @@ impl Ui {
 
     /// Asks yes or no. `Err` where nobody can be asked.
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, &'static str> {
-        if self.assume_yes {
+        if self.assume_yes.load(Ordering::Relaxed) {
             return Ok(true);
         }
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err("there is no terminal to ask on");
         }
         Ok(self.human.suspend(|| ask_yes(question)))
+    }
+
+    /// From now on the answer to every question is yes: only twins are at stake.
+    pub(crate) fn stop_asking(&self) {
+        self.assume_yes.store(true, Ordering::Relaxed);
     }
 
     /// Progress lines end here: what follows is the result.

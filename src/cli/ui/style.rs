@@ -12,7 +12,11 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub(crate) fn bold(self, text: &str) -> String {
@@ -47,6 +51,9 @@ impl Style {
             Some(b'@') => self.cyan(line),
             _ => line.to_owned(),
         };
-        diff.lines().map(|l| format!("    {}", line(l))).collect::<Vec<_>>().join("\n")
+        diff.lines()
+            .map(|l| format!("    {}", line(l)))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }

@@ -135,10 +135,16 @@ fn group<'a>(
     context: &Context<'_>,
     tools: &mut Tools,
 ) -> Result<Group<'a>> {
-    let members: Vec<&Resource> =
-        stage.iter().copied().filter(|r| validator_of(&r.spec) == Some(validator)).collect();
+    let members: Vec<&Resource> = stage
+        .iter()
+        .copied()
+        .filter(|r| validator_of(&r.spec) == Some(validator))
+        .collect();
     let observed = observe(root, &members, tools);
-    let mut group = Group { staged: Vec::new(), pending: Vec::new() };
+    let mut group = Group {
+        staged: Vec::new(),
+        pending: Vec::new(),
+    };
     for (member, observed) in members.into_iter().zip(observed) {
         if diff(member, &observed, context).is_some()
             && let Observed::Node(node) = &observed
@@ -156,7 +162,10 @@ fn group<'a>(
 /// # Errors
 /// The validator's own words.
 pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Result<()> {
-    let context = Context { secrets: &state.secrets, engine_active: false };
+    let context = Context {
+        secrets: &state.secrets,
+        engine_active: false,
+    };
     let mut tools = Tools::default();
     for stage in stages {
         let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
@@ -186,7 +195,10 @@ fn scripts_in_place(root: &Root, resources: &[&Resource], context: &Context<'_>,
         .filter(|r| matches!(r.spec, Spec::File { validator: None, .. } | Spec::Directory { .. }))
         .collect();
     let observed = observe(root, &files, tools);
-    files.iter().zip(&observed).all(|(file, seen)| diff(file, seen, context).is_none())
+    files
+        .iter()
+        .zip(&observed)
+        .all(|(file, seen)| diff(file, seen, context).is_none())
 }
 
 fn validator_of(spec: &Spec) -> Option<Validator> {
