@@ -68,10 +68,8 @@ def learn(world, hapair):
     return goals
 
 
-def measure(world, args, goals, available):
-    """One row a measurement."""
-    rows = []
-    delays = {}
+def measure(world, args, goals, available, rows, delays):
+    """Appends one row a measurement, and what ICMP saw of the delay."""
     for turn in range(args.runs):
         # Whoever is first in a round is another each time.
         order = available[turn % len(available) :] + available[: turn % len(available)]
@@ -98,7 +96,6 @@ def measure(world, args, goals, available):
                 for yardstick in ("ssh", "ssh_both"):
                     row = {"tool": yardstick, "phase": "true", "seconds": world.ssh_true(yardstick == "ssh_both")}
                     rows.append(row | {"run": turn + 1, "round_trip_ms": round_trip})
-    return rows, delays
 
 
 def one(world, tool, phase):
@@ -125,21 +122,27 @@ def must_change_nothing(row):
         raise SystemExit(f"error: the second run of {row['tool']} changed {row['changed']} things instead of none")
 
 
-def medians(rows):
+def grouped(rows):
     groups = {}
     for row in rows:
         groups.setdefault((row["tool"], row["phase"], row["round_trip_ms"]), []).append(row)
+    return groups
+
+
+def medians(rows):
     return {
         key: {
             field: statistics.median(row[field] for row in group)
             for field in ("seconds", "connections", "execs", "changed")
             if field in group[0]
         }
-        for key, group in groups.items()
+        for key, group in grouped(rows).items()
     }
 
 
 def report(args, rows, delays, versions):
+    if not rows:
+        return "Nothing was measured."
     middle = medians(rows)
 
     def seconds(tool, phase, round_trip):
@@ -153,7 +156,9 @@ def report(args, rows, delays, versions):
         return "–" if value is None or of is None else f"{value / of:.1f}{unit}"
 
     out = []
-    out.append(f"Median of {args.runs} cold runs, both hosts; {', '.join(versions)}.\n")
+    counts = sorted({len(group) for group in grouped(rows).values()})
+    runs = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    out.append(f"Median of {runs} cold runs, both hosts; {', '.join(versions)}.\n")
     out.append("| round trip | work | hapair | Ansible | pyinfra | Ansible / hapair | pyinfra / hapair | hapair / `ssh host true` |")
     out.append("|---|---|---|---|---|---|---|---|")
     for round_trip in args.round_trips:
@@ -201,14 +206,14 @@ def verdict(args, seconds):
     lines = []
     for round_trip in args.round_trips:
         h = seconds("hapair", "reapply", round_trip)
-        if h is None:
+        yard = seconds("ssh", "true", round_trip)
+        if h is None or yard is None:
             continue
         for tool, factor in FASTER_THAN.items():
             other = seconds(tool, "reapply", round_trip)
             if other is not None:
                 met = "met" if other / h >= factor else "MISSED"
                 lines.append(f"Re-apply at {round_trip:g} ms, wanted {factor}× faster than {tool}: {other / h:.1f}×, {met}.")
-        yard = seconds("ssh", "true", round_trip)
         met = "met" if h / yard <= TIMES_SSH else "MISSED"
         lines.append(f"Re-apply at {round_trip:g} ms, wanted at most {TIMES_SSH}× `ssh host true`: {h / yard:.2f}×, {met}.")
     return lines
@@ -238,7 +243,11 @@ def main():
         goals = learn(world, hapair)
         available = [tools.ALL[name](world) for name in args.tools]
         versions = [tool.version() for tool in available] + [world.ssh_version()]
-        rows, delays = measure(world, args, goals, available)
+        rows, delays = [], {}
+        try:
+            measure(world, args, goals, available, rows, delays)
+        except KeyboardInterrupt:
+            say("interrupted: reporting what was measured so far")
     keep_raw(args.raw, args, rows, delays, versions)
     print(report(args, rows, delays, versions))
 
