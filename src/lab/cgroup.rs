@@ -146,10 +146,8 @@ pub(super) fn remove(lab: &str, part: Option<&str>) -> Result<(), LabError> {
                 Some(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        if part.is_none() {
-            if let Some(root) = dir.parent() {
-                let _ = fs::remove_dir(root);
-            }
+        if let (None, Some(root)) = (part, dir.parent()) {
+            let _ = fs::remove_dir(root);
         }
     }
     Ok(())

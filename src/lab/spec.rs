@@ -221,10 +221,12 @@ impl LabSpec {
                 }
             }
         }
-        if let Some(vrrp) = &inventory.vrrp {
-            if let Some(Endpoint::Address(address, _)) = vrrp.global_defs.smtp_server.as_deref().and_then(endpoint) {
-                others.extend(Some(address).filter(foreign));
-            }
+        let mail = inventory
+            .vrrp
+            .as_ref()
+            .and_then(|v| v.global_defs.smtp_server.as_deref());
+        if let Some(Endpoint::Address(address, _)) = mail.and_then(endpoint) {
+            others.extend(Some(address).filter(foreign));
         }
         self.resolvers = resolvers.into_iter().collect();
         self.upstreams = addresses.into_iter().collect();

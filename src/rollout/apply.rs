@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::remote::RemoteErrorKind;
-use crate::state::frame::UnitAction;
+use crate::state::frame::{Operator, UnitAction};
 use crate::state::{EventKind, HostStatus, InstanceState, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
 use super::confirm::{confirm, reattach};
@@ -21,8 +21,8 @@ pub struct ApplyOptions {
     pub limit: Option<String>,
     /// Seconds until a host reverts an unconfirmed change that could cut SSH.
     pub confirm_timeout: u64,
-    /// `user@machine`, for lock and journal.
-    pub operator: String,
+    /// Who applies, for lock and journal.
+    pub operator: Operator,
     /// How long a health gate waits.
     pub gate_timeout: Duration,
 }

@@ -54,9 +54,15 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
     }
 
     // Again: no change, one connection, one exec, no write.
+    for host in HOSTS {
+        twins.sh(
+            host,
+            "echo 'LogLevel VERBOSE' >> /etc/ssh/sshd_config && (systemctl reload sshd || systemctl reload ssh)",
+        );
+    }
     HOSTS.iter().for_each(|host| twins.mark(host));
     let sessions = |host: &str| -> (usize, usize) {
-        let log = twins.sh(host, "journalctl -q --no-pager -o cat -u ssh -u sshd -t sshd");
+        let log = twins.sh(host, "journalctl -q --no-pager -o cat -t sshd");
         (
             log.matches("Accepted publickey").count(),
             log.matches("Starting session: command").count(),
