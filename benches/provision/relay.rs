@@ -169,7 +169,7 @@ impl<'a> Lane<'a> {
     fn deliver(&mut self, now: Instant) {
         while self.next_due().is_some_and(|due| due <= now) {
             if let Some((_, packet)) = self.waiting.pop_front() {
-                self.to.write(&packet).ok();
+                self.to.write_all(&packet).ok();
             }
         }
     }
