@@ -76,7 +76,10 @@ fn zone_text(root: &Root, zone: &str) -> Option<String> {
 /// The rich rule that lets VRRP in from one peer (firewalld.richlanguage(5): a source needs its family).
 pub fn peer_rule(peer: &str) -> String {
     let family = if peer.contains(':') { "ipv6" } else { "ipv4" };
-    format!("rule family=\"{family}\" source address=\"{}\" protocol value=\"112\" accept", with_prefix(peer))
+    format!(
+        "rule family=\"{family}\" source address=\"{}\" protocol value=\"112\" accept",
+        with_prefix(peer)
+    )
 }
 
 /// A peer is one address, or a network written with its prefix (IPv6 adverts come from link-local addresses).

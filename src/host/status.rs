@@ -80,7 +80,9 @@ fn journal(root: &Root, engine: Engine) -> String {
         return String::new();
     }
     let args = ["-q", "--no-pager", "-o", "cat", "-n", "200", "-u", engine.unit()];
-    exec::run("journalctl", &args, Duration::from_secs(5)).map(|o| o.stdout).unwrap_or_default()
+    exec::run("journalctl", &args, Duration::from_secs(5))
+        .map(|o| o.stdout)
+        .unwrap_or_default()
 }
 
 /// The last state that the log names for this instance is FAULT: `(VI_1) Entering FAULT STATE` (2.x),
@@ -88,9 +90,9 @@ fn journal(root: &Root, engine: Engine) -> String {
 fn is_fault(log: &str, instance: &str) -> bool {
     let marked = format!("({instance})");
     let states = log.lines().rev().filter(|l| l.contains(&marked)).find_map(|l| {
-        ["FAULT", "BACKUP", "MASTER"].into_iter().find(|state| {
-            l.to_ascii_uppercase().contains(&format!("{state} STATE"))
-        })
+        ["FAULT", "BACKUP", "MASTER"]
+            .into_iter()
+            .find(|state| l.to_ascii_uppercase().contains(&format!("{state} STATE")))
     });
     states == Some("FAULT")
 }

@@ -60,7 +60,11 @@ impl Inventory {
         let mut endpoints = Vec::new();
         for vip in self.vips().map(|v| v.address.addr()) {
             let here = ports.iter().filter(|(at, _, _)| listens_there(at, vip));
-            endpoints.extend(here.map(|(_, port, tls)| VipEndpoint { vip, port: *port, tls: *tls }));
+            endpoints.extend(here.map(|(_, port, tls)| VipEndpoint {
+                vip,
+                port: *port,
+                tls: *tls,
+            }));
         }
         endpoints.dedup();
         endpoints

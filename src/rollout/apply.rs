@@ -368,7 +368,9 @@ fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), 
 
 fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
     error
-        .hint(format!("VRRP on {standby} is left stopped, because it could become a second owner"))
+        .hint(format!(
+            "VRRP on {standby} is left stopped, because it could become a second owner"
+        ))
         .hint("the owner keeps the VIP; `hapair apply` finishes the change and starts it")
 }
 

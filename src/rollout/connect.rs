@@ -165,7 +165,10 @@ pub async fn survey(cx: &mut Context<'_>) -> [Result<HostStatus, RolloutError>; 
     };
     let known = [facts(&a), facts(&b)];
     if let Err(error) = passwords::complete(&mut cx.secrets, cx.inventory, [&known[0], &known[1]]) {
-        cx.observer.tell(Progress::Warning { host: None, message: error.to_string() });
+        cx.observer.tell(Progress::Warning {
+            host: None,
+            message: error.to_string(),
+        });
     }
     let (a, b) = tokio::join!(status_of(cx, 0, a), status_of(cx, 1, b));
     [a, b]

@@ -13,7 +13,12 @@ use super::order::changes_in;
 use super::progress::Progress;
 
 impl Run<'_> {
-    pub(super) async fn transact(&mut self, pair: &mut Pair, host: usize, stages: &[Stage]) -> Result<(), RolloutError> {
+    pub(super) async fn transact(
+        &mut self,
+        pair: &mut Pair,
+        host: usize,
+        stages: &[Stage],
+    ) -> Result<(), RolloutError> {
         self.transact_member(&mut pair.members[host], host, stages).await
     }
 

@@ -66,14 +66,22 @@ pub async fn verify(
     if endpoints.is_empty() {
         cx.observer.tell(Progress::Warning {
             host: None,
-            message: "no server of the inventory's nginx listens on a VIP: its owner is proven, no answer is".to_owned(),
+            message: "no server of the inventory's nginx listens on a VIP: its owner is proven, no answer is"
+                .to_owned(),
         });
     }
     for endpoint in endpoints {
         proven.push(loop {
             let owner = owner_of(cx, &statuses, endpoint.vip);
             match answers(pair, endpoint, &owner, &statuses).await? {
-                Ok(from) => break Verification { vip: endpoint.vip, port: endpoint.port, owner, from },
+                Ok(from) => {
+                    break Verification {
+                        vip: endpoint.vip,
+                        port: endpoint.port,
+                        owner,
+                        from,
+                    };
+                }
                 Err(why) if began.elapsed() > timeout => {
                     let message = format!("{}:{} does not answer as {owner}: {why}", endpoint.vip, endpoint.port);
                     return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
@@ -129,18 +137,26 @@ async fn answers(
         }
         // Somebody answers, so the network lets us through: no other vantage can make this right.
         Ok(answer) => {
-            return Ok(Err(format!("status {}, node `{}`", answer.status, answer.node.unwrap_or_default())));
+            return Ok(Err(format!(
+                "status {}, node `{}`",
+                answer.status,
+                answer.node.unwrap_or_default()
+            )));
         }
         Err(e) => e.to_string(),
     };
     let standby = usize::from(statuses[0].host == owner);
     let member = &mut pair.members[standby];
-    let request = Request::Fetch { url: format!("http://{address}{HEALTH_PATH}"), timeout_ms: 1500 };
+    let request = Request::Fetch {
+        url: format!("http://{address}{HEALTH_PATH}"),
+        timeout_ms: 1500,
+    };
     match member.link.request(&request).await? {
         Reply::Fetched { status: 200, node, .. } if node == owner => Ok(Ok(Vantage::Standby)),
-        Reply::Fetched { status, node, error } => {
-            Ok(Err(format!("from here: {outside}; from {}: status {status}, node `{node}` {error}", member.host())))
-        }
+        Reply::Fetched { status, node, error } => Ok(Err(format!(
+            "from here: {outside}; from {}: status {status}, node `{node}` {error}",
+            member.host()
+        ))),
         other => Err(unexpected(member.host(), &other)),
     }
 }

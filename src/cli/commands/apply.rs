@@ -55,7 +55,10 @@ pub(crate) async fn apply(
     let mut report = ApplyReport::default();
     let applied = rollout::apply(&cx, &mut pair, &options, interrupt, &mut report).await;
     let changed = json!({ names[0].as_str(): report.changed[0], names[1].as_str(): report.changed[1] });
-    applied.map_err(|error| Failure { changed: changed.clone(), ..Failure::from(error) })?;
+    applied.map_err(|error| Failure {
+        changed: changed.clone(),
+        ..Failure::from(error)
+    })?;
     ui.finish();
     for (name, changed) in names.iter().zip(report.changed) {
         ui.say(format!("{name}: {changed} changed"));

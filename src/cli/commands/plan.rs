@@ -84,5 +84,6 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
 
 /// Two virtual routers never meet: unlike other changes that decide the election this one is an outage.
 fn changes_router_id(diff: &str) -> bool {
-    diff.lines().any(|l| l.starts_with('-') && l.contains("virtual_router_id"))
+    diff.lines()
+        .any(|l| l.starts_with('-') && l.contains("virtual_router_id"))
 }

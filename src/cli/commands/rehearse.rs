@@ -48,8 +48,11 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     let mut steps = Steps { ui, done: Vec::new() };
     lab::install_what_is_missing(ui)?;
     if Lab::open(&session.inventory.name).is_ok() {
-        return Err(Failure::new(Exit::Failed, format!("twins of `{}` are up already", session.inventory.name))
-            .hint("`hapair --lab COMMAND` works on them; `hapair lab down` removes them"));
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("twins of `{}` are up already", session.inventory.name),
+        )
+        .hint("`hapair --lab COMMAND` works on them; `hapair lab down` removes them"));
     }
     let result = rehearse(&session, args, ui, &mut steps);
     if args.keep {
