@@ -1,6 +1,5 @@
 //! The files a host would get, for showing them.
 
-use crate::state::redact::redact;
 use crate::state::{Content, HostState, Spec};
 
 /// One file as it would be on a host that had none of it before.
@@ -10,11 +9,11 @@ pub struct RenderedFile {
     pub path: String,
     /// Permission bits.
     pub mode: u32,
-    /// Secrets are masked.
+    /// As it would be, secrets included: whoever shows it masks them.
     pub content: String,
 }
 
-/// Every text file a host would get, in order of application, secrets masked.
+/// Every text file a host would get, in order of application, secrets included.
 ///
 /// Files that other hands write too are shown as they would be created; a file that is only edited where it exists,
 /// and a copy of the executor's own binary, are left out.
@@ -46,7 +45,7 @@ pub fn files(state: &HostState) -> Vec<RenderedFile> {
         out.push(RenderedFile {
             path: path.clone(),
             mode,
-            content: redact(text, &state.secrets),
+            content: text.to_owned(),
         });
     }
     out

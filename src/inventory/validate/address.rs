@@ -111,7 +111,7 @@ pub(super) fn check_instance(context: &Context, instance: &RawInstance, hosts: &
         let at = name_span(host, instance.span);
         if host.name.is_some() && host.network.is_none() && instance.interface.is_none() {
             let message = format!(
-                "{} does not say on which interface of {} it runs",
+                "instance {} does not say on which interface of {} it runs",
                 instance.name.value,
                 host.label()
             );
