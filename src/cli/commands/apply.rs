@@ -11,7 +11,7 @@ use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt};
 
-use super::plan::show;
+use super::plan::{show, show_notes_only};
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -30,7 +30,11 @@ pub(crate) async fn apply(
     let mut pair = unless_interrupted(interrupt.as_ref(), session.planned_pair(&mut cx)).await?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         ui.finish();
-        show(ui, &pair);
+        if ui.asks() || ui.is_verbose() {
+            show(ui, &pair);
+        } else {
+            show_notes_only(ui, &pair);
+        }
         match ui.confirm("apply these changes?") {
             Ok(true) => {}
             Ok(false) => return Err(Failure::new(Exit::Failed, "not applied: declined")),

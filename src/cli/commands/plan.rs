@@ -8,6 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::Pair;
+use crate::state::Plan;
 
 pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -70,16 +71,29 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
                 ui.say(style.diff(diff));
             }
         }
-        plan.notes
-            .iter()
-            .for_each(|note| ui.say(format!("  {} {note}", style.yellow("note:"))));
-        if plan.reboot_needed {
-            ui.say(format!(
-                "  {} takes full effect at the next reboot",
-                style.yellow("note:")
-            ));
-        }
+        show_notes(ui, plan, "  ");
     }
+}
+
+/// What the operator should know besides the changes.
+fn show_notes(ui: &Ui, plan: &Plan, indent: &str) {
+    let note = |text: &str| ui.say(format!("{indent}{} {text}", ui.style.yellow("note:")));
+    plan.notes.iter().for_each(|text| note(text));
+    if plan.reboot_needed {
+        note("takes full effect at the next reboot");
+    }
+}
+
+/// Only the notes, each once: for an apply that nobody is asked about, whose progress names every change anyway.
+pub(crate) fn show_notes_only(ui: &Ui, pair: &Pair) {
+    let mut merged = Plan::default();
+    for plan in pair.members.iter().map(|m| &m.plan) {
+        merged.reboot_needed |= plan.reboot_needed;
+        merged.notes.extend(plan.notes.iter().cloned());
+    }
+    merged.notes.sort();
+    merged.notes.dedup();
+    show_notes(ui, &merged, "");
 }
 
 /// Two virtual routers never meet: unlike other changes that decide the election this one is an outage.

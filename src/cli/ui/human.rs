@@ -15,7 +15,7 @@ use super::style::Style;
 
 pub(super) struct Human {
     began: Instant,
-    verbose: bool,
+    pub(super) verbose: bool,
     style: Style,
     bars: Option<Bars>,
     /// The last line in plain mode: a long silence gets a sign of life from whoever speaks next, not a repetition.

@@ -81,6 +81,16 @@ impl Ui {
         self.json(&object);
     }
 
+    /// Questions are put to the operator.
+    pub(crate) fn asks(&self) -> bool {
+        !self.assume_yes.load(Ordering::Relaxed)
+    }
+
+    /// `-v` was given.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.human.verbose
+    }
+
     /// Asks yes or no. `Err` where nobody can be asked.
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, &'static str> {
         if self.assume_yes.load(Ordering::Relaxed) {
