@@ -105,3 +105,41 @@ fn changes_that_decide_the_election_make_no_second_owner_and_lose_no_vip() {
         .expect(2)
         .says("--limit");
 }
+
+#[test]
+fn an_election_critical_change_that_is_interrupted_halfway_makes_no_second_owner() {
+    use std::io::{BufRead, BufReader};
+
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    let seen = watch(&twins, vip, || {
+        let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
+            .lines()
+            .map_while(Result::ok);
+        // The owner has its new password; the standby, silent meanwhile, begins to get its own.
+        let standby = format!("\"host\":\"{BACKUP}\"");
+        assert!(
+            lines
+                .by_ref()
+                .any(|l| l.contains("\"resource_started\"") && l.contains(&standby))
+        );
+        // SAFETY: signals the child this test started.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+        let rest: Vec<String> = lines.collect();
+        let code = child.wait().expect("hapair ends").code();
+        // Too late to be put back is as good: what counts is what the client sees.
+        assert!(matches!(code, Some(0 | 1 | 5)), "{code:?}\n{}", rest.join("\n"));
+    });
+    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
+    assert!(
+        seen.longest_outage < Duration::from_secs(2),
+        "VIP away for {:?}",
+        seen.longest_outage
+    );
+    twins.apply().expect(0);
+    let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
+    assert_eq!(status["hosts"][1]["instances"][0]["state"], "BACKUP", "{status}");
+}
