@@ -720,8 +720,13 @@ impl Router {
             self.lower_since = None;
             return self.follow(now, sender);
         }
-        // A better owner than us is alive: it will deal with the lower one.
+        // A better owner than us is alive: it will deal with the lower one. If it is not, the lower one may be the owner
+        // by now, and who may not preempt must not take its own wait for the better one as a reason to.
         if current.is_some_and(|o| o.src != sender.src && o.priority >= self.priority) {
+            let at_once = !self.held(now) && (self.priority == 255 || self.s.preempt && self.s.preempt_delay.is_zero());
+            if !at_once {
+                self.follow(now, sender);
+            }
             return;
         }
         if !self.may_preempt(now) {
