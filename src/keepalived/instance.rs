@@ -330,7 +330,7 @@ fn resolve(own: Garp, global: &GlobalDefs) -> Garp {
         master_repeat,
         lower_prio_delay: own.lower_prio_delay.or(g.lower_prio_delay).or(master_delay),
         lower_prio_repeat: own.lower_prio_repeat.or(g.lower_prio_repeat).or(master_repeat),
-        refresh: own.refresh.or(g.refresh).or(Some(Duration::ZERO)),
+        refresh: own.refresh.or(g.refresh),
         refresh_repeat: own.refresh_repeat.or(g.refresh_repeat).or(Some(1)),
     }
 }

@@ -336,7 +336,7 @@ impl Router {
         if self.state == State::Master && now > self.advert_at + self.s.advert_int * u32::from(self.s.down_adverts) {
             // Somebody else owns the addresses by now. To go on as owner would make two.
             out.push(Output::Release);
-            self.to_backup(now, Cause::Stalled, None, &mut out);
+            self.fall_back(now, Cause::Stalled, None, &mut out);
         }
         match input {
             Input::Start { crashed } => {
@@ -447,7 +447,7 @@ impl Router {
             self.enter(now, State::Fault, Cause::Fault, out);
             return;
         }
-        self.to_backup(now, cause, None, out);
+        self.fall_back(now, cause, None, out);
         // RFC 9568, 6.4.1: who owns the addresses does not wait.
         if self.priority == 255 && !self.held(now) {
             self.down_at = Some(now);
@@ -456,7 +456,7 @@ impl Router {
         }
     }
 
-    fn to_backup(&mut self, now: Time, cause: Cause, owner: Option<Owner>, out: &mut Vec<Output>) {
+    fn fall_back(&mut self, now: Time, cause: Cause, owner: Option<Owner>, out: &mut Vec<Output>) {
         self.enter(now, State::Backup, cause, out);
         self.wants = false;
         self.lower_since = None;
@@ -480,7 +480,7 @@ impl Router {
     fn resign(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
         out.push(Output::Release);
         self.send(0, out);
-        self.to_backup(now, cause, None, out);
+        self.fall_back(now, cause, None, out);
     }
 
     fn stop(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -687,7 +687,7 @@ impl Router {
                 self.send(self.priority, out);
             }
             out.push(Output::Release);
-            self.to_backup(now, Cause::Higher(sender.src), Some(sender), out);
+            self.fall_back(now, Cause::Higher(sender.src), Some(sender), out);
             return;
         }
         if !self.s.lower_prio_no_advert {

@@ -1,6 +1,6 @@
 //! VRRP packet codec and state machine: no I/O, no clock.
 //!
-//! [`packet`] and [`frame`] turn bytes into values and back, [`accept`](Router::handle) rules live in [`rules`],
+//! [`packet`] and [`frame`] turn bytes into values and back, which packets count is decided in `rules`,
 //! [`Router`] is one virtual router's election, [`Group`] keeps the routers of a sync group together, [`track`] turns
 //! what is tracked into an effective priority.
 //!
@@ -32,3 +32,6 @@ pub use settings::{GarpTimes, Peer, Settings};
 
 /// A point on the caller's monotonic clock: time since any fixed moment.
 pub type Time = std::time::Duration;
+
+#[cfg(test)]
+mod tests;

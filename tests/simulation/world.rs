@@ -124,6 +124,8 @@ pub(crate) struct World {
 
 const HOLD: Duration = Duration::from_secs(6);
 const PREEMPT_DELAY: Duration = Duration::from_secs(3);
+/// Far above what a run needs; two routers that answer each other without end reach it.
+const MAX_EVENTS: u64 = 200_000;
 /// Largest drift of a clock, parts per million.
 const DRIFT: i64 = 1000;
 
@@ -228,6 +230,9 @@ impl World {
                 Some(event) => self.event(event),
             }
             self.watch();
+            if self.order > MAX_EVENTS {
+                self.fail("a storm of packets".to_owned());
+            }
             if self.failure.is_some() {
                 break;
             }
