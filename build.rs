@@ -39,7 +39,10 @@ fn main() {
 /// `target/agent`, shared by all profiles: the ancestor of OUT_DIR that cargo marked as a cache.
 fn agent_target_dir() -> PathBuf {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let target = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(&out);
+    let target = out
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").exists())
+        .unwrap_or(&out);
     target.join("agent")
 }
 
@@ -47,13 +50,33 @@ fn build_agent(target_dir: &Path) -> PathBuf {
     let target = if has_musl() { MUSL } else { GNU };
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    cargo.args(["build", "--profile", "agent", "--no-default-features", "--features", "agent", "--bin", "hapair-agent"]);
-    cargo.args(["--target", target]).arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target_dir);
+    cargo.args([
+        "build",
+        "--profile",
+        "agent",
+        "--no-default-features",
+        "--features",
+        "agent",
+        "--bin",
+        "hapair-agent",
+    ]);
+    cargo
+        .args(["--target", target])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(target_dir);
     cargo.env_clear().envs(env::vars_os().filter(|(name, _)| passes(name)));
     // Always overwritten: an inherited `target-cpu=native` must not reach a binary that runs elsewhere.
-    let flags = if target == GNU { "-Ctarget-feature=+crt-static" } else { "" };
+    let flags = if target == GNU {
+        "-Ctarget-feature=+crt-static"
+    } else {
+        ""
+    };
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    let status = cargo.status().unwrap_or_else(|e| panic!("cannot run cargo for the agent: {e}"));
+    let status = cargo
+        .status()
+        .unwrap_or_else(|e| panic!("cannot run cargo for the agent: {e}"));
     assert!(status.success(), "building hapair-agent for {target} failed");
     target_dir.join(target).join("agent").join("hapair-agent")
 }
@@ -62,8 +85,18 @@ fn build_agent(target_dir: &Path) -> PathBuf {
 fn passes(name: &OsString) -> bool {
     let name = name.to_string_lossy();
     const OUTER_ONLY: [&str; 12] = [
-        "TARGET", "HOST", "PROFILE", "OUT_DIR", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER", "RUSTC_LINKER", "RUSTFLAGS", "CLIPPY_ARGS",
+        "TARGET",
+        "HOST",
+        "PROFILE",
+        "OUT_DIR",
+        "OPT_LEVEL",
+        "DEBUG",
+        "NUM_JOBS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_LINKER",
+        "RUSTFLAGS",
+        "CLIPPY_ARGS",
     ];
     if OUTER_ONLY.contains(&name.as_ref()) {
         return false;
@@ -78,11 +111,16 @@ fn passes(name: &OsString) -> bool {
 /// The musl target's standard library is installed.
 fn has_musl() -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let Ok(out) = Command::new(rustc).args(["--print", "target-libdir", "--target", MUSL]).output() else {
+    let Ok(out) = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", MUSL])
+        .output()
+    else {
         return false;
     };
     let dir = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
     std::fs::read_dir(dir).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
     })
 }

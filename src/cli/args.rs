@@ -2,23 +2,214 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-/// Turns two bare CentOS hosts into a verified nginx high-availability pair.
+const EXIT_CODES: &str = "Exit codes:
+  0  done (for `plan`: nothing to do)
+  1  failed
+  2  wrong usage or inventory
+  3  `plan` found changes
+  4  a host could not be reached or refused us
+  5  applied, then rolled back
+  6  the drill ran and a scenario missed its budget";
+
+/// Turn two bare CentOS hosts into a verified nginx high-availability pair
 #[derive(Debug, Parser)]
-#[command(name = "hapair", version, about)]
+#[command(name = "hapair", version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub(crate) struct Args {
-    /// The pair's inventory
-    #[arg(short, long, global = true, default_value = "inventory.yaml", value_name = "FILE")]
-    pub(crate) inventory: PathBuf,
-    /// What to do
+    #[command(flatten)]
+    pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// The pair's inventory [default: inventory.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) inventory: Option<PathBuf>,
+    /// What stdout carries: text for people or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    pub(crate) output: Output,
+    /// Show every line the hosts say
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Do not ask; needed where there is no terminal to ask on
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// No colours (also: NO_COLOR)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// No progress bars, plain lines instead
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Store unknown SSH host keys without asking; a changed key is refused all the same
+    #[arg(long, global = true)]
+    pub(crate) accept_new_host_keys: bool,
+    /// Seconds to connect, authenticate and hear from each host
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) connect_timeout: u64,
+    /// Directory with templates that replace the built-in ones of the same path
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) templates: Option<PathBuf>,
+    /// Work on the twins of `hapair lab up` instead of the real hosts
+    #[arg(long, global = true)]
+    pub(crate) lab: bool,
+}
+
+/// Form of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Text for people.
+    Human,
+    /// One JSON object a line; the last is the summary.
+    Json,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write every file a host would get
-    Render,
+    /// Write every file a host would get; needs no host
+    Render(RenderArgs),
+    /// Show what `apply` would change, as a diff per host
+    Plan,
+    /// Converge the pair, standby first, and prove that the VIP answers
+    Apply(ApplyArgs),
+    /// Show who owns the VIP, and what was changed by hand since the last apply
+    Status,
+    /// Break one thing at a time on purpose and measure the outage seen through the VIP
+    Failover(FailoverArgs),
+    /// Build twins of both hosts on this machine and run apply, re-apply and the drill on them
+    Rehearse(RehearseArgs),
+    /// The twins by hand
+    Lab(LabArgs),
+    /// Write the agent that `apply` would install
+    AgentBinary {
+        /// Where to
+        file: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// Where to
+        #[arg(default_value = ".")]
+        directory: PathBuf,
+    },
+}
+
+/// `render`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RenderArgs {
+    /// Only this host
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Write DIR/HOST/path instead of printing; files are readable by you alone, as they hold secrets
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// CentOS release to render for, where the inventory names none
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(7..=10))]
+    pub(crate) release: u8,
+}
+
+/// `apply`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ApplyArgs {
+    /// Only this host; refused for changes that decide the election
+    #[arg(long, value_name = "HOST")]
+    pub(crate) limit: Option<String>,
+    /// Seconds until a host takes back a change that may have cut it off
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
+    pub(crate) confirm_timeout: u64,
+    /// Seconds a host may take to be healthy after its services changed
+    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(crate) gate_timeout: u64,
+}
+
+/// `failover`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FailoverArgs {
+    /// Scenario to run, may be repeated [default: all]
+    #[arg(long = "scenario", value_name = "S")]
+    pub(crate) scenarios: Vec<crate::drill::Scenario>,
+    /// Longest outage that passes, ms [default: computed from the inventory]
+    #[arg(long, value_name = "MS")]
+    pub(crate) budget: Option<u64>,
+    /// Write a report; the ending says how: .html, .json, .xml (JUnit), .svg
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// `rehearse`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RehearseArgs {
+    /// Leave the twins running
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) drill: FailoverArgs,
+}
+
+/// `lab`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LabArgs {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+/// `lab …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Build and boot the twins
+    Up {
+        /// Twins whose interface NetworkManager owns
+        #[arg(long)]
+        nm: bool,
+    },
+    /// Stop the twins and remove everything of theirs
+    Down {
+        /// Remove the cached image too
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show which twins run
+    Status,
+    /// Log in to a twin
+    Ssh {
+        /// Name in the inventory
+        host: String,
+        /// Command to run instead of a shell
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run a command in a twin, without SSH
+    Exec {
+        /// Name in the inventory
+        host: String,
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+impl Command {
+    /// As typed, for the summary.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Render(_) => "render",
+            Command::Plan => "plan",
+            Command::Apply(_) => "apply",
+            Command::Status => "status",
+            Command::Failover(_) => "failover",
+            Command::Rehearse(_) => "rehearse",
+            Command::Lab(_) => "lab",
+            Command::AgentBinary { .. } => "agent-binary",
+            Command::Completions { .. } => "completions",
+            Command::Man { .. } => "man",
+        }
+    }
 }

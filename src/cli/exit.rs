@@ -17,6 +17,8 @@ pub enum Exit {
     RolledBack,
     /// 6: the drill ran and a scenario missed its budget.
     OverBudget,
+    /// What a command run on the operator's behalf (`lab ssh`, `lab exec`) ended with.
+    Child(u8),
 }
 
 impl Exit {
@@ -30,6 +32,7 @@ impl Exit {
             Exit::Unreachable => 4,
             Exit::RolledBack => 5,
             Exit::OverBudget => 6,
+            Exit::Child(code) => code,
         }
     }
 }

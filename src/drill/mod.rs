@@ -1,1 +1,86 @@
-//! Scenarios, timeline, verdict, reports.
+//! The failover drill: break one thing on purpose, watch the VIP from outside, repair it, judge.
+//!
+//! [`DrillPlan`] says what to do and by when (from the inventory), [`run`] does it over two [`HostLink`]s and tells what
+//! happens as [`DrillEvent`]s, [`DrillReport`] is what came of it, [`report`] writes it as JSON, HTML, SVG or JUnit XML.
+//!
+//! What is measured, and how:
+//!
+//! * `outage_ms`: the longest time between two answers through the VIP with a failed request in between, by send time,
+//!   over the whole scenario, fail-back included ([`crate::probe::Timeline`]). Over several VIPs: the worst.
+//! * `max_owners`: how many stations owned one VIP at once. Two sources: the hosts' own word, their clocks put on ours
+//!   by the fastest report of each, where an overlap counts from [`OVERLAP_RESOLUTION_MS`] on; and ARP answers, where two stations count as two owners
+//!   once both answered [`ARP_ROUNDS`] requests in a row. Shorter overlaps belong to every hand-over (the new owner
+//!   speaks before the old one has heard it) or to the way of measuring; the longest one is reported all the same.
+
+pub mod budget;
+mod event;
+mod link;
+mod owners;
+mod plan;
+pub mod report;
+mod result;
+mod run;
+mod session;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::{DrillEvent, Phase};
+pub use link::HostLink;
+pub use owners::{ARP_ROUNDS, OVERLAP_RESOLUTION_MS};
+pub use plan::{DrillPlan, Endpoint, InstancePlan, PlanError};
+pub use result::{DrillReport, Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
+pub use run::{DrillError, DrillErrorKind, run};
+
+/// What is broken on purpose, always on the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scenario {
+    /// nginx is stopped and kept stopped; the check script has to notice.
+    NginxStop,
+    /// The VRRP engine's service is stopped in good order: priority 0 hands the VIP over.
+    VrrpStop,
+}
+
+impl Scenario {
+    /// All of them, in the order they are run.
+    pub const ALL: [Scenario; 2] = [Scenario::NginxStop, Scenario::VrrpStop];
+
+    /// As on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::NginxStop => "nginx-stop",
+            Scenario::VrrpStop => "vrrp-stop",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Scenario::NginxStop => "stop nginx on the owner and keep it down",
+            Scenario::VrrpStop => "stop the VRRP engine on the owner",
+        }
+    }
+}
+
+impl std::fmt::Display for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not the name of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scenario `{0}`, known are: nginx-stop, vrrp-stop")]
+pub struct UnknownScenario(pub String);
+
+impl std::str::FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(text: &str) -> Result<Scenario, UnknownScenario> {
+        Scenario::ALL
+            .into_iter()
+            .find(|s| s.name() == text)
+            .ok_or_else(|| UnknownScenario(text.to_owned()))
+    }
+}

@@ -1,6 +1,131 @@
 //! On the target: facts, observe, diff, converge, journal, revert, fault injection.
+//!
+//! `hapair-agent serve` speaks frames ([`crate::state::frame`]) over the one exec of a host. It changes nothing itself:
+//! an apply is stored ([`txn`]) and run by PID 1, and `serve` only follows its journal. Everything is static and
+//! NSS-free, and asks of the host only what CentOS 7 has.
+
+pub mod check_config;
+pub mod converge;
+mod critical;
+pub mod diff;
+pub mod engine;
+pub mod error;
+pub mod exec;
+pub mod facts;
+pub mod fault;
+pub mod fetch;
+pub mod firewall;
+pub mod lock;
+pub mod observe;
+pub mod place;
+pub mod react;
+pub mod root;
+pub mod serve;
+pub mod status;
+pub mod systemd;
+pub mod txn;
+pub mod validate;
+pub mod watch;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use self::error::{Error, Result};
+use self::root::Root;
+use crate::state::{Fault, TxnId};
+
+const HELP: &str = "\
+hapair-agent: the host side of hapair
+
+usage:
+  hapair-agent serve                answer hapair's requests on stdin and stdout
+  hapair-agent check-config FILE    check a keepalived.conf
+  hapair-agent --version
+  hapair-agent --help
+
+called by systemd on hapair's behalf:
+  hapair-agent txn ID               run a stored transaction
+  hapair-agent revert ID [--boot]   put back an unconfirmed change
+  hapair-agent undo-fault stop UNIT end a drill's fault
+";
 
 /// Entry point of the `hapair-agent` binary.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = Root::live();
+    match args[..] {
+        ["serve"] => {
+            serve::serve(&root);
+            ExitCode::SUCCESS
+        }
+        ["txn", id] => report(with_id(id, |id| txn::run(&root, &id))),
+        ["revert", id] => report(with_id(id, |id| txn::by_timer(&root, &id, false))),
+        ["revert", id, "--boot"] => report(with_id(id, |id| txn::by_timer(&root, &id, true))),
+        ["undo-fault", "stop", unit] => report(fault::repair(&root, &Fault::Stop { unit: unit.to_owned() })),
+        ["check-config", path] => check_config(path),
+        ["--version" | "-V"] => {
+            say(&format!("hapair-agent {}\n", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+        ["--help" | "-h"] => {
+            say(HELP);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            complain(HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A reader that is gone is no reason to panic.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn with_id(text: &str, then: impl FnOnce(TxnId) -> Result<()>) -> Result<()> {
+    match TxnId::new(text) {
+        Some(id) => then(id),
+        None => Err(Error::new(format!("not a transaction's identifier: {text}"))),
+    }
+}
+
+fn report(result: Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    complain(&format!("error: {error}\n"));
+    for hint in &error.hints {
+        complain(&format!("hint: {hint}\n"));
+    }
+    ExitCode::FAILURE
+}
+
+fn check_config(path: &str) -> ExitCode {
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(e) => return report(Err(Error::new(format!("cannot read {path}: {e}")))),
+    };
+    let findings = check_config::findings(&text, path);
+    for finding in &findings {
+        complain(&format!(
+            "{}: {}: {}\n",
+            finding.place, finding.severity, finding.message
+        ));
+        if let Some(hint) = &finding.hint {
+            complain(&format!("  hint: {hint}\n"));
+        }
+    }
+    let failed = findings
+        .iter()
+        .any(|f| f.severity == crate::keepalived::Severity::Error);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

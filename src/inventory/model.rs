@@ -43,7 +43,10 @@ impl Inventory {
 
     /// Every VIP of every instance, in order of writing.
     pub fn vips(&self) -> impl Iterator<Item = &Vip> {
-        self.vrrp.iter().flat_map(|v| &v.instances).flat_map(|i| &i.virtual_ipaddress)
+        self.vrrp
+            .iter()
+            .flat_map(|v| &v.instances)
+            .flat_map(|i| &i.virtual_ipaddress)
     }
 
     /// URLs that a client would ask through the VIPs: one for each VIP and plain-HTTP `listen` port of nginx.
@@ -57,7 +60,9 @@ impl Inventory {
             .collect();
         ports.sort_unstable();
         ports.dedup();
-        self.vips().flat_map(|v| ports.iter().map(|p| (v.address.addr(), *p)).collect::<Vec<_>>()).collect()
+        self.vips()
+            .flat_map(|v| ports.iter().map(|p| (v.address.addr(), *p)).collect::<Vec<_>>())
+            .collect()
     }
 }
 
@@ -439,7 +444,11 @@ pub struct Instance {
 impl Instance {
     /// Name of the host with the higher priority.
     pub fn preferred(&self) -> &str {
-        self.priorities.iter().max_by_key(|(_, p)| **p).map(|(h, _)| h.as_str()).unwrap_or_default()
+        self.priorities
+            .iter()
+            .max_by_key(|(_, p)| **p)
+            .map(|(h, _)| h.as_str())
+            .unwrap_or_default()
     }
 }
 

@@ -1,10 +1,35 @@
 //! SSH: connect, host keys, deliver the agent, exchange frames. Asks through a callback, never prints.
+//!
+//! Each host has a thread of its own that owns the ssh2 session; [`Link`] talks to it through channels. Where to look:
+//! `config` (`ssh -G`), `dial` (TCP, jump hosts), `hostkey` and `knownhosts`, `auth` and `keyfile`, `escalate` (sudo),
+//! `deliver` (the executor's way onto the host), `opening` (up to the first frame), `conversation` over a `wire` (bytes
+//! to lines, poll(2)), `deadline` (the watchdog), `thread` (all of it in order).
+
+mod auth;
+mod config;
+mod conversation;
+mod deadline;
+mod deliver;
+mod dial;
+mod escalate;
+mod hostkey;
+mod keyfile;
+mod knownhosts;
+mod link;
+mod opening;
+mod tail;
+mod target;
+mod thread;
+mod wire;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::{Facts, Reply, Request, Secret};
+pub use deliver::Payload;
+pub use link::Link;
+pub use target::Secrets;
+
+use crate::state::Secret;
 
 /// How to reach one host; everything resolved, nothing left to look up but secrets that are asked for.
 #[derive(Debug, Clone)]
@@ -55,7 +80,7 @@ pub trait Ask: Send + Sync {
 }
 
 /// Why a host could not be used. `Display` says what and where; `hints` say what to do now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{host}: {message}")]
 pub struct RemoteError {
     /// The host's name in the inventory.
@@ -79,55 +104,27 @@ pub enum RemoteErrorKind {
     Refused,
 }
 
-/// One open conversation with the executor of one host: one SSH connection, one exec.
-pub struct Link {
-    _private: (),
+/// What tests and the lab may set differently from real life.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// The executor to run.
+    pub payload: Payload,
+    /// Instead of `~/.ssh/config`.
+    pub ssh_config: Option<PathBuf>,
+    /// Silence after which an open connection is asked for a sign of life.
+    pub probe_after: Duration,
+    /// Silence, in spite of that, after which it is lost. Catches a host whose kernel answers and whose sshd does not; a
+    /// host that is gone altogether is noticed by TCP after 6 s.
+    pub give_up_after: Duration,
 }
 
-impl Link {
-    /// Connects, checks the host key, authenticates, delivers the executor if it is missing, and reads its facts.
-    ///
-    /// # Errors
-    /// Every failure ends within `connect_timeout` (plus the time for streaming the executor).
-    pub async fn connect(target: &Target, ask: Arc<dyn Ask>) -> Result<Link, RemoteError> {
-        let _ = (target, ask);
-        unimplemented!()
-    }
-
-    /// The host's name in the inventory.
-    pub fn host(&self) -> &str {
-        unimplemented!()
-    }
-
-    /// What the executor said of the host when the conversation opened.
-    pub fn facts(&self) -> &Facts {
-        unimplemented!()
-    }
-
-    /// The host key that was accepted, in OpenSSH's `SHA256:…` form.
-    pub fn host_key(&self) -> &str {
-        unimplemented!()
-    }
-
-    /// Sends a request and does not wait. Works also while replies stream in.
-    pub async fn send(&self, request: &Request) -> Result<(), RemoteError> {
-        let _ = request;
-        unimplemented!()
-    }
-
-    /// The next reply; a [`Reply::Error`] arrives as a reply, not as an error.
-    pub async fn recv(&mut self) -> Result<Reply, RemoteError> {
-        unimplemented!()
-    }
-
-    /// Sends a request and returns its one reply; [`Reply::Error`] becomes [`RemoteErrorKind::Refused`].
-    pub async fn request(&mut self, request: &Request) -> Result<Reply, RemoteError> {
-        let _ = request;
-        unimplemented!()
-    }
-
-    /// Says goodbye and closes; never blocks longer than a second.
-    pub async fn close(self) {
-        unimplemented!()
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            payload: Payload::default(),
+            ssh_config: None,
+            probe_after: Duration::from_secs(5),
+            give_up_after: Duration::from_secs(30),
+        }
     }
 }

@@ -1,1 +1,20 @@
-//! Order over the pair, health gates, confirm, undo.
+//! Order over the pair: connect, plan, converge one host at a time, health gates, confirm, proof.
+//!
+//! Nothing here prints; what happens is told to an [`Observer`].
+
+mod apply;
+mod confirm;
+mod connect;
+mod error;
+mod gate;
+mod order;
+mod passwords;
+mod progress;
+mod verify;
+
+pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
+pub use connect::{Context, Member, Pair};
+pub use error::{RolloutError, RolloutErrorKind};
+pub use order::{Phase, standby_first};
+pub use progress::{Observer, Progress};
+pub use verify::{Vantage, Verification, verify};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::resource::SelinuxMode;
+use super::secret::Secret;
 
 /// Everything known about a host when the connection opens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Facts {
     pub units: BTreeMap<String, UnitState>,
     /// How nginx's files are laid out, when it is installed.
     pub nginx_layout: Option<NginxLayout>,
+    /// Passwords of the VRRP instances that `/etc/keepalived/keepalived.conf` has now, by instance: a password that the
+    /// inventory leaves out is generated once and then read back from here.
+    #[serde(default)]
+    pub auth_pass: BTreeMap<String, Secret>,
     /// What `keepalived -v` calls itself, when it is installed: `1.3.5`.
     pub keepalived_version: Option<String>,
     /// `/etc/cloud` exists and cloud-init is not disabled.

@@ -43,6 +43,12 @@ pub enum Request {
         /// Who applies: `user@machine`, for lock and journal.
         operator: String,
     },
+    /// Check the files of these stages as they will be, on this host, without placing any; answered by
+    /// [`Reply::Ack`]. What cannot be checked yet (its program is not installed) is left to the transaction.
+    Validate {
+        /// Which.
+        stages: Vec<Stage>,
+    },
     /// Follow a transaction's journal; answered by events with `seq > after`.
     Attach {
         /// Which.

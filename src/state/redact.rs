@@ -34,7 +34,11 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
 }
 
 fn is_boundary(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | ';' | ':' | ',' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>')
+    c.is_whitespace()
+        || matches!(
+            c,
+            '"' | '\'' | ';' | ':' | ',' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>'
+        )
 }
 
 /// Cuts text into alternating words and runs of boundary characters; their concatenation is the text.
@@ -57,16 +61,25 @@ mod tests {
     #[test]
     fn whole_words_only() {
         let secrets = [Secret::new("1111")];
-        assert_eq!(redact("auth_pass 1111\nport 11110 id=1111;", &secrets), format!("auth_pass {MASK}\nport 11110 id={MASK};"));
+        assert_eq!(
+            redact("auth_pass 1111\nport 11110 id=1111;", &secrets),
+            format!("auth_pass {MASK}\nport 11110 id={MASK};")
+        );
     }
 
     #[test]
     fn unknown_auth_pass_is_masked() {
-        assert_eq!(redact("-        auth_pass \"oldone\"", &[]), format!("-        auth_pass \"{MASK}\""));
+        assert_eq!(
+            redact("-        auth_pass \"oldone\"", &[]),
+            format!("-        auth_pass \"{MASK}\"")
+        );
     }
 
     #[test]
     fn secrets_with_blanks_are_masked() {
-        assert_eq!(redact("x correct horse y", &[Secret::new("correct horse")]), format!("x {MASK} y"));
+        assert_eq!(
+            redact("x correct horse y", &[Secret::new("correct horse")]),
+            format!("x {MASK} y")
+        );
     }
 }

@@ -1,0 +1,32 @@
+//! `hapair agent-binary`: the agent that `apply` would install, for hosts prepared by hand.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::ui::Ui;
+use crate::payload;
+
+pub(crate) fn run(file: &Path, ui: &Ui) -> Result<Exit, Failure> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut out = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o755)
+        .open(file)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    out.write_all(payload::AGENT)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    ui.note(format!(
+        "{}: {} bytes, {}",
+        file.display(),
+        payload::AGENT.len(),
+        payload::agent_hash()
+    ));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,74 @@
+//! `hapair apply`: converge the pair and prove that it works.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::args::{ApplyArgs, Global};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
+use crate::cli::ui::Ui;
+use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt};
+
+use super::plan::show;
+
+pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
+    let session = Session::load(global)?;
+    apply(&session, args, ui, None).await.map(|_| Exit::Done)
+}
+
+/// Converges and reports; also a step of the rehearsal, which listens to Ctrl-C already.
+pub(crate) async fn apply(
+    session: &Session,
+    args: &ApplyArgs,
+    ui: &Ui,
+    interrupt: Option<Interrupt>,
+) -> Result<ApplyReport, Failure> {
+    let began = Instant::now();
+    let mut cx = session.context(ui)?;
+    let mut pair = unless_interrupted(interrupt.as_ref(), session.planned_pair(&mut cx)).await?;
+    if pair.members.iter().any(|m| !m.plan.is_empty()) {
+        ui.finish();
+        show(ui, &pair);
+        match ui.confirm("apply these changes?") {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::new(Exit::Failed, "not applied: declined")),
+            Err(why) => {
+                return Err(
+                    Failure::new(Exit::Usage, format!("not applied: {why}")).hint("pass --yes to apply without asking")
+                );
+            }
+        }
+    }
+    let options = ApplyOptions {
+        limit: args.limit.clone(),
+        confirm_timeout: args.confirm_timeout,
+        operator: operator(),
+        gate_timeout: Duration::from_secs(args.gate_timeout),
+    };
+    let interrupt = match interrupt {
+        Some(interrupt) => interrupt,
+        None => interrupts()?,
+    };
+    let report = rollout::apply(&cx, &mut pair, &options, interrupt).await?;
+    ui.finish();
+    let names: Vec<&str> = pair.members.iter().map(|m| m.host()).collect();
+    for (name, changed) in names.iter().zip(report.changed) {
+        ui.say(format!("{name}: {changed} changed"));
+    }
+    for v in &report.verified {
+        ui.say(format!("http://{}:{} answers from {}", v.vip, v.port, v.owner));
+    }
+    for host in &report.reboot_needed {
+        ui.say(format!("{host}: reboot needed for everything to take effect"));
+    }
+    let changed = json!({ names[0]: report.changed[0], names[1]: report.changed[1] });
+    let particular = json!({
+        "verified": report.verified, "reboot_needed": report.reboot_needed,
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    ui.summary("apply", Exit::Done, changed, particular);
+    pair.close().await;
+    Ok(report)
+}

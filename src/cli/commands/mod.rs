@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub(crate) mod agent_binary;
+pub(crate) mod apply;
+pub(crate) mod failover;
+pub(crate) mod manual;
+pub(crate) mod plan;
+pub(crate) mod rehearse;
+pub(crate) mod render;
+pub(crate) mod status;

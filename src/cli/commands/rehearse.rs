@@ -1,0 +1,175 @@
+//! `hapair rehearse`: twins up, apply, re-apply, drill, twins down. Touches nothing real.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::args::{ApplyArgs, Global, RehearseArgs};
+use crate::cli::block_on;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::lab;
+use crate::cli::session::{Session, interrupts};
+use crate::cli::ui::Ui;
+use crate::lab::Lab;
+use crate::rollout::Interrupt;
+
+use super::{apply, failover};
+
+/// One step of the rehearsal, as in the summary.
+#[derive(Debug, Serialize)]
+struct Step {
+    name: &'static str,
+    passed: bool,
+    seconds: f64,
+    changed: usize,
+}
+
+/// The inventory that is rehearsed when the operator has none yet.
+const EXAMPLE: &str = "inventory.example.yaml";
+
+pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit, Failure> {
+    let default = if Path::new("inventory.yaml").exists() {
+        "inventory.yaml"
+    } else {
+        EXAMPLE
+    };
+    let global = Global {
+        lab: true,
+        ..global.clone()
+    };
+    let session = Session::load_or(&global, default)?;
+    ui.note(format!(
+        "rehearsing {} on twin hosts; nothing real is touched",
+        session.inventory.path.display()
+    ));
+    let mut steps = Steps { ui, done: Vec::new() };
+    let result = rehearse(&session, args, ui, &mut steps);
+    if args.keep {
+        ui.note("the twins go on running: `hapair --lab status`, `hapair lab ssh HOST`, `hapair lab down`");
+    } else {
+        let down = steps.run("down", || lab::down(&session, false, ui).map(|()| 0));
+        if result.is_ok() {
+            down?;
+        }
+    }
+    let exit = match &result {
+        Ok(exit) => *exit,
+        Err(failure) => {
+            failure.report(ui);
+            failure.exit
+        }
+    };
+    ui.finish();
+    for step in &steps.done {
+        let verdict = if step.passed {
+            ui.style.green("passed")
+        } else {
+            ui.style.red("failed")
+        };
+        let changed = if step.changed > 0 {
+            format!(", {} changed", step.changed)
+        } else {
+            String::new()
+        };
+        ui.say(format!("{:9} {verdict} in {:5.1} s{changed}", step.name, step.seconds));
+    }
+    ui.summary("rehearse", exit, json!({}), json!({ "steps": steps.done }));
+    Ok(exit)
+}
+
+fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'_>) -> Result<Exit, Failure> {
+    lab::install_what_is_missing(ui)?;
+    // From here on there is something to take down; the twins need no further questions.
+    let interrupt = interrupts()?;
+    ui.stop_asking();
+    let twins = steps.run("up", || lab::up(session, false, ui))?;
+    in_lab(&twins, async || {
+        if *interrupt.borrow() > 0 {
+            return Err(Failure::new(Exit::Failed, "interrupted"));
+        }
+        let options = ApplyArgs {
+            limit: None,
+            confirm_timeout: 120,
+            gate_timeout: 60,
+        };
+        steps.apply("apply", session, &options, &interrupt).await?;
+        let again = steps.apply("reapply", session, &options, &interrupt).await?;
+        if again > 0 {
+            steps.fail_last();
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("the second apply changed {again} resources instead of none"),
+            ));
+        }
+        let began = Instant::now();
+        let drilled = failover::drill(session, &args.drill, ui, Some(interrupt)).await;
+        let passed = matches!(drilled, Ok(Exit::Done));
+        steps.push("failover", passed, began, 0);
+        drilled
+    })
+}
+
+/// Runs a command on a thread that lives in the controller's network namespace of the twins. Every thread and socket
+/// it makes lives there too.
+pub(crate) fn in_lab(lab: &Lab, command: impl AsyncFnOnce() -> Result<Exit, Failure> + Send) -> Result<Exit, Failure> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("lab".to_owned())
+            .spawn_scoped(scope, || {
+                lab.enter()?;
+                block_on(command)
+            })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+struct Steps<'a> {
+    ui: &'a Ui,
+    done: Vec<Step>,
+}
+
+impl Steps<'_> {
+    fn push(&mut self, name: &'static str, passed: bool, began: Instant, changed: usize) {
+        let step = Step {
+            name,
+            passed,
+            seconds: began.elapsed().as_secs_f64(),
+            changed,
+        };
+        if let Ok(serde_json::Value::Object(mut object)) = serde_json::to_value(&step) {
+            object.insert("type".to_owned(), "step".into());
+            self.ui.json(&object.into());
+        }
+        self.done.push(step);
+    }
+
+    fn fail_last(&mut self) {
+        if let Some(step) = self.done.last_mut() {
+            step.passed = false;
+        }
+    }
+
+    fn run<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let began = Instant::now();
+        let result = work();
+        self.push(name, result.is_ok(), began, 0);
+        result
+    }
+
+    async fn apply(
+        &mut self,
+        name: &'static str,
+        session: &Session,
+        options: &ApplyArgs,
+        interrupt: &Interrupt,
+    ) -> Result<usize, Failure> {
+        let began = Instant::now();
+        let result = apply::apply(session, options, self.ui, Some(interrupt.clone())).await;
+        let changed = result.as_ref().map_or(0, |report| report.changed.iter().sum());
+        self.push(name, result.is_ok(), began, changed);
+        result.map(|_| changed)
+    }
+}

@@ -1,0 +1,37 @@
+//! From secrets as the inventory writes them to their values.
+
+use std::path::Path;
+
+use crate::cli::failure::Failure;
+use crate::desired::Secrets;
+use crate::inventory::{Inventory, SecretSource, check_auth_pass};
+use crate::state::Secret;
+
+/// How a question is put to the operator; `None`: nobody is there to answer.
+pub(crate) type Prompt<'a> = &'a mut dyn FnMut(&str) -> Option<Secret>;
+
+/// Resolves one secret; files are looked for beside the inventory.
+pub(crate) fn resolve(inventory: &Inventory, source: &SecretSource, prompt: Prompt<'_>) -> Result<Secret, Failure> {
+    let base = inventory.path.parent().unwrap_or(Path::new("."));
+    source
+        .resolve(base, prompt)
+        .map_err(|e| Failure::usage(&e).hint(e.hint()))
+}
+
+/// The VRRP passwords that the inventory names; those it leaves out come from the hosts.
+pub(crate) fn vrrp(inventory: &Inventory, prompt: Prompt<'_>) -> Result<Secrets, Failure> {
+    let mut secrets = Secrets::new();
+    for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+        let Some(source) = &instance.auth_pass else { continue };
+        let secret = resolve(inventory, source, prompt)?;
+        check_auth_pass(&secret).map_err(|why| {
+            Failure::usage(format!(
+                "{}: the auth_pass of {} {why}",
+                inventory.path.display(),
+                instance.name
+            ))
+        })?;
+        secrets.set_auth_pass(&instance.name, secret);
+    }
+    Ok(secrets)
+}

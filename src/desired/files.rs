@@ -1,0 +1,53 @@
+//! The files a host would get, for showing them.
+
+use crate::state::redact::redact;
+use crate::state::{Content, HostState, Spec};
+
+/// One file as it would be on a host that had none of it before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Absolute path on the host.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Secrets are masked.
+    pub content: String,
+}
+
+/// Every text file a host would get, in order of application, secrets masked.
+///
+/// Files that other hands write too are shown as they would be created; a file that is only edited where it exists,
+/// and a copy of the executor's own binary, are left out.
+pub fn files(state: &HostState) -> Vec<RenderedFile> {
+    let mut out = Vec::new();
+    for resource in &state.resources {
+        let (path, mode, text) = match &resource.spec {
+            Spec::File {
+                path,
+                content: Content::Text(text),
+                mode,
+                ..
+            } => (path, *mode, text.as_str()),
+            Spec::File {
+                path,
+                content: Content::Secret(secret),
+                mode,
+                ..
+            } => (path, *mode, secret.reveal()),
+            Spec::Edit {
+                path,
+                create: Some(text),
+                mode,
+                ..
+            } => (path, *mode, text.as_str()),
+            Spec::Network(spec) => (&spec.path, spec.mode, spec.create.as_str()),
+            _ => continue,
+        };
+        out.push(RenderedFile {
+            path: path.clone(),
+            mode,
+            content: redact(text, &state.secrets),
+        });
+    }
+    out
+}

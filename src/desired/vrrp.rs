@@ -1,0 +1,444 @@
+//! Step 8: check scripts, keepalived.conf, and the engine that reads it.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::error::DesiredError;
+use super::guard::Place;
+use super::system::address_of;
+use super::{Build, scripts};
+use crate::inventory::{GlobalDefs, InitialState, Instance, Script, ScriptKind, TrackProcess, Vip, Vrrp};
+use crate::state::resource::InstanceRef;
+use crate::state::{Engine, Reaction, Spec, Stage, Validator};
+
+const CONF: &str = "etc/keepalived/keepalived.conf.tera";
+const CONF_PATH: &str = "/etc/keepalived/keepalived.conf";
+const DROP_IN: &str = "etc/systemd/system/keepalived.service.d/hapair.conf.tera";
+const DROP_IN_PATH: &str = "/etc/systemd/system/keepalived.service.d/hapair.conf";
+const SCRIPT_DIRECTORY: &str = "/usr/libexec/keepalived";
+
+/// What keepalived.conf's template sees. Optional numbers are texts, so that a written 0 is not taken for absent.
+#[derive(Debug, Serialize)]
+struct View {
+    global: GlobalView,
+    scripts: Vec<ScriptView>,
+    track_processes: Vec<TrackProcessView>,
+    instances: Vec<InstanceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct GlobalView {
+    notification_email: Vec<String>,
+    notification_email_from: Option<String>,
+    smtp_server: Option<String>,
+    smtp_connect_timeout: Option<String>,
+    router_id: String,
+    vrrp_skip_check_adv_addr: bool,
+    vrrp_garp_interval: Option<String>,
+    vrrp_gna_interval: Option<String>,
+    script_user: Option<String>,
+    enable_script_security: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ScriptView {
+    name: String,
+    command: String,
+    interval: String,
+    timeout: u32,
+    weight: i16,
+    fall: u32,
+    rise: u32,
+    user: Option<String>,
+    init_fail: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct TrackProcessView {
+    name: String,
+    process: String,
+    weight: i16,
+    delay: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    name: String,
+    state: &'static str,
+    interface: String,
+    version: u8,
+    mcast_src_ip: Option<String>,
+    unicast_src_ip: Option<String>,
+    unicast_peer: Option<String>,
+    virtual_router_id: u8,
+    priority: u8,
+    advert_int: String,
+    nopreempt: bool,
+    preempt_delay: Option<String>,
+    garp_master_refresh: Option<u32>,
+    auth_pass: Option<String>,
+    virtual_ipaddress: Vec<String>,
+    virtual_ipaddress_excluded: Vec<String>,
+    track_interface: Vec<String>,
+    track_script: Vec<String>,
+    track_process: Vec<String>,
+    notify: Vec<NotifyView>,
+    smtp_alert: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct NotifyView {
+    keyword: &'static str,
+    path: String,
+}
+
+pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
+    let Some(vrrp) = &build.inventory.vrrp else {
+        return Ok(());
+    };
+    if vrrp.engine == Engine::Agent {
+        return Err(build.impossible(
+            "this version of hapair-agent does not speak VRRP yet",
+            "write `engine: keepalived` under `vrrp`",
+        ));
+    }
+    check_version(build, vrrp)?;
+    build.push_service(Stage::Vrrp, Engine::Agent.unit(), false, true);
+    if vrrp
+        .scripts
+        .iter()
+        .any(|s| !matches!(s.kind, ScriptKind::Command { .. }))
+    {
+        let spec = Spec::Directory {
+            path: SCRIPT_DIRECTORY.to_owned(),
+            mode: 0o755,
+        };
+        build.push(Stage::Vrrp, format!("directory {SCRIPT_DIRECTORY}"), spec);
+    }
+    let commands = scripts::add(build, &vrrp.scripts)?;
+
+    let view = View {
+        global: global(build, vrrp)?,
+        scripts: script_views(build, &vrrp.scripts, commands)?,
+        track_processes: process_views(build, &vrrp.track_processes)?,
+        instances: vrrp
+            .instances
+            .iter()
+            .map(|i| instance(build, vrrp, i))
+            .collect::<Result<_, _>>()?,
+    };
+    for (written, seen) in vrrp.instances.iter().zip(&view.instances) {
+        if written
+            .track_interface
+            .iter()
+            .any(|(tracked, _)| *tracked == seen.interface)
+        {
+            build.note(format!(
+                "{}: {} is left out of track_interface: an instance tracks its own interface anyway, and `keepalived \
+                 -t` takes the line for an error",
+                written.name, seen.interface
+            ));
+        }
+        build.state.instances.push(InstanceRef {
+            name: written.name.clone(),
+            interface: seen.interface.clone(),
+            virtual_router_id: written.virtual_router_id,
+            priority: seen.priority,
+            vips: written
+                .virtual_ipaddress
+                .iter()
+                .map(|v| v.address.addr().to_string())
+                .collect(),
+        });
+    }
+    build.state.engine = Some(vrrp.engine);
+
+    let unit = Engine::Keepalived.unit();
+    let text = build.render(DROP_IN, &serde_json::json!({"other_engine": Engine::Agent.unit()}))?;
+    build.push_file(
+        Stage::Vrrp,
+        DROP_IN_PATH,
+        text,
+        0o644,
+        None,
+        vec![Reaction::DaemonReload],
+    );
+    let text = build.render(CONF, &view)?;
+    let reload = vec![Reaction::Reload { unit: unit.to_owned() }];
+    // Only root may read the password.
+    build
+        .push_file(Stage::Vrrp, CONF_PATH, text, 0o600, Some(Validator::Keepalived), reload)
+        .election_critical = true;
+    build.push_service(Stage::Vrrp, unit, true, false);
+    Ok(())
+}
+
+/// Major and minor number of the keepalived that will read the file: the installed one, else the release's.
+fn keepalived_version(build: &Build) -> (u32, u32) {
+    let installed = build.facts.keepalived_version.as_deref().and_then(|text| {
+        let mut numbers = text.trim_start_matches('v').split('.').map(|n| n.parse::<u32>().ok());
+        Some((numbers.next()??, numbers.next()??))
+    });
+    installed.unwrap_or(match build.release() {
+        7 => (1, 3),
+        8 => (2, 1),
+        _ => (2, 2),
+    })
+}
+
+/// Refuses words that the host's keepalived would skip with a line in its log and nothing else.
+fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
+    let version = keepalived_version(build);
+    let (major, minor) = version;
+    let mut unknown = Vec::new();
+    if version < (2, 0) && !vrrp.track_processes.is_empty() {
+        unknown.push("track_process");
+    }
+    if version < (2, 0) && vrrp.scripts.iter().any(|s| s.init_fail) {
+        unknown.push("init_fail");
+    }
+    // 2.2.7 says "invalid number" and drops the line.
+    if version < (2, 3) && vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
+        unknown.push("a script interval in fractions of a second");
+    }
+    if !unknown.is_empty() {
+        return Err(build.impossible(
+            format!("keepalived {major}.{minor} does not know {}", unknown.join(", ")),
+            "leave these keys out, or write whole seconds; release 7 has keepalived 1.3, 8 has 2.1, 9 and 10 have 2.2",
+        ));
+    }
+    if version < (1, 3) {
+        build.note(format!(
+            "keepalived {major}.{minor} knows neither enable_script_security nor script_user and skips them; yum \
+             update keepalived brings 1.3.5"
+        ));
+    }
+    Ok(())
+}
+
+fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
+    let defs: &GlobalDefs = &vrrp.global_defs;
+    let router_id = defs.router_id.get(&build.host.name).unwrap_or(&build.host.name).clone();
+    build.guard(Place::KeepalivedWord, "vrrp.global_defs.router_id", &router_id)?;
+    for address in &defs.notification_email {
+        build.guard(Place::KeepalivedWord, "vrrp.global_defs.notification_email", address)?;
+    }
+    let single = [
+        ("notification_email_from", &defs.notification_email_from),
+        // `address port` are two words.
+        ("smtp_server", &defs.smtp_server),
+        ("script_user", &defs.script_user),
+    ];
+    for (key, value) in single {
+        for word in value.iter().flat_map(|v| v.split(' ')) {
+            build.guard(Place::KeepalivedWord, &format!("vrrp.global_defs.{key}"), word)?;
+        }
+    }
+    // A script runs as root only where this is said; a notify script is a script too.
+    let runs_scripts = !vrrp.scripts.is_empty() || vrrp.instances.iter().any(|i| i.notify != Default::default());
+    let script_user = defs
+        .script_user
+        .clone()
+        .or_else(|| runs_scripts.then(|| "root".to_owned()));
+    let recent = keepalived_version(build) >= (2, 0);
+    let mut interval = |key: &str, value: Option<f64>| {
+        let value = value?;
+        if value == 0.0 && recent {
+            build.note(format!(
+                "{key} 0 is left out: it is the default, and `keepalived -t` of this version takes it for an error"
+            ));
+            return None;
+        }
+        Some(number(value))
+    };
+    Ok(GlobalView {
+        notification_email: defs.notification_email.clone(),
+        notification_email_from: defs.notification_email_from.clone(),
+        smtp_server: defs.smtp_server.clone(),
+        smtp_connect_timeout: defs.smtp_connect_timeout.map(|s| s.to_string()),
+        router_id,
+        vrrp_skip_check_adv_addr: defs.vrrp_skip_check_adv_addr,
+        vrrp_garp_interval: interval("vrrp_garp_interval", defs.vrrp_garp_interval),
+        vrrp_gna_interval: interval("vrrp_gna_interval", defs.vrrp_gna_interval),
+        script_user,
+        enable_script_security: defs.enable_script_security || runs_scripts,
+    })
+}
+
+fn script_views(build: &Build, all: &[Script], commands: Vec<String>) -> Result<Vec<ScriptView>, DesiredError> {
+    let mut views = Vec::new();
+    for (script, command) in all.iter().zip(commands) {
+        build.guard(Place::KeepalivedWord, "vrrp.scripts.name", &script.name)?;
+        for word in script.user.iter().flat_map(|u| u.split(' ')) {
+            build.guard(Place::KeepalivedWord, "vrrp.scripts.user", word)?;
+        }
+        views.push(ScriptView {
+            name: script.name.clone(),
+            command,
+            interval: number(script.interval),
+            timeout: script.timeout,
+            weight: script.weight,
+            fall: script.fall,
+            rise: script.rise,
+            user: script.user.clone(),
+            init_fail: script.init_fail,
+        });
+    }
+    Ok(views)
+}
+
+fn process_views(build: &Build, all: &[TrackProcess]) -> Result<Vec<TrackProcessView>, DesiredError> {
+    let mut views = Vec::new();
+    for track in all {
+        build.guard(Place::KeepalivedWord, "vrrp.track_processes.name", &track.name)?;
+        build.guard(Place::KeepalivedWord, "vrrp.track_processes.process", &track.process)?;
+        views.push(TrackProcessView {
+            name: track.name.clone(),
+            process: track.process.clone(),
+            weight: track.weight,
+            delay: track.delay.map(number),
+        });
+    }
+    Ok(views)
+}
+
+fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceView, DesiredError> {
+    let this = &build.host.name;
+    let name = &written.name;
+    build.guard(Place::KeepalivedWord, "vrrp.instances.name", name)?;
+    let Some(interface) = written.interface.clone().or_else(|| build.interface()) else {
+        return Err(build.impossible(
+            format!("instance {name} has no interface"),
+            "write `interface` for the instance, or `network` for the host",
+        ));
+    };
+    build.guard(Place::KeepalivedWord, "vrrp.instances.interface", &interface)?;
+    let Some(priority) = written.priorities.get(this).copied() else {
+        return Err(build.impossible(
+            format!("instance {name} has no priority for this host"),
+            "write one for each host under `priorities`, or leave `priorities` out",
+        ));
+    };
+    let v4 = written.virtual_ipaddress.iter().all(|v| v.address.addr().is_ipv4());
+    if !v4 && written.virtual_ipaddress.iter().any(|v| v.address.addr().is_ipv4()) {
+        return Err(build.impossible(
+            format!("instance {name} has IPv4 and IPv6 addresses, and an advert carries only one kind"),
+            "make an instance for each, or move one kind to `virtual_ipaddress_excluded`",
+        ));
+    }
+    for (tracked, _) in &written.track_interface {
+        build.guard(Place::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
+    }
+    for tracked in written.track_script.iter().chain(&written.track_process) {
+        build.guard(Place::KeepalivedWord, "vrrp.instances.track_script", tracked)?;
+    }
+    let source = written.mcast_src_ip.get(this).copied();
+    let (unicast_src_ip, unicast_peer) = if written.unicast {
+        let to = match written.mcast_src_ip.get(&build.peer.name) {
+            Some(address) => *address,
+            None => address_of(build, build.peer, v4)?,
+        };
+        let from: IpAddr = match source {
+            Some(address) => address,
+            None => address_of(build, build.host, v4)?,
+        };
+        (Some(from.to_string()), Some(to.to_string()))
+    } else {
+        (None, None)
+    };
+    let auth_pass = match (written.version, build.secrets.auth_pass(name)) {
+        (2, None) => {
+            return Err(build.impossible(
+                format!("instance {name} has no auth_pass yet"),
+                "it must be resolved before the desired state is made",
+            ));
+        }
+        (2, Some(secret)) => {
+            build.guard(Place::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
+            Some(secret.reveal().to_owned())
+        }
+        _ => None,
+    };
+    Ok(InstanceView {
+        name: name.clone(),
+        state: match initial_state(written, this) {
+            InitialState::Master => "MASTER",
+            InitialState::Backup => "BACKUP",
+        },
+        interface: interface.clone(),
+        version: written.version,
+        mcast_src_ip: source.filter(|_| !written.unicast).map(|a| a.to_string()),
+        unicast_src_ip,
+        unicast_peer,
+        virtual_router_id: written.virtual_router_id,
+        priority,
+        advert_int: number(written.advert_int),
+        nopreempt: written.nopreempt,
+        preempt_delay: written.preempt_delay.map(|s| s.to_string()),
+        garp_master_refresh: Some(written.garp_master_refresh).filter(|s| *s > 0),
+        auth_pass,
+        virtual_ipaddress: written.virtual_ipaddress.iter().map(vip).collect(),
+        virtual_ipaddress_excluded: written.virtual_ipaddress_excluded.iter().map(vip).collect(),
+        track_interface: written
+            .track_interface
+            .iter()
+            .filter(|(tracked, _)| *tracked != interface)
+            .map(|(tracked, weight)| match weight {
+                Some(weight) => format!("{tracked} weight {weight}"),
+                None => tracked.clone(),
+            })
+            .collect(),
+        track_script: written.track_script.clone(),
+        track_process: written.track_process.clone(),
+        notify: notify(build, written)?,
+        // Without it keepalived mails nothing about an instance, whatever global_defs say.
+        smtp_alert: !vrrp.global_defs.notification_email.is_empty(),
+    })
+}
+
+/// MASTER only where the higher priority is: anything else is a promise that the first advert breaks.
+fn initial_state(written: &Instance, host: &str) -> InitialState {
+    // keepalived clears preempt_delay where the state is MASTER.
+    let backup = written.nopreempt || written.preempt_delay.is_some() || written.state == Some(InitialState::Backup);
+    if !backup && written.preferred() == host {
+        InitialState::Master
+    } else {
+        InitialState::Backup
+    }
+}
+
+fn notify(build: &Build, written: &Instance) -> Result<Vec<NotifyView>, DesiredError> {
+    let n = &written.notify;
+    let all = [
+        ("notify_master", &n.notify_master),
+        ("notify_backup", &n.notify_backup),
+        ("notify_fault", &n.notify_fault),
+        ("notify_stop", &n.notify_stop),
+        ("notify", &n.notify),
+    ];
+    let mut views = Vec::new();
+    for (keyword, path) in all {
+        let Some(path) = path else { continue };
+        build.guard(Place::KeepalivedQuoted, &format!("vrrp.instances.{keyword}"), path)?;
+        views.push(NotifyView {
+            keyword,
+            path: path.clone(),
+        });
+    }
+    Ok(views)
+}
+
+/// As written: keepalived makes a VIP without prefix a /32 or /128.
+fn vip(vip: &Vip) -> String {
+    if vip.prefix_written {
+        vip.address.to_string()
+    } else {
+        vip.address.addr().to_string()
+    }
+}
+
+/// Shortest decimal text: `1`, `0.5`.
+fn number(value: f64) -> String {
+    format!("{value}")
+}

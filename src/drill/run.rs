@@ -1,0 +1,714 @@
+//! Runs a drill: preconditions, baseline, fault, move, repair, return.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::probe::arp::{self, ArpWatch};
+use crate::probe::{Live, Outcome, ProbeTarget, Prober, http_once};
+use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
+
+use super::Scenario;
+use super::event::{DrillEvent, Phase};
+use super::link::HostLink;
+use super::owners::OwnerLog;
+use super::plan::{DrillPlan, Endpoint, InstancePlan};
+use super::result::{DrillReport, ScenarioResult};
+use super::session::Session;
+use super::verdict::{Evidence, VipEvidence, judge};
+
+/// Between two looks at a host's status.
+const POLL: Duration = Duration::from_millis(300);
+/// How much later than our own repair the host repairs itself.
+const UNDO_SLACK: Duration = Duration::from_secs(30);
+
+/// Why a drill was not finished. Nothing stays broken: the fault was repaired, or its host repairs it by itself, and
+/// then `hints` say so.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct DrillError {
+    /// Which kind.
+    pub kind: DrillErrorKind,
+    /// What failed, on which host.
+    pub message: String,
+    /// What to do now.
+    pub hints: Vec<String>,
+}
+
+/// Which kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrillErrorKind {
+    /// The pair is not in a state to be drilled; nothing was broken.
+    Precondition,
+    /// A conversation with a host failed.
+    Host(RemoteErrorKind),
+    /// The operator stopped it.
+    Cancelled,
+    /// This machine could not do its part.
+    Local,
+}
+
+impl From<RemoteError> for DrillError {
+    fn from(error: RemoteError) -> DrillError {
+        let message = error.to_string();
+        DrillError {
+            kind: DrillErrorKind::Host(error.kind),
+            message,
+            hints: error.hints,
+        }
+    }
+}
+
+fn refuse(message: String, hints: &[&str]) -> DrillError {
+    let hints = hints.iter().map(|h| (*h).to_owned()).collect();
+    DrillError {
+        kind: DrillErrorKind::Precondition,
+        message,
+        hints,
+    }
+}
+
+/// Runs every scenario of the plan, each on every host that owns a VIP when the scenario's turn comes.
+///
+/// `links` must be in the plan's order of hosts and idle. When `cancel` completes (Ctrl-C), the fault is repaired
+/// before this returns [`DrillErrorKind::Cancelled`]. Needs a tokio runtime with net and time.
+///
+/// # Errors
+/// [`DrillError`]; a scenario that misses its budget is no error but a result that did not pass.
+pub async fn run<L: HostLink>(
+    links: &mut [L; 2],
+    plan: &DrillPlan,
+    cancel: impl Future<Output = ()>,
+    events: &mut dyn FnMut(DrillEvent),
+) -> Result<DrillReport, DrillError> {
+    for (link, host) in links.iter().zip(&plan.hosts) {
+        if link.host() != host {
+            return Err(refuse(
+                format!("internal: link to {} where {host} was expected", link.host()),
+                &[],
+            ));
+        }
+    }
+    let mut cancel = std::pin::pin!(cancel);
+    let mut report = DrillReport {
+        pair: plan.pair.clone(),
+        engine: plan.engine.clone(),
+        started: rfc3339(SystemTime::now()),
+        hosts: plan.hosts.clone(),
+        probe_interval_ms: plan.probe.interval.as_millis() as u64,
+        scenarios: Vec::new(),
+    };
+    for scenario in &plan.scenarios {
+        let mut owners_at_start: Option<Vec<usize>> = None;
+        for broken in 0..2 {
+            if owners_at_start.as_ref().is_some_and(|owners| !owners.contains(&broken)) {
+                continue;
+            }
+            let mut work = Work::new(links, plan, *scenario, events);
+            let found = guarded(&mut work, cancel.as_mut(), async |work: &mut Work<'_, L>| {
+                work.prepare().await?;
+                let owners = owners_at_start.get_or_insert_with(|| work.owners_now());
+                match owners.contains(&broken) {
+                    true => work.drill(broken).await.map(Some),
+                    false => Ok(None),
+                }
+            })
+            .await?;
+            if let Some(result) = found {
+                events(DrillEvent::Finished(Box::new(result.clone())));
+                report.scenarios.push(result);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Does `work` unless `cancel` comes first; whatever happens, repairs what is broken and ends the hosts' reports.
+async fn guarded<L: HostLink, T>(
+    work: &mut Work<'_, L>,
+    mut cancel: Pin<&mut impl Future<Output = ()>>,
+    doing: impl AsyncFnOnce(&mut Work<'_, L>) -> Result<T, DrillError>,
+) -> Result<T, DrillError> {
+    let outcome = tokio::select! {
+        biased;
+        () = cancel.as_mut() => Err(DrillError {
+            kind: DrillErrorKind::Cancelled,
+            message: "the drill was stopped".into(),
+            hints: Vec::new(),
+        }),
+        outcome = doing(work) => outcome,
+    };
+    let outcome = match (outcome, work.injected.take()) {
+        (Err(mut error), Some(injected)) => {
+            work.session.tell(DrillEvent::Phase(Phase::Repair));
+            let host = work.plan.hosts[injected.host].clone();
+            let request = Request::Repair { fault: injected.fault };
+            match work
+                .session
+                .order(injected.host, &request, work.plan.request_timeout)
+                .await
+            {
+                Ok(()) => error.hints.push(format!("{host} was repaired: {}", injected.what)),
+                Err(repair) => {
+                    let left = injected.undo_at.saturating_duration_since(Instant::now()).as_secs();
+                    error.hints.push(format!("the repair did not get through ({repair})"));
+                    error.hints.push(format!(
+                        "{host} undoes it by itself within {left} s ({}); look with `hapair status`",
+                        injected.what
+                    ));
+                }
+            }
+            Err(error)
+        }
+        (outcome, _) => outcome,
+    };
+    if !matches!(
+        outcome,
+        Err(DrillError {
+            kind: DrillErrorKind::Host(RemoteErrorKind::Lost),
+            ..
+        })
+    ) {
+        for index in 0..2 {
+            // A host that does not hear this stops reporting when the conversation closes.
+            let _ = work
+                .session
+                .order(index, &Request::Unwatch, Duration::from_secs(5))
+                .await;
+        }
+    }
+    outcome
+}
+
+/// A fault that may be in force.
+struct Injected {
+    host: usize,
+    fault: Fault,
+    what: String,
+    /// When the host undoes it by itself, at the latest.
+    undo_at: Instant,
+}
+
+/// One scenario on one host.
+struct Work<'a, L> {
+    session: Session<'a, L>,
+    plan: &'a DrillPlan,
+    scenario: Scenario,
+    /// One per VIP, in the order of the owner log.
+    endpoints: Vec<(usize, Endpoint)>,
+    injected: Option<Injected>,
+    notes: Vec<String>,
+}
+
+impl<'a, L: HostLink> Work<'a, L> {
+    fn new(
+        links: &'a mut [L; 2],
+        plan: &'a DrillPlan,
+        scenario: Scenario,
+        events: &'a mut dyn FnMut(DrillEvent),
+    ) -> Work<'a, L> {
+        let endpoints: Vec<_> = plan
+            .instances
+            .iter()
+            .enumerate()
+            .flat_map(|(index, instance)| instance.endpoints.iter().map(move |e| (index, e.clone())))
+            .collect();
+        let vips = endpoints.iter().map(|(_, e)| e.vip.to_string()).collect();
+        let session = Session::new(links, vips, events);
+        Work {
+            session,
+            plan,
+            scenario,
+            endpoints,
+            injected: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// This host, and no other, says that it owns the VIP.
+    fn owned_by(&self, vip: usize, host: usize) -> bool {
+        self.session.owners.owners(vip) == [host]
+    }
+
+    fn owners_now(&self) -> Vec<usize> {
+        (0..2)
+            .filter(|host| (0..self.endpoints.len()).any(|vip| self.owned_by(vip, *host)))
+            .collect()
+    }
+
+    async fn status(&mut self, host: usize) -> Result<HostStatus, DrillError> {
+        let request = Request::Status {
+            state: Box::new(self.plan.states[host].clone()),
+        };
+        match self.session.ask(host, &request, self.plan.request_timeout).await? {
+            Reply::Status { status } => Ok(status),
+            other => Err(self.session.unexpected(host, &request, &other).into()),
+        }
+    }
+
+    /// Both engines and both nginx run, every VIP has one owner and answers.
+    async fn prepare(&mut self) -> Result<(), DrillError> {
+        self.session.tell(DrillEvent::Phase(Phase::Preconditions));
+        let patience = Instant::now() + self.plan.patience;
+        // A pair that has just been applied, or repaired by the scenario before, may need a moment.
+        while let Err(error) = self.both_run().await {
+            if error.kind != DrillErrorKind::Precondition || Instant::now() >= patience {
+                return Err(error);
+            }
+            self.session.pause(POLL).await?;
+        }
+        self.session.watch(self.plan.request_timeout).await?;
+        while let Err(error) = self.one_owner() {
+            if Instant::now() >= patience {
+                return Err(error);
+            }
+            self.session.pause(POLL).await?;
+        }
+        for vip in 0..self.endpoints.len() {
+            self.answers(vip).await?;
+        }
+        Ok(())
+    }
+
+    async fn both_run(&mut self) -> Result<(), DrillError> {
+        for host in 0..2 {
+            let status = self.status(host).await?;
+            let name = &self.plan.hosts[host];
+            if status.engine.is_none() {
+                return Err(refuse(
+                    format!("{name}: no VRRP engine runs, so nothing would take over"),
+                    &["see `hapair status`, then bring the pair up with `hapair apply`"],
+                ));
+            }
+            if status.nginx != "active" {
+                return Err(refuse(
+                    format!(
+                        "{name}: nginx is {}, so the VIP would move to a host that cannot serve",
+                        status.nginx
+                    ),
+                    &["see `hapair status`, then bring the pair up with `hapair apply`"],
+                ));
+            }
+            let unfit = |state| matches!(state, InstanceState::Fault | InstanceState::Stopped);
+            if let Some(instance) = status.instances.iter().find(|i| unfit(i.state)) {
+                return Err(refuse(
+                    format!("{name}: instance {} is {}", instance.name, instance.state),
+                    &["a check fails or the interface is down: see the engine's log on the host"],
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn one_owner(&self) -> Result<(), DrillError> {
+        for (vip, (_, endpoint)) in self.endpoints.iter().enumerate() {
+            let address = endpoint.vip;
+            match self.session.owners.owners(vip).len() {
+                1 => {}
+                0 => return Err(refuse(format!("nobody owns {address}"), &["see `hapair status`"])),
+                _ => {
+                    return Err(refuse(
+                        format!("both hosts own {address}: their adverts do not reach each other"),
+                        &["look for a firewall that drops VRRP (IP protocol 112), or filtered multicast"],
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The VIP answers from here, and from its owner; settles how it is probed.
+    async fn answers(&mut self, vip: usize) -> Result<(), DrillError> {
+        let patience = Instant::now() + self.plan.patience;
+        let address = self.endpoints[vip].1.target.addr();
+        loop {
+            let error = match self.try_answer(vip).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if Instant::now() >= patience {
+                let seen_by_pair = self.standby_sees(vip).await?;
+                let hint = match seen_by_pair {
+                    true => "the standby does get an answer from it: run hapair from a machine that reaches the VIP",
+                    false => "the standby gets no answer from it either: see `hapair status`",
+                };
+                return Err(refuse(
+                    format!("the VIP does not answer at {address}: {error}"),
+                    &[hint],
+                ));
+            }
+            self.session.pause(POLL).await?;
+        }
+    }
+
+    async fn try_answer(&mut self, vip: usize) -> Result<(), String> {
+        let limit = self.plan.probe.timeout;
+        let target = &mut self.endpoints[vip].1.target;
+        let ProbeTarget::Http {
+            addr,
+            host,
+            path,
+            server_errors_fail,
+        } = target
+        else {
+            return match target.ask(limit).await.1 {
+                Outcome::Ok { .. } => Ok(()),
+                Outcome::Failed(kind) => Err(kind.text().to_owned()),
+            };
+        };
+        let mut answer = http_once(*addr, host, path, limit).await;
+        if path != "/" && !answer.as_ref().is_ok_and(|a| a.status < 400 && a.node.is_some()) {
+            // No health location of ours: an operator's own nginx configuration.
+            if let Ok(plain) = http_once(*addr, host, "/", limit).await {
+                *path = "/".into();
+                answer = Ok(plain);
+            }
+        }
+        let answer = answer.map_err(|e| e.to_string())?;
+        let address = addr.ip();
+        let mut notes = Vec::new();
+        *server_errors_fail = answer.status < 500;
+        if answer.status >= 500 {
+            notes.push(format!(
+                "{address} answered {} before anything was broken; such answers count as service",
+                answer.status
+            ));
+        }
+        let owner = self.session.owners.owners(vip).first().map(|o| &self.plan.hosts[*o]);
+        match (&answer.node, owner) {
+            (Some(node), Some(owner)) if self.plan.hosts.contains(node) && node != owner => {
+                return Err(format!("{node} answers, but {owner} says that it owns the address"));
+            }
+            (Some(node), _) if self.plan.hosts.contains(node) => {}
+            _ => notes.push(format!(
+                "answers of {address} do not name their node: who answers is taken from the hosts' word"
+            )),
+        }
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.session.tell(DrillEvent::Note(note.clone()));
+                self.notes.push(note);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the standby gets an HTTP answer from the VIP.
+    async fn standby_sees(&mut self, vip: usize) -> Result<bool, DrillError> {
+        let ProbeTarget::Http { addr, path, .. } = &self.endpoints[vip].1.target else {
+            return Ok(false);
+        };
+        let request = Request::Fetch {
+            url: format!("http://{addr}{path}"),
+            timeout_ms: 3000,
+        };
+        let standby = 1 - self.session.owners.owners(vip).first().copied().unwrap_or(0);
+        match self.session.ask(standby, &request, self.plan.request_timeout).await? {
+            Reply::Fetched { status, .. } => Ok(status > 0),
+            _ => Ok(false),
+        }
+    }
+
+    fn fault(&self, status: &HostStatus) -> (Fault, String) {
+        let unit = match (self.scenario, status.engine) {
+            (Scenario::VrrpStop, Some(engine)) => engine.unit().to_owned(),
+            (Scenario::VrrpStop, None) => unreachable!("both_run saw an engine"),
+            (Scenario::NginxStop, _) => self.plan.nginx_unit.clone(),
+        };
+        let what = format!("{unit} was stopped on purpose");
+        (Fault::Stop { unit }, what)
+    }
+
+    /// From baseline to verdict, with the fault on host number `broken`.
+    async fn drill(&mut self, broken: usize) -> Result<ScenarioResult, DrillError> {
+        let plan = self.plan;
+        let other = 1 - broken;
+        let owned: Vec<usize> = (0..self.endpoints.len())
+            .filter(|vip| self.owned_by(*vip, broken))
+            .collect();
+        let before: Vec<usize> = (0..self.endpoints.len())
+            .map(|v| self.session.owners.owners(v)[0])
+            .collect();
+        let mut instances: Vec<&InstancePlan> = Vec::new();
+        for vip in &owned {
+            let instance = &plan.instances[self.endpoints[*vip].0];
+            if !instances.iter().any(|i| i.name == instance.name) {
+                instances.push(instance);
+            }
+        }
+        let budget_ms = plan.budget_for(self.scenario, broken, &instances);
+        let host = plan.hosts[broken].clone();
+        self.session.tell(DrillEvent::Started {
+            scenario: self.scenario,
+            host: host.clone(),
+            budget_ms,
+        });
+
+        self.session.tell(DrillEvent::Phase(Phase::Baseline));
+        let status = self.status(broken).await?;
+        let (fault, what) = self.fault(&status);
+        let targets = self.endpoints.iter().map(|(_, e)| e.target.clone()).collect();
+        let prober = Prober::start(targets, plan.probe, self.session.epoch).map_err(|e| DrillError {
+            kind: DrillErrorKind::Local,
+            message: format!("cannot start the prober: {e}"),
+            hints: Vec::new(),
+        })?;
+        let (watches, arp) = self.start_arp();
+        let mut live = prober.live();
+        let settled = plan.settled_streak;
+        let steady = |view: &[Live], _: &OwnerLog| view.iter().all(|l| l.streak >= settled);
+        if !self
+            .session
+            .wait(&mut live, Instant::now() + plan.patience, steady)
+            .await?
+        {
+            return Err(refuse(
+                format!("the VIP does not answer {settled} times in a row even though nothing is broken yet"),
+                &["see `hapair status`; a lossy path from here to the VIP shows in the same way"],
+            ));
+        }
+
+        self.session.tell(DrillEvent::Phase(Phase::Inject));
+        let move_within = plan.move_deadline(self.scenario, broken, &instances);
+        let undo_after = move_within + UNDO_SLACK;
+        let fault_us = self.session.now_us();
+        self.injected = Some(Injected {
+            host: broken,
+            fault: fault.clone(),
+            what,
+            undo_at: Instant::now() + undo_after,
+        });
+        let request = Request::Inject {
+            fault: fault.clone(),
+            undo_after: undo_after.as_secs(),
+        };
+        self.session.order(broken, &request, plan.request_timeout).await?;
+
+        self.session.tell(DrillEvent::Phase(Phase::AwaitMove));
+        let seen = Seen {
+            hosts: &plan.hosts,
+            vips: &owned,
+            settled,
+        };
+        let deadline = self.session.epoch + Duration::from_micros(fault_us) + move_within;
+        let moved = self
+            .session
+            .wait(&mut live, deadline, |l, o| seen.settled_on(other, fault_us, l, o))
+            .await?;
+        let moved_us = moved.then(|| seen.since(&live.borrow()));
+        let owner_after = if moved {
+            Some(other)
+        } else {
+            seen.common_owner(&self.session.owners)
+        };
+
+        self.session.tell(DrillEvent::Phase(Phase::Repair));
+        let repair_us = self.session.now_us();
+        self.session
+            .order(broken, &Request::Repair { fault }, plan.request_timeout)
+            .await?;
+        self.injected = None;
+
+        self.session.tell(DrillEvent::Phase(Phase::AwaitReturn));
+        let deadline = Instant::now() + plan.return_deadline(self.scenario, broken, &instances);
+        let repaired = self.runs_again(broken, deadline).await?;
+        let names = (plan.hosts[broken].as_str(), plan.hosts[other].as_str());
+        let goes_back = instances
+            .iter()
+            .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
+        if !moved || !goes_back {
+            // Nothing is meant to move any more: give it the time in which it would.
+            let time = instances
+                .iter()
+                .map(|i| i.expected_return(self.scenario, broken))
+                .max()
+                .unwrap_or_default();
+            let until = Instant::now() + time;
+            self.session.wait(&mut live, until, |_, _| false).await?;
+        }
+        let ends: Vec<usize> = owned
+            .iter()
+            .map(|vip| {
+                let instance = &plan.instances[self.endpoints[*vip].0];
+                let stays = !moved || instance.owner_in_the_end(names.0, names.1) == names.0;
+                if stays { broken } else { other }
+            })
+            .collect();
+        // Where nothing moved, the answers may never have stopped.
+        let after_us = if moved { fault_us } else { 0 };
+        let back = self
+            .session
+            .wait(&mut live, deadline, |l, o| seen.each_settled_on(&ends, after_us, l, o))
+            .await?;
+        let settled_us = back.then(|| seen.since(&live.borrow()).max(repair_us));
+        // Once more: what came up with the repair may have died since.
+        let repaired = repaired && self.runs(broken).await?;
+
+        let end_us = self.session.now_us();
+        // Off the runtime's thread: stopping waits for the probes in flight.
+        let timelines = tokio::task::spawn_blocking(move || prober.stop());
+        let logs: Vec<_> = watches.into_iter().map(|w| w.map(ArpWatch::stop)).collect();
+        let timelines = timelines.await.unwrap_or_default();
+        let vips = self.endpoints.iter().zip(timelines).zip(logs).enumerate();
+        let vips = vips.map(|(index, (((instance, endpoint), timeline), arp))| VipEvidence {
+            vip: endpoint.vip.to_string(),
+            instance: plan.instances[*instance].name.clone(),
+            probed: endpoint.probed(),
+            had_to_move: owned.contains(&index),
+            owner_before: before[index],
+            timeline,
+            word: self.session.owners.spans(index, end_us),
+            arp,
+        });
+        let vips = vips.collect();
+        let macs: BTreeMap<String, usize> = (0..2)
+            .flat_map(|host| self.session.macs(host).into_iter().map(move |mac| (mac, host)))
+            .collect();
+        let doubt = instances.iter().find_map(|i| i.doubt(self.scenario)).map(str::to_owned);
+        Ok(judge(Evidence {
+            scenario: self.scenario,
+            hosts: plan.hosts.clone(),
+            broken,
+            budget_ms,
+            fault_us,
+            moved_us,
+            owner_after,
+            repair_us,
+            repaired,
+            settled_us,
+            failback_expected: goes_back || !moved,
+            owner_end: back.then_some(ends[0]),
+            end_us,
+            vips,
+            macs,
+            arp,
+            doubt,
+            notes: std::mem::take(&mut self.notes),
+        }))
+    }
+
+    /// ARP probing of every VIP where it can be had, and in words where, or why not.
+    fn start_arp(&mut self) -> (Vec<Option<ArpWatch>>, String) {
+        let mut said = Vec::new();
+        let mut watches = Vec::new();
+        for (_, endpoint) in &self.endpoints {
+            let started = arp::interface_for(endpoint.vip).and_then(|interface| {
+                let watch = ArpWatch::start(endpoint.vip, &interface, self.plan.arp_interval, self.session.epoch)?;
+                Ok((watch, format!("asked on {}", interface.name)))
+            });
+            let (watch, text) = match started {
+                Ok((watch, text)) => (Some(watch), text),
+                Err(error) => (None, error.to_string()),
+            };
+            watches.push(watch);
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
+        (watches, said.join("; "))
+    }
+
+    /// The host says that engine and nginx run.
+    async fn runs(&mut self, host: usize) -> Result<bool, DrillError> {
+        let status = self.status(host).await?;
+        let fit = |state| !matches!(state, InstanceState::Fault | InstanceState::Stopped);
+        Ok(status.engine.is_some() && status.nginx == "active" && status.instances.iter().all(|i| fit(i.state)))
+    }
+
+    /// Waits until the repaired host runs everything again.
+    async fn runs_again(&mut self, host: usize, deadline: Instant) -> Result<bool, DrillError> {
+        while !self.runs(host).await? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.session.pause(POLL).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Reads prober and reports together.
+struct Seen<'a> {
+    hosts: &'a [String; 2],
+    /// VIPs that are to move.
+    vips: &'a [usize],
+    /// Answers in a row.
+    settled: u64,
+}
+
+impl Seen<'_> {
+    /// All VIPs are steadily answered by `host`, since after `after_us`.
+    fn settled_on(&self, host: usize, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+        self.vips.iter().all(|vip| self.on(*vip, host, after_us, live, owners))
+    }
+
+    /// Each VIP by its own host.
+    fn each_settled_on(&self, ends: &[usize], after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+        self.vips
+            .iter()
+            .zip(ends)
+            .all(|(vip, host)| self.on(*vip, *host, after_us, live, owners))
+    }
+
+    fn on(&self, vip: usize, host: usize, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+        let view = &live[vip];
+        // The answers themselves are the best witness; the hosts' word must agree, or two would own it.
+        let named = view
+            .node
+            .as_ref()
+            .is_none_or(|n| !self.hosts.contains(n) || *n == self.hosts[host]);
+        view.streak >= self.settled && view.since_us > after_us && named && owners.owners(vip) == [host]
+    }
+
+    /// Send time of the first answer in the latest streak of the last VIP.
+    fn since(&self, live: &[Live]) -> u64 {
+        self.vips.iter().map(|vip| live[*vip].since_us).max().unwrap_or(0)
+    }
+
+    /// The one host that owns all VIPs, if there is one.
+    fn common_owner(&self, owners: &OwnerLog) -> Option<usize> {
+        (0..2).find(|host| self.vips.iter().all(|vip| owners.owners(*vip) == [*host]))
+    }
+}
+
+/// Seconds precision, UTC.
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days to civil date, counting years from March 1st so that the leap day comes last; 719468 days lie between
+    // 0000-03-01 and 1970-01-01, 146097 in 400 years.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let at = |s| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_868_799), "2000-02-29T23:59:59Z");
+        assert_eq!(at(951_868_800), "2000-03-01T00:00:00Z");
+        assert_eq!(at(1_795_366_192), "2026-11-22T16:49:52Z");
+    }
+}

@@ -1,0 +1,58 @@
+//! firewalld: permanently and now, without a reload (a reload drops packets for a moment, adverts among them).
+
+use std::time::Duration;
+
+use super::Worker;
+use crate::host::error::{Error, Result};
+use crate::host::firewall::Observed;
+use crate::host::txn::Undo;
+use crate::host::{exec, systemd};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const UNIT: &str = "firewalld.service";
+
+pub(super) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
+    if !have.installed {
+        return Err(Error::new("firewalld is not installed on this host")
+            .hint("`yum install firewalld`, or leave `system.firewalld` out of the inventory"));
+    }
+    let zone = format!("--zone={}", have.zone);
+    if !have.missing.is_empty() {
+        worker
+            .undo
+            .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml", have.zone)))?;
+        worker
+            .undo
+            .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml.old", have.zone)))?;
+        let undo = Undo::Firewall {
+            zone: have.zone.clone(),
+            options: have.missing.clone(),
+        };
+        worker.undo.add(&undo)?;
+    }
+    for option in &have.missing {
+        worker.journal.log(&format!("firewall: zone {} {option}", have.zone));
+        if have.running {
+            // Adding what is there already is a warning with exit code 0.
+            exec::must("firewall-cmd", &["--permanent", &zone, option], LIMIT)?;
+            exec::must("firewall-cmd", &[&zone, option], LIMIT)?;
+        } else {
+            exec::must("firewall-offline-cmd", &[&zone, option], LIMIT)?;
+        }
+    }
+    if !have.running || !have.enabled {
+        let enabled = systemd::one(UNIT).enabled;
+        worker.undo.add(&Undo::Unit {
+            unit: UNIT.into(),
+            active: have.running,
+            enabled,
+        })?;
+    }
+    if !have.enabled {
+        systemd::ctl("enable", UNIT)?;
+    }
+    if !have.running {
+        systemd::ctl("start", UNIT)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Release, SELinux, nginx's layout, disks, cloud-init.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::host::exec;
+use crate::host::root::Root;
+use crate::keepalived;
+use crate::state::{Facts, NginxLayout, Release, Secret, SelinuxMode};
+
+/// Reads `/etc/os-release` (os-release(5): shell assignments, values may be quoted).
+pub(super) fn release(text: &str) -> Release {
+    let value = |key: &str| {
+        text.lines()
+            .filter_map(|l| l.trim().split_once('='))
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v.trim().trim_matches(['"', '\'']).to_owned())
+            .unwrap_or_default()
+    };
+    let major = value("VERSION_ID")
+        .split('.')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    Release {
+        id: value("ID"),
+        major,
+        pretty: value("PRETTY_NAME"),
+    }
+}
+
+/// `nameserver` lines.
+pub(super) fn nameservers(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next()? == "nameserver").then(|| words.next().map(str::to_owned))?
+        })
+        .collect()
+}
+
+/// Mode in `/etc/selinux/config`; `None` without such a file.
+pub fn selinux_config(root: &Root) -> Option<SelinuxMode> {
+    parse_selinux(&root.read("/etc/selinux/config")?)
+}
+
+/// As libselinux's selinux_config.c reads it: the first line that starts exactly with `SELINUX=` counts; blanks after
+/// `=` are skipped; the value is compared by prefix, without regard to case. Without such a line SELinux is disabled.
+pub fn parse_selinux(text: &str) -> Option<SelinuxMode> {
+    let Some(value) = text.lines().find_map(|l| l.strip_prefix("SELINUX=")) else {
+        return Some(SelinuxMode::Disabled);
+    };
+    let value = value.trim_start().to_ascii_lowercase();
+    [SelinuxMode::Enforcing, SelinuxMode::Permissive, SelinuxMode::Disabled]
+        .into_iter()
+        .find(|mode| value.starts_with(&mode.to_string()))
+}
+
+/// SELinux in the running kernel; disabled where selinuxfs is not mounted.
+pub fn selinux_runtime(root: &Root) -> SelinuxMode {
+    match root.line("/sys/fs/selinux/enforce").as_str() {
+        "1" => SelinuxMode::Enforcing,
+        "0" => SelinuxMode::Permissive,
+        _ => SelinuxMode::Disabled,
+    }
+}
+
+/// Whether the kernel runs with SELinux as a security module (then `disabled` means only that no policy is loaded).
+pub fn kernel_has_selinux(root: &Root) -> bool {
+    root.read("/proc/filesystems")
+        .is_some_and(|t| t.lines().any(|l| l.trim().ends_with("selinuxfs")))
+}
+
+/// Told by what `nginx.conf` itself holds: only the distribution's has a server in it.
+pub(super) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
+    let text = root.read("/etc/nginx/nginx.conf")?;
+    let code: Vec<&str> = text
+        .lines()
+        .map(|l| l.split('#').next().unwrap_or_default().trim())
+        .collect();
+    let has_server = code.iter().any(|l| {
+        l.contains("default.d/")
+            || l.strip_prefix("server")
+                .is_some_and(|rest| rest.trim_start().starts_with('{'))
+    });
+    Some(if has_server {
+        NginxLayout::Distribution
+    } else {
+        NginxLayout::NginxOrg
+    })
+}
+
+/// Passwords of the instances in keepalived.conf.
+pub(super) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
+    let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
+        return BTreeMap::new();
+    };
+    let (config, _) = keepalived::parse(&text, &keepalived::Options::default());
+    let password = |instance: keepalived::Instance| match instance.auth {
+        Some(keepalived::Auth::Pass(bytes)) => {
+            Some((instance.name, Secret::new(String::from_utf8_lossy(&bytes).into_owned())))
+        }
+        _ => None,
+    };
+    config.instances.into_iter().filter_map(password).collect()
+}
+
+/// cloud-init is installed and not switched off (its file or the kernel's command line).
+pub(super) fn cloud_init(root: &Root) -> bool {
+    root.path("/etc/cloud").is_dir()
+        && !root.path("/etc/cloud/cloud-init.disabled").exists()
+        && !root.line("/proc/cmdline").contains("cloud-init=disabled")
+}
+
+/// Free bytes, root's reserve included.
+pub(super) fn free_bytes(root: &Root) -> BTreeMap<String, u64> {
+    ["/", "/etc", "/usr/local", "/var/lib"]
+        .into_iter()
+        .filter_map(|path| {
+            let stat = nix::sys::statvfs::statvfs(&root.path(path)).ok()?;
+            Some((path.to_owned(), stat.blocks_free().saturating_mul(stat.fragment_size())))
+        })
+        .collect()
+}
+
+/// The version from the package; a keepalived that no package knows is asked itself.
+pub(super) fn keepalived_version(facts: &Facts) -> Option<String> {
+    if let Some(full) = facts.packages.get("keepalived") {
+        let version = full.split_once(':').map_or(full.as_str(), |(_, rest)| rest);
+        return Some(version.split('-').next().unwrap_or(version).to_owned());
+    }
+    let program = exec::which(&["keepalived"])?;
+    let output = exec::run(&program, &["-v"], Duration::from_secs(5)).ok()?;
+    // `Keepalived v2.2.7 (01/16,2022)` on standard error.
+    let text = format!("{}{}", output.stderr, output.stdout);
+    let word = text.split_whitespace().find_map(|w| {
+        w.strip_prefix('v')
+            .filter(|v| v.starts_with(|c: char| c.is_ascii_digit()))
+    })?;
+    Some(word.to_owned())
+}
+
+/// SHA-256 of the running binary, in hex; from its own name where it was delivered under its hash.
+pub(super) fn executor_hash() -> String {
+    let Ok(path) = std::env::current_exe() else {
+        return String::new();
+    };
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if let Some(hash) = name.strip_prefix("hapair-agent-")
+        && hash.len() >= 8
+        && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return hash.to_owned();
+    }
+    std::fs::read("/proc/self/exe")
+        .map(|bytes| hex(&Sha256::digest(&bytes)))
+        .unwrap_or_default()
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release() {
+        let text = "NAME=\"CentOS Linux\"\nVERSION=\"7 (Core)\"\nID=\"centos\"\nVERSION_ID=\"7\"\nPRETTY_NAME=\"CentOS Linux 7 (Core)\"\n";
+        let found = release(text);
+        assert_eq!(
+            (found.id.as_str(), found.major, found.pretty.as_str()),
+            ("centos", 7, "CentOS Linux 7 (Core)")
+        );
+        assert_eq!(release("ID=rocky\nVERSION_ID='9.4'\n").major, 9);
+    }
+
+    #[test]
+    fn selinux_reads_like_libselinux() {
+        assert_eq!(
+            parse_selinux("# SELINUX=enforcing\nSELINUX= Permissive # x\nSELINUX=enforcing\n"),
+            Some(SelinuxMode::Permissive)
+        );
+        assert_eq!(parse_selinux(" SELINUX=enforcing\n"), Some(SelinuxMode::Disabled));
+    }
+}

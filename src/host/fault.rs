@@ -1,0 +1,124 @@
+//! Breaking things on purpose. The undo is armed with PID 1 before anything is broken.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result, at};
+use super::root::Root;
+use super::{place, systemd, txn};
+use crate::state::Fault;
+
+/// What was before the fault.
+#[derive(Debug, Serialize, Deserialize)]
+struct Before {
+    active: bool,
+}
+
+/// Everything a fault leaves lies under /run, so that a reboot ends it too.
+struct Traces {
+    /// What was before; its presence is the fault.
+    memory: PathBuf,
+    /// Holds off whoever starts the unit again: a condition that fails. A run-time mask would do nothing for units
+    /// whose file is in /etc/systemd/system, which comes before /run; drop-ins count wherever the unit's file is.
+    hold: PathBuf,
+    /// Name of the timer that undoes.
+    timer: String,
+}
+
+fn traces(root: &Root, unit: &str) -> Result<Traces> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if unit.is_empty() || unit.contains("..") || !unit.chars().all(plain) {
+        return Err(Error::new(format!("not a unit's name: {unit}")));
+    }
+    Ok(Traces {
+        memory: root.path(&format!("/run/hapair/fault/{unit}.json")),
+        hold: root.path(&format!("/run/systemd/system/{unit}.d/90-hapair-fault.conf")),
+        timer: format!("hapair-undo-{}", unit.replace(['.', '@'], "-")),
+    })
+}
+
+/// Breaks something, to be undone after `undo_after` seconds whatever becomes of us.
+///
+/// # Errors
+/// The undo cannot be armed (then nothing was broken), or systemd does not stop the unit (then all is undone).
+pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
+    let Fault::Stop { unit } = fault;
+    let traces = traces(root, unit)?;
+    if traces.memory.exists() {
+        return Err(Error::new(format!("{unit} is stopped by an earlier drill already"))
+            .hint("repair it first, or wait for its timer"));
+    }
+    let now = systemd::one(unit);
+    if !now.exists() {
+        return Err(Error::new(format!("there is no unit {unit} on this host")));
+    }
+    let program = txn::executor();
+    let command = [program.as_str(), "undo-fault", "stop", unit.as_str()];
+    systemd::spawn_after(undo_after, &traces.timer, "hapair: undo a drill's fault", &command)?;
+    let broken = hold(&traces, now.is_active()).and_then(|()| systemd::ctl("stop", unit));
+    if broken.is_err() {
+        repair(root, fault)?;
+    }
+    broken
+}
+
+fn hold(traces: &Traces, active: bool) -> Result<()> {
+    if let Some(parent) = traces.memory.parent() {
+        place::private_directory(parent)?;
+    }
+    txn::write_private(&traces.memory, &Before { active })?;
+    if let Some(parent) = traces.hold.parent() {
+        fs::create_dir_all(parent).map_err(at("create", parent))?;
+    }
+    let text = format!(
+        "# hapair's drill holds this unit down\n[Unit]\nConditionPathExists=!{}\n",
+        traces.memory.display()
+    );
+    place::file(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
+    systemd::daemon_reload()
+}
+
+/// Undoes a fault. One that is not there is repaired already.
+///
+/// # Errors
+/// The unit does not come up again.
+pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
+    let Fault::Stop { unit } = fault;
+    let traces = traces(root, unit)?;
+    systemd::quiet("stop", &format!("{}.timer", traces.timer));
+    let Ok(text) = fs::read(&traces.memory) else {
+        return Ok(());
+    };
+    let before: Before = serde_json::from_slice(&text).unwrap_or(Before { active: true });
+    place::remove(&traces.hold)?;
+    if let Some(parent) = traces.hold.parent() {
+        // Only if it is empty: other hands may have a drop-in there.
+        let _ = fs::remove_dir(parent);
+    }
+    place::remove(&traces.memory)?;
+    systemd::daemon_reload()?;
+    if before.active {
+        systemd::ctl("start", unit)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_is_smuggled_in() {
+        let root = Root::at("/nonexistent");
+        for unit in ["", "../x", "a/b.service", "x;y", "a b"] {
+            assert!(traces(&root, unit).is_err(), "{unit}");
+        }
+        assert_eq!(
+            traces(&root, "nginx.service").unwrap().timer,
+            "hapair-undo-nginx-service"
+        );
+    }
+}

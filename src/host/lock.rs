@@ -1,0 +1,125 @@
+//! One operator at a time: a lock file under /run, held by the serving process for as long as it lives.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result, at};
+use super::facts::now_ms;
+use super::root::Root;
+
+/// Where the lock is; /run is empty after a boot.
+const PATH: &str = "/run/hapair.lock";
+
+/// Who holds it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    operator: String,
+    since_ms: u64,
+}
+
+/// The lock, held.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Takes the lock.
+///
+/// # Errors
+/// Somebody else holds it; the message names who and since when.
+pub fn take(root: &Root, operator: &str) -> Result<Lock> {
+    let path = root.path(PATH);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o644)
+        .open(&path)
+        .map_err(at("open", &path))?;
+    // SAFETY: flock on a descriptor that is open for as long as `file` lives. The kernel gives the lock back when the
+    // process dies, however it dies; children do not inherit it, as the descriptor is close-on-exec.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        let mut text = String::new();
+        let _ = file.read_to_string(&mut text);
+        return Err(match serde_json::from_str::<Holder>(&text) {
+            Ok(holder) => Error::new(format!(
+                "the host is locked by {} since {}",
+                holder.operator,
+                utc(holder.since_ms)
+            ))
+            .hint("wait until that run has ended; its lock goes with it"),
+            Err(_) => Error::new("the host is locked by another hapair").hint("wait until that run has ended"),
+        });
+    }
+    let holder = Holder {
+        operator: operator.to_owned(),
+        since_ms: now_ms(),
+    };
+    let text = serde_json::to_string(&holder).unwrap_or_default();
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(text.as_bytes()))
+        .map_err(at("write", &path))?;
+    Ok(Lock { file })
+}
+
+/// `2026-11-22 16:45:12 UTC`.
+pub fn utc(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date, by counting from 1 March of year 0 (the leap day comes last in such a year).
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        rest / 3600,
+        rest % 3600 / 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_and_since_when() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("run")).unwrap();
+        let root = Root::at(dir.path());
+        let first = take(&root, "ann@desk").unwrap();
+        let error = take(&root, "bob@desk").unwrap_err();
+        assert!(error.message.contains("ann@desk since 20"), "{error}");
+        drop(first);
+        assert!(take(&root, "bob@desk").is_ok());
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc(1_709_210_096_000), "2024-02-29 12:34:56 UTC");
+        assert_eq!(utc(1_795_365_935_000), "2026-11-22 16:45:35 UTC");
+    }
+}

@@ -1,0 +1,383 @@
+//! The conversation with the controller: frames on stdin and stdout.
+
+use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use super::diff::{Context, diff};
+use super::error::{Error, Result};
+use super::facts::{self, Tools};
+use super::lock::{self, Lock};
+use super::observe::{fingerprint, observe};
+use super::root::Root;
+use super::txn::{self, Stored, Tail, Txn};
+use super::watch::{self, Watch};
+use super::{converge, fault, fetch, status, systemd};
+use crate::state::frame::PROTOCOL;
+use crate::state::resource::Resource;
+use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
+
+/// Where replies go; shared by everything that has something to say.
+#[derive(Debug, Clone)]
+pub struct Output {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stdout: Mutex<std::io::Stdout>,
+    dead: AtomicBool,
+}
+
+impl Output {
+    fn new() -> Output {
+        Output {
+            inner: Arc::new(Inner {
+                stdout: Mutex::new(std::io::stdout()),
+                dead: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Sends one frame. A reader that is gone is noted, not an error: the conversation ends soon.
+    pub fn send(&self, reply: &Reply) {
+        let Ok(mut line) = serde_json::to_vec(reply) else {
+            return;
+        };
+        line.push(b'\n');
+        let Ok(mut stdout) = self.inner.stdout.lock() else {
+            return;
+        };
+        if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
+            self.inner.dead.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.inner.dead.load(Ordering::Relaxed)
+    }
+}
+
+/// One conversation.
+struct Session {
+    root: Root,
+    output: Output,
+    tools: Tools,
+    /// What the hello asked the tools may still answer the first plan and the first status: a run without changes
+    /// asks each once.
+    good_for: GoodFor,
+    desired: Option<Box<HostState>>,
+    lock: Option<Lock>,
+    watch: Option<Watch>,
+    following: Option<Arc<AtomicBool>>,
+}
+
+/// Which first question may still be answered with what the tools said at the hello.
+#[derive(Debug, Clone, Copy)]
+struct GoodFor {
+    plan: bool,
+    status: bool,
+}
+
+impl GoodFor {
+    const BOTH: GoodFor = GoodFor {
+        plan: true,
+        status: true,
+    };
+    const NONE: GoodFor = GoodFor {
+        plan: false,
+        status: false,
+    };
+}
+
+/// `hapair-agent serve`: says hello, answers until `Bye` or the end of input.
+pub fn serve(root: &Root) {
+    let output = Output::new();
+    let (sender, incoming) = mpsc::channel();
+    std::thread::spawn(move || read_requests(&sender));
+    let mut tools = Tools::default();
+    let facts = Box::new(facts::gather(root, &mut tools));
+    output.send(&Reply::Hello {
+        protocol: PROTOCOL,
+        facts,
+    });
+    let mut session = Session {
+        root: root.clone(),
+        output,
+        tools,
+        good_for: GoodFor::BOTH,
+        desired: None,
+        lock: None,
+        watch: None,
+        following: None,
+    };
+    while !session.output.is_dead() {
+        match incoming.recv_timeout(Duration::from_millis(500)) {
+            Ok(Ok(Request::Bye)) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Ok(Ok(request)) => session.answer(request),
+            Ok(Err(message)) => {
+                let hints = vec!["controller and executor are of different versions".to_owned()];
+                session.output.send(&Reply::Error { message, hints });
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+    session.stop_following();
+}
+
+/// Ends, and with it the channel, at the end of input.
+fn read_requests(sender: &mpsc::Sender<std::result::Result<Request, String>>) {
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        if line.trim().is_empty() {
+            continue;
+        }
+        // The frame is not repeated in the message: it may hold secrets.
+        let request = serde_json::from_str(&line).map_err(|e| format!("cannot read the request: {e}"));
+        let ends = matches!(request, Ok(Request::Bye));
+        if sender.send(request).is_err() || ends {
+            return;
+        }
+    }
+}
+
+impl Session {
+    fn answer(&mut self, request: Request) {
+        let still_good = match request {
+            Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
+            Request::Status { .. } => std::mem::take(&mut self.good_for.status),
+            Request::Lock { .. }
+            | Request::Validate { .. }
+            | Request::Watch { .. }
+            | Request::Unwatch
+            | Request::Fetch { .. } => true,
+            // Everything else changes the host or follows a change.
+            _ => {
+                self.good_for = GoodFor::NONE;
+                false
+            }
+        };
+        if !still_good {
+            self.tools = Tools::default();
+        }
+        let reply = match request {
+            Request::Desired { state } => Ok(Some(self.plan(state))),
+            Request::Apply {
+                txn,
+                fingerprint,
+                stages,
+                confirm_timeout,
+                operator,
+            } => self
+                .apply(&txn, &fingerprint, stages, confirm_timeout, operator)
+                .map(|()| None),
+            Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
+            Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
+            Request::Confirm { txn } => self
+                .known(&txn)
+                .and_then(|t| txn::confirm(&t))
+                .map(|()| Some(Reply::Ack)),
+            Request::Cancel { txn } => self.cancel(&txn).map(|()| Some(Reply::Ack)),
+            Request::Status { state } => Ok(Some(Reply::Status {
+                status: status::status(&self.root, &state, &mut self.tools),
+            })),
+            Request::Lock { operator } => self.lock(operator.as_deref()).map(|()| Some(Reply::Ack)),
+            Request::Inject { fault, undo_after } => {
+                fault::inject(&self.root, &fault, undo_after).map(|()| Some(Reply::Ack))
+            }
+            Request::Repair { fault } => fault::repair(&self.root, &fault).map(|()| Some(Reply::Ack)),
+            Request::Watch { addresses } => self.start_watch(addresses).map(|()| None),
+            Request::Unwatch => {
+                self.watch = None;
+                Ok(Some(Reply::Ack))
+            }
+            Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
+            Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
+            Request::Bye => Ok(None),
+        };
+        match reply {
+            Ok(Some(reply)) => self.output.send(&reply),
+            Ok(None) => {}
+            Err(Error { message, hints }) => self.output.send(&Reply::Error { message, hints }),
+        }
+    }
+
+    fn plan(&mut self, state: Box<HostState>) -> Reply {
+        let units: Vec<String> = [Engine::Agent, Engine::Keepalived]
+            .map(|e| e.unit().to_owned())
+            .to_vec();
+        self.tools.ask(&self.root, &[], &units);
+        let engine_active = units.iter().any(|u| self.tools.unit(u).is_active());
+        let plan = plan(&self.root, &state, &mut self.tools, engine_active);
+        self.desired = Some(state);
+        Reply::Plan { plan }
+    }
+
+    fn apply(
+        &mut self,
+        id: &TxnId,
+        expected: &str,
+        stages: Vec<Stage>,
+        confirm_timeout: u64,
+        operator: String,
+    ) -> Result<()> {
+        let Some(state) = self.desired.as_deref().cloned() else {
+            return Err(Error::new("nothing to apply: no desired state was sent"));
+        };
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::new("the executor is not root").hint("log in as root, or set `ssh.become`"));
+        }
+        if let Some(armed) = txn::armed(&self.root) {
+            return Err(
+                Error::new(format!("transaction {armed} waits for a confirm on this host"))
+                    .hint("it reverts by itself when its time is over; then apply again"),
+            );
+        }
+        if self.lock.is_none() {
+            self.lock = Some(lock::take(&self.root, &operator)?);
+        }
+        let resources: Vec<&Resource> = state.resources.iter().collect();
+        let observed = observe(&self.root, &resources, &mut self.tools);
+        if fingerprint(&state, &observed) != expected {
+            return Err(Error::new("the host has changed since the plan was made")
+                .hint("plan again, look at it, and apply that"));
+        }
+        let txn = Txn::new(&self.root, id);
+        Stored {
+            state,
+            stages,
+            confirm_timeout,
+            operator,
+        }
+        .store(&txn)?;
+        let program = txn::executor();
+        let started = systemd::spawn(&txn.unit(), "hapair: apply", &[&program, "txn", id.as_str()]);
+        if started.is_err() {
+            let _ = std::fs::remove_dir_all(&txn.dir);
+        }
+        started?;
+        self.follow(txn, 0);
+        Ok(())
+    }
+
+    fn validate(&self, stages: &[Stage]) -> Result<()> {
+        match &self.desired {
+            Some(state) => converge::validate_ahead(&self.root, state, stages),
+            None => Err(Error::new("nothing to validate: no desired state was sent")),
+        }
+    }
+
+    fn known(&self, id: &TxnId) -> Result<Txn> {
+        let txn = Txn::new(&self.root, id);
+        if txn.dir.is_dir() {
+            Ok(txn)
+        } else {
+            Err(Error::new(format!("there is no transaction {id} on this host")))
+        }
+    }
+
+    fn attach(&mut self, id: &TxnId, after: u64) -> Result<()> {
+        let txn = self.known(id)?;
+        self.follow(txn, after);
+        Ok(())
+    }
+
+    fn cancel(&mut self, id: &TxnId) -> Result<()> {
+        let txn = self.known(id)?;
+        txn.mark("cancel")
+            .map_err(|e| Error::new(format!("cannot cancel {id}: {e}")))
+    }
+
+    fn lock(&mut self, operator: Option<&str>) -> Result<()> {
+        match operator {
+            None => self.lock = None,
+            Some(_) if self.lock.is_some() => {}
+            Some(operator) => self.lock = Some(lock::take(&self.root, operator)?),
+        }
+        Ok(())
+    }
+
+    fn start_watch(&mut self, addresses: Vec<String>) -> Result<()> {
+        self.watch = None;
+        let started = watch::start(addresses, self.output.clone());
+        self.watch = Some(started.map_err(|e| Error::new(format!("cannot watch addresses: {e}")))?);
+        Ok(())
+    }
+
+    fn stop_following(&mut self) {
+        if let Some(stop) = self.following.take() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Streams a transaction's journal until it ends, beside everything else.
+    fn follow(&mut self, txn: Txn, after: u64) {
+        self.stop_following();
+        let stop = Arc::new(AtomicBool::new(false));
+        self.following = Some(Arc::clone(&stop));
+        let output = self.output.clone();
+        std::thread::spawn(move || follow(&txn, after, &stop, &output));
+    }
+}
+
+fn follow(txn: &Txn, after: u64, stop: &AtomicBool, output: &Output) {
+    let mut tail = Tail::new(&txn.file("journal"), after);
+    let mut looked = Instant::now();
+    let mut dead_once = false;
+    while !stop.load(Ordering::Relaxed) && !output.is_dead() {
+        let events = tail.read();
+        let progressed = !events.is_empty();
+        for event in events {
+            let ended = matches!(event.kind, EventKind::Finished { .. });
+            output.send(&Reply::Event {
+                txn: txn.id.clone(),
+                event,
+            });
+            if ended {
+                return;
+            }
+        }
+        if progressed {
+            dead_once = false;
+            looked = Instant::now();
+        }
+        // A transaction that was killed writes no end. (One that is armed is ended by its timer.)
+        if looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            let runs = systemd::one(&format!("{}.service", txn.unit())).is_active();
+            if !runs && !txn.has("armed") && !txn.has("reverting") {
+                if dead_once && !txn.is_finished() {
+                    output.send(&Reply::Error {
+                        message: format!("transaction {} was interrupted on the host", txn.id),
+                        hints: vec!["plan and apply again: it goes on from where this one stopped".to_owned()],
+                    });
+                    return;
+                }
+                dead_once = true;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(15));
+    }
+}
+
+/// Compares a host with what it should be. Read-only.
+pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bool) -> Plan {
+    let resources: Vec<&Resource> = state.resources.iter().collect();
+    let observed = observe(root, &resources, tools);
+    let context = Context {
+        secrets: &state.secrets,
+        engine_active,
+    };
+    let mut changes = txn::interrupted_changes(root);
+    let pairs = resources.iter().zip(&observed);
+    changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
+    let changes_selinux = changes.iter().any(|c| c.stage == Stage::Selinux);
+    Plan {
+        host: state.host.clone(),
+        fingerprint: fingerprint(state, &observed),
+        notes: state.notes.clone(),
+        reboot_needed: txn::reboot_needed(&resources, &observed, changes_selinux),
+        changes,
+    }
+}

@@ -1,0 +1,103 @@
+//! The dead man's switch: a timer and a boot guard, both PID 1's, that revert an unconfirmed change.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use super::{Txn, executor};
+use crate::host::error::{Error, Result, at};
+use crate::host::{place, systemd};
+
+/// Where the boot guard's unit file and its wish to be started are.
+fn guard_paths(txn: &Txn) -> (PathBuf, PathBuf) {
+    let name = format!("hapair-boot-guard-{}.service", txn.id);
+    let units = PathBuf::from("/etc/systemd/system");
+    (units.join(&name), units.join("multi-user.target.wants").join(&name))
+}
+
+/// The unit that the timer starts.
+fn revert_unit(txn: &Txn) -> String {
+    format!("hapair-revert-{}", txn.id)
+}
+
+/// Arms: marker, boot guard, timer, in this order, so that a crash in between is caught by the guard.
+///
+/// # Errors
+/// Nothing may be touched then.
+pub(super) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
+    for stale in ["confirmed", "awaiting", "reverting"] {
+        let _ = fs::remove_file(txn.file(stale));
+    }
+    txn.mark("armed").map_err(at("write", &txn.file("armed")))?;
+    let armed = write_guard(txn).and_then(|()| {
+        let program = executor();
+        let command = [program.as_str(), "revert", txn.id.as_str()];
+        systemd::spawn_after(
+            seconds,
+            &revert_unit(txn),
+            "hapair: revert an unconfirmed change",
+            &command,
+        )
+    });
+    if armed.is_err() {
+        let _ = fs::remove_file(txn.file("armed"));
+        remove_guard(txn);
+    }
+    armed.map_err(|e| e.context("cannot arm the revert timer, so nothing was touched"))
+}
+
+fn write_guard(txn: &Txn) -> Result<()> {
+    let (unit, wish) = guard_paths(txn);
+    let text = format!(
+        "[Unit]\nDescription=hapair: revert a change that was not confirmed before this boot\n\
+         ConditionPathExists={}\nAfter=local-fs.target\nBefore=network-pre.target network.service NetworkManager.service\n\
+         Wants=network-pre.target\n\n[Service]\nType=oneshot\nExecStart={} revert {} --boot\n\n\
+         [Install]\nWantedBy=multi-user.target\n",
+        txn.file("armed").display(),
+        executor(),
+        txn.id,
+    );
+    place::file(&unit, text.as_bytes(), 0o644, 0, 0, None)?;
+    if let Some(directory) = wish.parent() {
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+    }
+    let _ = fs::remove_file(&wish);
+    symlink(&unit, &wish).map_err(at("write", &wish))?;
+    place::sync_parent(&wish)
+}
+
+pub(super) fn remove_guard(txn: &Txn) {
+    let (unit, wish) = guard_paths(txn);
+    let _ = fs::remove_file(wish);
+    let _ = fs::remove_file(unit);
+}
+
+/// Takes timer and boot guard away. The marker must have been turned before.
+pub fn disarm(txn: &Txn) {
+    systemd::quiet("stop", &format!("{}.timer", revert_unit(txn)));
+    remove_guard(txn);
+}
+
+/// The controller's word that the host is reachable. Whoever turns the marker first, this or the timer, wins.
+///
+/// # Errors
+/// The transaction does not wait for a confirm (any more).
+pub fn confirm(txn: &Txn) -> Result<()> {
+    if txn.has("armed") && !txn.has("awaiting") {
+        return Err(
+            Error::new(format!("transaction {} has not activated its change yet", txn.id))
+                .hint("confirm after its event `await_confirm`, over a fresh connection"),
+        );
+    }
+    if !txn.turn("armed", "confirmed") {
+        return Err(
+            Error::new(format!("transaction {} does not wait for a confirm", txn.id))
+                .hint("it may have reverted by itself: attach to it and read its outcome"),
+        );
+    }
+    if !systemd::one(&format!("{}.service", txn.unit())).is_active() {
+        // Nobody is left to tidy up.
+        disarm(txn);
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Transactions that were killed. What they had placed is whole (files are renamed into place) and is converged further
+//! by the next apply, which would put it there again; what they had yet to set off is made up for.
+//!
+//! A killed revert is another thing: it is run again.
+
+use std::collections::BTreeSet;
+
+use super::revert::{outcome, put_back};
+use super::{Journal, Stored, Tail, Txn, all};
+use crate::host::error::Error;
+use crate::host::root::Root;
+use crate::host::systemd;
+use crate::state::resource::Stage;
+use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
+
+/// Transactions without an end that nobody works on.
+fn interrupted(root: &Root) -> Vec<Txn> {
+    let open = |txn: &Txn| !txn.is_finished() && !txn.has("armed") && txn.has("request.json");
+    let dead = |txn: &Txn| !root.is_live() || !systemd::one(&format!("{}.service", txn.unit())).is_active();
+    all(root).into_iter().filter(|txn| open(txn) && dead(txn)).collect()
+}
+
+/// What a killed transaction had started to change sets off these, and perhaps did not.
+fn left(txn: &Txn) -> (Vec<Stage>, BTreeSet<Reaction>) {
+    let Ok(request) = Stored::load(txn) else {
+        return (Vec::new(), BTreeSet::new());
+    };
+    let events = Tail::new(&txn.file("journal"), 0).read();
+    let started: Vec<&str> = events
+        .iter()
+        .filter_map(|e| {
+            if let EventKind::ResourceStarted { resource, .. } = &e.kind {
+                Some(resource.as_str())
+            } else {
+                None
+            }
+        })
+        .collect();
+    let resources: Vec<_> = request
+        .state
+        .resources
+        .iter()
+        .filter(|r| started.contains(&r.id.as_str()))
+        .collect();
+    let stages = resources.iter().map(|r| r.stage).collect();
+    (
+        stages,
+        resources.iter().flat_map(|r| r.reactions.iter().cloned()).collect(),
+    )
+}
+
+fn named(reaction: &Reaction) -> String {
+    match reaction {
+        Reaction::Reload { unit } => format!("reload {unit}"),
+        Reaction::Restart { unit } => format!("restart {unit}"),
+        Reaction::DaemonReload => "daemon-reload".to_owned(),
+        Reaction::MakeCache => "rebuild package metadata".to_owned(),
+    }
+}
+
+/// What an apply has to make up for, as changes of a plan: files may be as desired already while what reads them still
+/// runs with the old ones.
+pub fn changes(root: &Root) -> Vec<Change> {
+    let describe = |txn: Txn| {
+        let (stages, reactions) = left(&txn);
+        let again = txn.has("reverting");
+        let todo: Vec<String> = reactions.iter().map(named).collect();
+        let summary = if again {
+            "put back what it had replaced".to_owned()
+        } else {
+            todo.join(", ")
+        };
+        (again || !todo.is_empty()).then(|| Change {
+            resource: format!("interrupted transaction {}", txn.id),
+            stage: stages.last().copied().unwrap_or(Stage::Vrrp),
+            summary,
+            diff: None,
+            cuts_ssh: false,
+            election_critical: false,
+        })
+    };
+    interrupted(root).into_iter().filter_map(describe).collect()
+}
+
+/// Ends every killed transaction; returns what is to be set off.
+pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTreeSet<Reaction> {
+    let mut pending = BTreeSet::new();
+    for txn in interrupted(root).into_iter().filter(|txn| txn.id != current.id) {
+        let Ok(request) = Stored::load(&txn) else { continue };
+        let end = if txn.has("reverting") {
+            journal.log(&format!(
+                "transaction {} was killed while it was reverted; putting things back",
+                txn.id
+            ));
+            let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
+            outcome(
+                reverted,
+                Error::new("the transaction was interrupted while it was reverted"),
+            )
+        } else {
+            journal.log(&format!(
+                "transaction {} was interrupted; going on from where it stopped",
+                txn.id
+            ));
+            pending.extend(left(&txn).1);
+            Outcome {
+                result: OutcomeKind::Failed,
+                changed: 0,
+                error: format!("the transaction was interrupted; {} went on from there", current.id),
+                hints: Vec::new(),
+                reboot_needed: false,
+            }
+        };
+        if let Ok(mut its) = Journal::open(&txn.file("journal"), &request.state.secrets) {
+            let _ = its.write(EventKind::Finished { outcome: end });
+        }
+    }
+    pending
+}

@@ -1,0 +1,172 @@
+//! The journal: events, one JSON object a line. One process writes it; any number follow it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::host::error::{Result, at};
+use crate::host::facts::now_ms;
+use crate::state::redact::redact;
+use crate::state::{Event, EventKind, Secret};
+
+/// The writing side.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    seq: u64,
+    secrets: Vec<Secret>,
+}
+
+impl Journal {
+    /// Opens a journal and goes on after its last whole line.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written.
+    pub fn open(path: &Path, secrets: &[Secret]) -> Result<Journal> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let seq = text
+            .lines()
+            .filter_map(|l| serde_json::from_str::<Event>(l).ok())
+            .map(|e| e.seq)
+            .max()
+            .unwrap_or(0);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(at("open", path))?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            // A writer died in mid-line: readers skip what does not parse.
+            file.write_all(b"\n").map_err(at("write", path))?;
+        }
+        Ok(Journal {
+            file,
+            path: path.to_owned(),
+            seq,
+            secrets: secrets.to_vec(),
+        })
+    }
+
+    /// Appends an event, durably.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write(&mut self, kind: EventKind) -> Result<()> {
+        self.seq += 1;
+        let event = Event {
+            seq: self.seq,
+            at_ms: now_ms(),
+            kind: self.masked(kind),
+        };
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(at("write", &self.path))
+    }
+
+    /// Appends a line of output; a journal that cannot take it is no reason to fail.
+    pub fn log(&mut self, line: &str) {
+        let line = line.trim_end().to_owned();
+        if !line.is_empty() {
+            let _ = self.write(EventKind::Log { line });
+        }
+    }
+
+    fn masked(&self, kind: EventKind) -> EventKind {
+        let mask = |text: String| redact(&text, &self.secrets);
+        match kind {
+            EventKind::Log { line } => EventKind::Log { line: mask(line) },
+            EventKind::ResourceStarted { resource, summary } => EventKind::ResourceStarted {
+                resource,
+                summary: mask(summary),
+            },
+            EventKind::Finished { mut outcome } => {
+                outcome.error = mask(outcome.error);
+                outcome.hints = outcome.hints.into_iter().map(mask).collect();
+                EventKind::Finished { outcome }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The last event is `Finished`.
+pub(super) fn finished(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let last = text.lines().rev().find_map(|l| serde_json::from_str::<Event>(l).ok());
+    last.is_some_and(|e| matches!(e.kind, EventKind::Finished { .. }))
+}
+
+/// The reading side: remembers where it is.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    offset: u64,
+    partial: Vec<u8>,
+    after: u64,
+}
+
+impl Tail {
+    /// Follows a journal from the event after `after`.
+    pub fn new(path: &Path, after: u64) -> Tail {
+        Tail {
+            path: path.to_owned(),
+            offset: 0,
+            partial: Vec::new(),
+            after,
+        }
+    }
+
+    /// Whole events that came since the last call.
+    pub fn read(&mut self) -> Vec<Event> {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(&self.path)
+            && file.seek(SeekFrom::Start(self.offset)).is_ok()
+        {
+            let _ = file.read_to_end(&mut bytes);
+        }
+        self.offset += bytes.len() as u64;
+        self.partial.extend(bytes);
+        let Some(end) = self.partial.iter().rposition(|b| *b == b'\n') else {
+            return Vec::new();
+        };
+        let whole: Vec<u8> = self.partial.drain(..=end).collect();
+        let events = whole
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+        events.filter(|e| e.seq > self.after).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_skipped_and_counting_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut tail = Tail::new(&path, 0);
+        Journal::open(&path, &[]).unwrap().log("one");
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"seq\":9,\"at")
+            .unwrap();
+        assert_eq!(tail.read().len(), 1);
+        let mut journal = Journal::open(&path, &[Secret::new("s3cret")]).unwrap();
+        journal.log("password s3cret");
+        let events = tail.read();
+        assert_eq!(events.iter().map(|e| e.seq).collect::<Vec<_>>(), [2]);
+        assert!(!format!("{events:?}").contains("s3cret"));
+        assert_eq!(Tail::new(&path, 1).read().len(), 1);
+        assert!(!finished(&path));
+        journal.write(EventKind::Confirmed).unwrap();
+    }
+}

@@ -1,0 +1,166 @@
+//! Transactions: `/var/lib/hapair/txn/<id>/` with request, journal, undo log and old files.
+//!
+//! ```text
+//! request.json   what was asked (holds secrets: 0600 in 0700)
+//! journal        events, one JSON object a line, synced one by one
+//! undo           what to put back, one JSON object a line, synced before anything is touched
+//! old/           bytes of replaced files
+//! armed          the revert timer runs; renamed to `confirmed` or `reverting` by whoever comes first
+//! awaiting       the change is active and waits for a confirm
+//! cancel         asked to stop
+//! ```
+
+mod arm;
+mod interrupted;
+mod journal;
+mod request;
+mod revert;
+mod runner;
+mod undo;
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, at};
+use super::root::Root;
+use crate::state::TxnId;
+
+pub use arm::{confirm, disarm};
+pub use interrupted::changes as interrupted_changes;
+pub use journal::{Journal, Tail};
+pub use request::Stored;
+pub use revert::{by_timer, put_back};
+pub use runner::{execute, reboot_needed, run};
+pub use undo::{Log, Undo};
+
+/// Where transactions are.
+pub const DIRECTORY: &str = "/var/lib/hapair/txn";
+
+/// What the last apply left behind: hashes of observations, for drift.
+pub const LAST: &str = "/var/lib/hapair/last.json";
+
+/// How many ended transactions are kept for rollback.
+const KEPT: usize = 20;
+
+/// Bytes set aside by a running transaction: more than all the text files it could have to put back.
+const RESERVE: usize = 2 << 20;
+
+/// One transaction's directory.
+#[derive(Debug, Clone)]
+pub struct Txn {
+    /// Its identifier.
+    pub id: TxnId,
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+impl Txn {
+    /// The transaction of that name, whether it exists or not.
+    pub fn new(root: &Root, id: &TxnId) -> Txn {
+        Txn {
+            id: id.clone(),
+            dir: root.path(DIRECTORY).join(id.as_str()),
+        }
+    }
+
+    /// A file of it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Such a marker file is there.
+    pub fn has(&self, marker: &str) -> bool {
+        self.file(marker).exists()
+    }
+
+    /// Creates an empty marker file.
+    pub fn mark(&self, marker: &str) -> std::io::Result<()> {
+        std::fs::File::create(self.file(marker))?.sync_all()?;
+        std::fs::File::open(&self.dir)?.sync_all()
+    }
+
+    /// Moves a marker; false if it was not there: somebody else came first.
+    pub fn turn(&self, from: &str, to: &str) -> bool {
+        std::fs::rename(self.file(from), self.file(to)).is_ok()
+    }
+
+    /// Sets space aside, so that on a full disk the journal can still be ended and old files be put back.
+    ///
+    /// # Errors
+    /// There is not even that much.
+    pub fn reserve(&self) -> Result<()> {
+        let path = self.file("reserve");
+        std::fs::write(&path, vec![0xa5_u8; RESERVE]).map_err(at("set space aside in", &path))
+    }
+
+    /// Gives that space back.
+    pub fn release(&self) {
+        let _ = std::fs::remove_file(self.file("reserve"));
+    }
+
+    /// Where replaced bytes are.
+    pub fn old(&self) -> PathBuf {
+        self.file("old")
+    }
+
+    /// The unit of PID 1's that runs it.
+    pub fn unit(&self) -> String {
+        format!("hapair-txn-{}", self.id)
+    }
+
+    /// The journal ends with `Finished`.
+    pub fn is_finished(&self) -> bool {
+        journal::finished(&self.file("journal"))
+    }
+}
+
+/// All transactions, oldest first.
+pub fn all(root: &Root) -> Vec<Txn> {
+    root.names(DIRECTORY)
+        .iter()
+        .filter_map(|name| TxnId::new(name))
+        .map(|id| Txn::new(root, &id))
+        .collect()
+}
+
+/// The last transaction that ended.
+pub fn last_finished(root: &Root) -> Option<String> {
+    all(root)
+        .into_iter()
+        .rev()
+        .find(Txn::is_finished)
+        .map(|t| t.id.to_string())
+}
+
+/// A transaction whose revert timer waits for a confirm.
+pub fn armed(root: &Root) -> Option<String> {
+    all(root)
+        .into_iter()
+        .rev()
+        .find(|t| t.has("armed"))
+        .map(|t| t.id.to_string())
+}
+
+/// Removes the oldest ended transactions beyond those kept.
+pub fn prune(root: &Root) {
+    let ended: Vec<Txn> = all(root)
+        .into_iter()
+        .filter(|t| t.is_finished() && !t.has("armed"))
+        .collect();
+    for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
+        let _ = std::fs::remove_dir_all(&txn.dir);
+    }
+}
+
+/// The running executor's own path, as PID 1 must call it.
+pub fn executor() -> String {
+    std::env::current_exe()
+        .map(|p| p.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "/proc/self/exe".to_owned())
+}
+
+/// Writes JSON to a private file, atomically.
+pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(|e| super::error::Error::new(format!("cannot encode: {e}")))?;
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    super::place::file(path, &bytes, 0o600, uid, gid, None)
+}

@@ -1,0 +1,50 @@
+//! What a transaction was asked to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::Txn;
+use crate::host::error::{Error, Result, at};
+use crate::host::place;
+use crate::state::{HostState, Stage};
+
+/// `request.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// What the host should be.
+    pub state: HostState,
+    /// Only these stages, in order.
+    pub stages: Vec<Stage>,
+    /// Seconds.
+    pub confirm_timeout: u64,
+    /// `user@machine`.
+    pub operator: String,
+}
+
+impl Stored {
+    /// Creates the transaction.
+    ///
+    /// # Errors
+    /// It exists already, or the disk refuses.
+    pub fn store(&self, txn: &Txn) -> Result<()> {
+        if txn.dir.exists() {
+            return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
+        }
+        let stored = place::private_directory(&txn.old())
+            .and_then(|()| super::write_private(&txn.file("request.json"), self))
+            .and_then(|()| txn.reserve());
+        if stored.is_err() {
+            let _ = std::fs::remove_dir_all(&txn.dir);
+        }
+        stored
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// It is not there, or not readable by this version.
+    pub fn load(txn: &Txn) -> Result<Stored> {
+        let path = txn.file("request.json");
+        let bytes = std::fs::read(&path).map_err(at("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::new(format!("cannot read {}: {e}", path.display())))
+    }
+}

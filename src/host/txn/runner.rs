@@ -1,0 +1,276 @@
+//! Runs one stored transaction, as a unit of PID 1's: it goes on when the connection dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use super::revert::{outcome, put_back};
+use super::undo::Log;
+use super::{Journal, LAST, Stored, Txn, arm, interrupted, prune};
+use crate::host::converge::{self, Worker};
+use crate::host::diff::{Context, diff, selinux_needs_reboot};
+use crate::host::error::{Error, Result};
+use crate::host::facts::Tools;
+use crate::host::observe::{Observed, digest, observe};
+use crate::host::root::Root;
+use crate::host::{engine, facts, react};
+use crate::state::resource::{Resource, Spec, Stage};
+use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
+
+/// `hapair-agent txn ID`.
+///
+/// # Errors
+/// The transaction cannot be read; everything later is told in its journal.
+pub fn run(root: &Root, id: &TxnId) -> Result<()> {
+    let txn = Txn::new(root, id);
+    let request = Stored::load(&txn)?;
+    let journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
+    execute(root, &txn, &request, journal)
+}
+
+/// Runs a transaction to its end and writes `Finished`.
+///
+/// # Errors
+/// The journal cannot be written.
+pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Result<()> {
+    let mut journal = journal;
+    let lock = exclusive(root);
+    if lock.is_none() {
+        let error = "another transaction runs on this host".to_owned();
+        let hints = vec!["wait for it to end, then apply again".to_owned()];
+        let outcome = Outcome {
+            result: OutcomeKind::Failed,
+            changed: 0,
+            error,
+            hints,
+            reboot_needed: false,
+        };
+        return journal.write(EventKind::Finished { outcome });
+    }
+    let pending = interrupted::settle(root, txn, &mut journal);
+    let mut worker = Worker {
+        root,
+        txn,
+        request,
+        undo: Log::open(txn)?,
+        journal,
+        tools: Tools::default(),
+        pending,
+        validated: BTreeSet::new(),
+        changed: 0,
+        armed: false,
+        vips_before: Vec::new(),
+    };
+    let done = steps(&mut worker);
+    txn.release();
+    let armed = worker.armed;
+    let Worker {
+        mut journal,
+        changed,
+        mut tools,
+        ..
+    } = worker;
+    let outcome = match done {
+        Ok(()) => {
+            let resources: Vec<&Resource> = request.state.resources.iter().collect();
+            let observed = observe(root, &resources, &mut tools);
+            remember(root, &resources, &observed);
+            Outcome {
+                result: OutcomeKind::Done,
+                changed,
+                error: String::new(),
+                hints: Vec::new(),
+                reboot_needed: reboot_needed(&resources, &observed, changed > 0),
+            }
+        }
+        Err(error) => {
+            if armed && !txn.turn("armed", "reverting") && txn.has("reverting") {
+                // The timer was faster: it writes the end, and stops this process while it does.
+                std::thread::sleep(Duration::from_secs(600));
+            }
+            let reverted = put_back(root, txn, false, &mut |line| journal.log(line));
+            if armed {
+                arm::disarm(txn);
+            }
+            outcome(reverted, error)
+        }
+    };
+    journal.write(EventKind::Finished { outcome })?;
+    prune(root);
+    Ok(())
+}
+
+/// One transaction at a time: the lock lives as long as this process.
+fn exclusive(root: &Root) -> Option<std::fs::File> {
+    let path = root.path("/run/hapair-txn.lock");
+    if let Some(parent) = path.parent() {
+        let _ = std::fs::create_dir_all(parent);
+    }
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .ok()?;
+    // SAFETY: flock on a descriptor that is open for as long as `file` lives.
+    let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    (taken == 0).then_some(file)
+}
+
+fn steps(worker: &mut Worker<'_>) -> Result<()> {
+    let request = worker.request;
+    for stage in &request.stages {
+        let resources: Vec<&Resource> = request.state.resources.iter().filter(|r| r.stage == *stage).collect();
+        let before = worker.changed;
+        let mut announced = false;
+        worker.validated.clear();
+        for resource in &resources {
+            check_cancel(worker.txn)?;
+            step(worker, resource, &resources, *stage, &mut announced)?;
+        }
+        react::all(worker)?;
+        if worker.armed {
+            await_confirm(worker)?;
+        }
+        if worker.changed > before {
+            check_cancel(worker.txn)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_cancel(txn: &Txn) -> Result<()> {
+    if txn.has("cancel") {
+        Err(Error::new("cancelled by the operator"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Observes one resource anew, and if it is not as desired, converges it and looks again.
+fn step(
+    worker: &mut Worker<'_>,
+    resource: &Resource,
+    stage_resources: &[&Resource],
+    stage: Stage,
+    announced: &mut bool,
+) -> Result<()> {
+    let named = |error: Error| error.context(&resource.id);
+    let request = worker.request;
+    worker.tools = Tools::default();
+    let Some(observed) = observe(worker.root, &[resource], &mut worker.tools).pop() else {
+        return Ok(());
+    };
+    let context = Context {
+        secrets: &request.state.secrets,
+        engine_active: false,
+    };
+    let Some(change) = diff(resource, &observed, &context) else {
+        return Ok(());
+    };
+    if !*announced {
+        *announced = true;
+        worker.journal.write(EventKind::StageStarted { stage })?;
+    }
+    if resource.cuts_ssh && !worker.armed && worker.root.is_live() {
+        arm::arm(worker.txn, request.confirm_timeout).map_err(named)?;
+        worker.armed = true;
+        worker.vips_before = facts::owned(&vips(worker));
+        worker.journal.write(EventKind::Armed {
+            seconds: request.confirm_timeout,
+        })?;
+    }
+    let started = Instant::now();
+    worker.journal.write(EventKind::ResourceStarted {
+        resource: resource.id.clone(),
+        summary: change.summary,
+    })?;
+    converge::validate_group(worker, resource, stage_resources).map_err(named)?;
+    converge::converge(worker, resource, &observed).map_err(named)?;
+    worker.tools = Tools::default();
+    let after = observe(worker.root, &[resource], &mut worker.tools).pop();
+    if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
+        return Err(named(
+            Error::new(format!("still not as desired after the change: {}", left.summary))
+                .hint("something else on the host writes the same thing; find out what"),
+        ));
+    }
+    worker.pending.extend(resource.reactions.iter().cloned());
+    worker.changed += 1;
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    worker.journal.write(EventKind::ResourceDone {
+        resource: resource.id.clone(),
+        took_ms,
+    })
+}
+
+fn vips(worker: &Worker<'_>) -> Vec<String> {
+    worker
+        .request
+        .state
+        .instances
+        .iter()
+        .flat_map(|i| i.vips.iter().cloned())
+        .collect()
+}
+
+/// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
+fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
+    let engine = worker.request.state.engine;
+    let journal = &mut worker.journal;
+    engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
+    let txn = worker.txn;
+    txn.mark("awaiting")
+        .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
+    worker.journal.write(EventKind::AwaitConfirm {
+        address: address_after(worker),
+    })?;
+    // Longer than the timer: if systemd lost it, this process reverts.
+    let deadline = Instant::now() + Duration::from_secs(worker.request.confirm_timeout + 15);
+    while !txn.has("confirmed") {
+        check_cancel(txn)?;
+        if Instant::now() > deadline {
+            return Err(Error::new(
+                "the change was not confirmed in time, and the revert timer did not fire",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    arm::disarm(txn);
+    worker.armed = false;
+    worker.journal.write(EventKind::Confirmed)
+}
+
+/// Where the host is to be found now; empty: where it was.
+fn address_after(worker: &Worker<'_>) -> String {
+    let network = worker.request.state.resources.iter().find_map(|r| match &r.spec {
+        Spec::Network(network) => network.addresses.first(),
+        _ => None,
+    });
+    network.and_then(|a| a.split('/').next()).unwrap_or_default().to_owned()
+}
+
+/// Whether a reboot is needed for SELinux to be as desired.
+pub fn reboot_needed(resources: &[&Resource], observed: &[Observed], changes: bool) -> bool {
+    resources
+        .iter()
+        .zip(observed)
+        .any(|(resource, observed)| match (&resource.spec, observed) {
+            (Spec::Selinux { mode }, Observed::Selinux { runtime, capable, .. }) => {
+                selinux_needs_reboot(*mode, *runtime, *capable, changes)
+            }
+            _ => false,
+        })
+}
+
+/// Hashes of what this apply left, for drift.
+fn remember(root: &Root, resources: &[&Resource], observed: &[Observed]) {
+    let hashes: BTreeMap<&str, String> = resources
+        .iter()
+        .zip(observed)
+        .map(|(r, o)| (r.id.as_str(), digest(o)))
+        .collect();
+    let _ = super::write_private(&root.path(LAST), &hashes);
+}

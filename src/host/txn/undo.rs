@@ -1,0 +1,157 @@
+//! The undo log: what to put back, written before anything is touched.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Txn;
+use crate::host::error::{Result, at};
+use crate::host::place::{self, Saved};
+use crate::state::{NetworkManagerKind, Reaction};
+
+/// One thing to put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "snake_case")]
+pub enum Undo {
+    /// What was at a path.
+    Path {
+        /// Absolute, the executor's view.
+        path: PathBuf,
+        /// What was there.
+        saved: Saved,
+    },
+    /// A unit's state.
+    Unit {
+        /// With suffix.
+        unit: String,
+        /// It ran.
+        active: bool,
+        /// `UnitFileState`.
+        enabled: String,
+    },
+    /// A reaction that ran with the new files: it must run with the old ones.
+    Reaction {
+        /// Which.
+        reaction: Reaction,
+    },
+    /// The kernel's host name.
+    Hostname {
+        /// Before.
+        running: String,
+    },
+    /// SELinux's running mode.
+    Selinux {
+        /// Before.
+        enforcing: bool,
+    },
+    /// A SELinux boolean.
+    Boolean {
+        /// Name.
+        name: String,
+        /// Before.
+        value: bool,
+    },
+    /// What was added to a firewalld zone, as options: `--add-service=http`.
+    Firewall {
+        /// Zone.
+        zone: String,
+        /// Options.
+        options: Vec<String>,
+    },
+    /// A network profile was activated: the old one must be.
+    Network {
+        /// Who activates.
+        manager: NetworkManagerKind,
+        /// Interface.
+        interface: String,
+        /// Profile.
+        path: String,
+    },
+    /// A file was renamed.
+    Renamed {
+        /// Its name before.
+        from: PathBuf,
+        /// Its name since.
+        to: PathBuf,
+    },
+    /// Something that is not undone, for the operator to know.
+    Stays {
+        /// What.
+        text: String,
+    },
+}
+
+/// The log, open for writing.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    path: PathBuf,
+    old: PathBuf,
+    next: usize,
+}
+
+impl Log {
+    /// Opens a transaction's undo log.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open(txn: &Txn) -> Result<Log> {
+        let path = txn.file("undo");
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(at("open", &path))?;
+        let next = std::fs::read_dir(txn.old()).map_or(0, Iterator::count);
+        Ok(Log {
+            file,
+            path,
+            old: txn.old(),
+            next,
+        })
+    }
+
+    /// Appends an entry, durably.
+    ///
+    /// # Errors
+    /// The disk refuses: then nothing must be touched.
+    pub fn add(&mut self, entry: &Undo) -> Result<()> {
+        let mut line = serde_json::to_vec(entry).unwrap_or_default();
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(at("write", &self.path))
+    }
+
+    /// Saves what is at a path (and notes the directories that will be created for it).
+    ///
+    /// # Errors
+    /// It cannot be read or kept.
+    pub fn keep(&mut self, path: &Path) -> Result<()> {
+        for directory in place::missing_parents(path) {
+            self.add(&Undo::Path {
+                path: directory,
+                saved: Saved::Missing,
+            })?;
+        }
+        self.next += 1;
+        let saved = place::save(path, &self.old.join(format!("{:04}", self.next)))?;
+        self.add(&Undo::Path {
+            path: path.to_owned(),
+            saved,
+        })
+    }
+}
+
+/// All entries, oldest first.
+pub(super) fn read(txn: &Txn) -> Vec<Undo> {
+    let text = std::fs::read_to_string(txn.file("undo")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}

@@ -1,0 +1,262 @@
+//! Secrets: where they come from, and what they may hold.
+
+use std::path::{Path, PathBuf};
+
+use super::context::{At, Context};
+use super::grammar::{LOCAL_PATH, PROMPT, VARIABLE};
+use super::model::SecretSource;
+use super::node::{Node, Value};
+use crate::state::Secret;
+
+/// Longest `auth_pass` in bytes: VRRPv2's field (RFC 2338 §5.3.6); keepalived cuts the rest off.
+pub const AUTH_PASS_MAX: usize = 8;
+
+/// Longest secret read from anywhere, in bytes.
+const SECRET_MAX: usize = 1024;
+
+/// Why a secret could not be had. Never holds the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// `{env: NAME}` and there is no such variable, or it is not UTF-8.
+    #[error("the environment variable {0} is not set")]
+    NoVariable(String),
+    /// `{file: PATH}` cannot be read.
+    #[error("cannot read the secret in {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// `{prompt: TEXT}` and nobody answered.
+    #[error("no answer to {0:?}")]
+    NotAnswered(String),
+    /// It came, but it cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl SecretError {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            SecretError::NoVariable(name) => format!("export {name}, or write the secret as {{file: PATH}}"),
+            SecretError::Unreadable { .. } => "create the file, readable by you alone".into(),
+            SecretError::NotAnswered(_) => "run it on a terminal, or use {env: NAME} or {file: PATH}".into(),
+            SecretError::Unusable(_) => "choose another secret".into(),
+        }
+    }
+}
+
+impl SecretSource {
+    /// Gets the secret. `ask` is called for `{prompt: TEXT}` only, with the text; `None` from it means that nobody
+    /// can be asked. A relative `{file: PATH}` starts at `base_dir`, the inventory's directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be had, is empty, longer than 1024 bytes, or holds a control character.
+    pub fn resolve(&self, base_dir: &Path, ask: &mut dyn FnMut(&str) -> Option<Secret>) -> Result<Secret, SecretError> {
+        let (secret, origin) = match self {
+            SecretSource::Literal(secret) => (secret.clone(), "the secret in the inventory".to_owned()),
+            SecretSource::Env(name) => {
+                let value = std::env::var(name).map_err(|_| SecretError::NoVariable(name.clone()))?;
+                (Secret::new(value), format!("the secret in {name}"))
+            }
+            SecretSource::File(path) => {
+                let path = base_dir.join(expand_home(path));
+                let error = |error| SecretError::Unreadable {
+                    path: path.clone(),
+                    error,
+                };
+                let mut text = std::fs::read_to_string(&path).map_err(error)?;
+                if text.ends_with('\n') {
+                    text.pop();
+                    if text.ends_with('\r') {
+                        text.pop();
+                    }
+                }
+                (Secret::new(text), format!("the secret in {}", path.display()))
+            }
+            SecretSource::Prompt(text) => {
+                let secret = ask(text).ok_or_else(|| SecretError::NotAnswered(text.clone()))?;
+                (secret, "the secret".to_owned())
+            }
+        };
+        check_any(secret.reveal()).map_err(|why| SecretError::Unusable(format!("{origin} {why}")))?;
+        Ok(secret)
+    }
+}
+
+/// Whether a resolved `auth_pass` can go into keepalived.conf and a VRRPv2 packet: 1 to [`AUTH_PASS_MAX`] bytes of
+/// letters, digits and `- _ . : , + = / % ^ * ?`. Every other character means something to keepalived's parser, or
+/// would not reach the other side unharmed.
+///
+/// # Errors
+///
+/// What is wrong, as the end of a sentence about the password, without the password.
+pub fn check_auth_pass(secret: &Secret) -> Result<(), String> {
+    let text = secret.reveal();
+    if text.is_empty() {
+        return Err("is empty".into());
+    }
+    if text.len() > AUTH_PASS_MAX {
+        return Err(format!(
+            "is longer than {AUTH_PASS_MAX} bytes, and keepalived would cut it off"
+        ));
+    }
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.:,+=/%^*?".contains(&b))
+    {
+        return Err("holds a character that keepalived.conf cannot carry".into());
+    }
+    Ok(())
+}
+
+/// What holds for every secret: sudo and sshd read one line.
+fn check_any(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        Err("is empty".into())
+    } else if text.len() > SECRET_MAX {
+        Err(format!("is longer than {SECRET_MAX} bytes"))
+    } else if text.chars().any(char::is_control) {
+        Err("holds a line break or another control character".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// `~/x` to a path under `$HOME`; as it is without that variable.
+pub(super) fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) if !home.is_empty() => PathBuf::from(home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// Reads a secret from the inventory. Its text goes into no message, and its place is hidden from snippets.
+pub(super) fn read(context: &Context, node: &Node, what: &str) -> Option<At<SecretSource>> {
+    let sources = "write the secret in quotes, or {env: NAME}, {file: PATH} or {prompt: TEXT}";
+    let at = |value| Some(At { value, span: node.span });
+    match &node.value {
+        Value::Scalar { text, .. } => {
+            context.hide(node.span);
+            if let Err(why) = check_any(text) {
+                context.error_hint(node.span, format!("{what} {why}"), sources);
+                return None;
+            }
+            at(SecretSource::Literal(Secret::new(text.as_str())))
+        }
+        Value::Map(entries) => {
+            let [(key, value)] = entries.as_slice() else {
+                entries.iter().for_each(|(_, value)| context.hide(value.span));
+                context.error_hint(node.span, format!("{what} must name exactly one source"), sources);
+                return None;
+            };
+            let (Value::Scalar { text: kind, .. }, Value::Scalar { text, .. }) = (&key.value, &value.value) else {
+                context.hide(value.span);
+                context.error_hint(key.span, format!("{what} must name one source"), sources);
+                return None;
+            };
+            let (grammar, make): (_, fn(String) -> SecretSource) = match kind.as_str() {
+                "env" => (&VARIABLE, SecretSource::Env),
+                "file" => (&LOCAL_PATH, |path| SecretSource::File(path.into())),
+                "prompt" => (&PROMPT, SecretSource::Prompt),
+                _ => {
+                    context.hide(value.span);
+                    context.error_hint(
+                        key.span,
+                        format!("{what} must be a text, or come from env, file or prompt"),
+                        sources,
+                    );
+                    return None;
+                }
+            };
+            if let Err(hint) = grammar.check(text) {
+                // Someone may have put the secret itself here.
+                context.hide(value.span);
+                context.error_hint(value.span, format!("{kind} of {what} is not {}", grammar.name), hint);
+                return None;
+            }
+            at(make(text.clone()))
+        }
+        other => {
+            let message = match other {
+                Value::Null => format!("{what} has no value"),
+                _ => format!("{what} must be a secret, not {}", other.kind()),
+            };
+            context.hide(node.span);
+            context.error_hint(node.span, message, sources);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auth_pass_rules() {
+        for good in ["1111", "a", "12345678", "a-b_c.d:"] {
+            assert_eq!(check_auth_pass(&Secret::new(good)), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "123456789",
+            "a b",
+            "a\"b",
+            "a!b",
+            "a#b",
+            "a{",
+            "}",
+            "a\nb",
+            "a$b",
+            "pässword",
+            "~SEQ",
+            "@x",
+            "a;b",
+        ] {
+            let message = check_auth_pass(&Secret::new(bad)).expect_err(bad);
+            assert!(bad.len() < 2 || !message.contains(bad), "{message}");
+        }
+    }
+
+    #[test]
+    fn sources_are_resolved() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("pw"), "hunter2\n").expect("a file");
+        std::fs::write(dir.path().join("two"), "a\nb\n").expect("a file");
+        let mut nobody = |_: &str| None;
+        let file = |name: &str| SecretSource::File(name.into());
+        assert_eq!(
+            file("pw").resolve(dir.path(), &mut nobody).expect("a secret").reveal(),
+            "hunter2"
+        );
+        assert!(matches!(
+            file("two").resolve(dir.path(), &mut nobody),
+            Err(SecretError::Unusable(_))
+        ));
+        assert!(matches!(
+            file("no").resolve(dir.path(), &mut nobody),
+            Err(SecretError::Unreadable { .. })
+        ));
+        let env = SecretSource::Env("HAPAIR_TEST_NO_SUCH_VARIABLE".into());
+        assert!(matches!(
+            env.resolve(dir.path(), &mut nobody),
+            Err(SecretError::NoVariable(_))
+        ));
+        let prompt = SecretSource::Prompt("password?".into());
+        assert!(matches!(
+            prompt.resolve(dir.path(), &mut nobody),
+            Err(SecretError::NotAnswered(_))
+        ));
+        let mut asked = String::new();
+        let mut answer = |text: &str| {
+            asked = text.to_owned();
+            Some(Secret::new("x"))
+        };
+        assert_eq!(prompt.resolve(dir.path(), &mut answer).expect("a secret").reveal(), "x");
+        assert_eq!(asked, "password?");
+    }
+}

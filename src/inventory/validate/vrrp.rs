@@ -1,0 +1,143 @@
+//! `vrrp`: engine, `global_defs`, and what the instances share.
+
+use std::collections::BTreeMap;
+
+use super::hosts::RawHost;
+use super::{address, election, instance, script};
+use crate::inventory::context::{At, Context, join, quote};
+use crate::inventory::grammar::{EMAIL, ROUTER_ID, SMTP_SERVER, USER_AND_GROUP};
+use crate::inventory::model::{GlobalDefs, Vrrp};
+use crate::inventory::node::Node;
+use crate::inventory::source::Span;
+use crate::inventory::suggest;
+use crate::inventory::table::Table;
+use crate::state::Engine;
+
+const KEYS: &[&str] = &["engine", "global_defs", "scripts", "track_processes", "instances"];
+const GLOBAL_KEYS: &[&str] = &[
+    "router_id",
+    "notification_email",
+    "notification_email_from",
+    "smtp_server",
+    "smtp_connect_timeout",
+    "vrrp_garp_interval",
+    "vrrp_gna_interval",
+    "vrrp_skip_check_adv_addr",
+    "enable_script_security",
+    "script_user",
+];
+
+/// `vrrp`; `None` keeps it as it is.
+pub(super) fn read(inventory: &Table<'_>, hosts: &[RawHost]) -> Option<Vrrp> {
+    let context = inventory.context;
+    let table = inventory.table("vrrp", KEYS)?;
+    let engines = [("agent", Engine::Agent), ("keepalived", Engine::Keepalived)];
+    let engine = table.choice("engine", &engines).map_or(Engine::Agent, |e| e.value);
+    let global_defs = global_defs(&table, hosts);
+    let scripts = script::scripts(&table);
+    let processes = script::processes(&table);
+    table.need("instances", "at least one, as in inventory.example.yaml");
+    let mut instances = Vec::new();
+    if let Some(items) = table.list("instances") {
+        if items.value.is_empty() {
+            context.error_hint(items.span, "vrrp without an instance", "write one, or take vrrp out");
+        }
+        for node in items.value {
+            if let Some(mut instance) = instance::read(context, node, hosts) {
+                let weights = election::weights(context, &instance, &scripts, &processes);
+                election::decide(context, &mut instance, hosts, &weights);
+                address::check_instance(context, &instance, hosts);
+                instances.push(instance);
+            }
+        }
+    }
+    instance::together(context, &instances, hosts);
+    address::check_together(context, &instances);
+    Some(Vrrp {
+        engine,
+        global_defs,
+        scripts: scripts.into_iter().map(|s| s.value).collect(),
+        track_processes: processes.into_iter().map(|p| p.value).collect(),
+        instances: instances.into_iter().map(instance::RawInstance::finish).collect(),
+    })
+}
+
+fn global_defs(vrrp: &Table<'_>, hosts: &[RawHost]) -> GlobalDefs {
+    let Some(table) = vrrp.table("global_defs", GLOBAL_KEYS) else {
+        return GlobalDefs::default();
+    };
+    let context = vrrp.context;
+    let router_id = by_host(&table, "router_id", hosts, |context, node| {
+        context.word(node, "router_id", &ROUTER_ID).map(|id| id.value)
+    });
+    let mail = table
+        .words("notification_email", &EMAIL)
+        .map(|m| m.value)
+        .unwrap_or_default();
+    let server = table.word("smtp_server", &SMTP_SERVER);
+    if let (Some(first), None) = (mail.first(), &server)
+        && table.get("smtp_server").is_none()
+    {
+        context.error_hint(
+            first.span,
+            "notification_email without smtp_server",
+            "keepalived sends nothing without it",
+        );
+    }
+    let flag = |key: &'static str| table.flag(key).is_some_and(|f| f.value);
+    GlobalDefs {
+        router_id: router_id.into_iter().map(|(host, id)| (host, id.value)).collect(),
+        notification_email: mail.into_iter().map(|m| m.value).collect(),
+        notification_email_from: table.word("notification_email_from", &EMAIL).map(|m| m.value),
+        smtp_server: server.map(|s| s.value),
+        smtp_connect_timeout: table
+            .integer("smtp_connect_timeout", 1..=3600)
+            .and_then(|t| u16::try_from(t.value).ok()),
+        vrrp_garp_interval: table.real("vrrp_garp_interval", 0.0..=3600.0).map(|i| i.value),
+        vrrp_gna_interval: table.real("vrrp_gna_interval", 0.0..=3600.0).map(|i| i.value),
+        vrrp_skip_check_adv_addr: flag("vrrp_skip_check_adv_addr"),
+        enable_script_security: flag("enable_script_security"),
+        script_user: table.word("script_user", &USER_AND_GROUP).map(|u| u.value),
+    }
+}
+
+/// A mapping from host names to something.
+pub(super) fn by_host<T>(
+    table: &Table<'_>,
+    key: &'static str,
+    hosts: &[RawHost],
+    read: impl Fn(&Context, &Node) -> Option<T>,
+) -> BTreeMap<String, At<T>> {
+    let names = || hosts.iter().filter_map(|h| h.name.as_ref()).map(|n| n.value.as_str());
+    let mut values = BTreeMap::new();
+    for (host, node) in table.free(key).unwrap_or_default() {
+        // While a host could not be read, any name may be the right one.
+        let known = names().any(|name| name == host.value) || names().count() < 2;
+        if !known {
+            unknown(table.context, host.span, "host", host.value, names());
+        }
+        let value = read(table.context, node);
+        if let Some(value) = value.filter(|_| known) {
+            values.insert(host.value.to_owned(), At { value, span: node.span });
+        }
+    }
+    values
+}
+
+/// Reports a name that refers to nothing.
+pub(super) fn unknown<'a>(
+    context: &Context,
+    span: Span,
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) {
+    let hint = match suggest::nearest(name, known.clone()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => match join(known, "and") {
+            list if list.is_empty() => format!("no {what} is written"),
+            list => format!("there is {list}"),
+        },
+    };
+    context.error_hint(span, format!("no {what} is called {}", quote(name)), hint);
+}

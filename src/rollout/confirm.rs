@@ -1,0 +1,127 @@
+//! Proving over a fresh connection that a host is still there, so that it need not revert by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::remote::{Link, RemoteError, Target};
+use crate::state::{Request, TxnId};
+
+use super::connect::{Context, Member};
+use super::error::{RolloutError, RolloutErrorKind};
+
+/// Time left on the host's clock for a confirm that is already under way when we give up.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Opens a fresh connection where the host should be now, checks that it is the same host, confirms, and follows the
+/// transaction from there.
+///
+/// Returns `false` when the host was not reached in time: it reverts by itself.
+pub(super) async fn confirm(
+    cx: &Context<'_>,
+    member: &mut Member,
+    txn: &TxnId,
+    after: u64,
+    deadline: Instant,
+) -> Result<bool, RolloutError> {
+    let target = target_after_change(cx, member);
+    cx.observer
+        .wait(member.host(), format!("a fresh connection to {}", target.address));
+    let Some(link) = redial(cx, &target, deadline - MARGIN.min(deadline - Instant::now())).await else {
+        return Ok(false);
+    };
+    let (was, is) = (&member.link.facts().machine_id, &link.facts().machine_id);
+    if was != is {
+        let message = format!(
+            "{} answers with the host key of this host but another machine-id",
+            target.address
+        );
+        return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
+            .hint("the change was not confirmed; the host reverts by itself")
+            .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id"));
+    }
+    member.link = link;
+    member.target.address = target.address;
+    member.order(Request::Confirm { txn: txn.clone() }).await?;
+    cx.observer.fact(
+        member.host(),
+        format!("confirmed over a fresh connection to {}", member.target.address),
+    );
+    member
+        .link
+        .send(&Request::Attach {
+            txn: txn.clone(),
+            after,
+        })
+        .await?;
+    Ok(true)
+}
+
+/// Follows a transaction again after the connection was lost: at the present address or at the one before.
+pub(super) async fn reattach(
+    cx: &Context<'_>,
+    member: &mut Member,
+    txn: &TxnId,
+    after: u64,
+    deadline: Instant,
+) -> Result<(), RolloutError> {
+    cx.observer.warn(
+        member.host(),
+        "connection lost; the transaction goes on, trying to follow it again",
+    );
+    let mut targets = vec![member.target.clone(), target_after_change(cx, member)];
+    for target in &mut targets {
+        target.pinned_host_key = Some(member.link.host_key().to_owned());
+    }
+    targets.dedup_by(|a, b| a.address == b.address);
+    loop {
+        for target in &targets {
+            let patience = deadline.min(Instant::now() + Duration::from_secs(6));
+            if let Some(link) = redial(cx, target, patience).await {
+                member.link = link;
+                member.target.address = target.address.clone();
+                member
+                    .link
+                    .send(&Request::Attach {
+                        txn: txn.clone(),
+                        after,
+                    })
+                    .await?;
+                return Ok(());
+            }
+        }
+        if Instant::now() >= deadline {
+            let message = format!("connection lost during transaction {txn} and not to be had again");
+            return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
+                .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
+                .hint("run `hapair apply` again when the host answers"));
+        }
+    }
+}
+
+fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
+    let mut target = member.target.clone();
+    target.pinned_host_key = Some(member.link.host_key().to_owned());
+    target.connect_timeout = Duration::from_secs(6);
+    let host = cx.inventory.host(&target.host);
+    if let Some(host) = host.filter(|h| !h.address_is_stable)
+        && let Some(network) = &host.network
+    {
+        target.address = network.address.addr().to_string();
+    }
+    target
+}
+
+/// Connects with back-off until the deadline; a refusal by the host's identity ends it at once.
+async fn redial(cx: &Context<'_>, target: &Target, deadline: Instant) -> Option<Link> {
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let left = deadline.checked_duration_since(Instant::now())?;
+        let attempt = Link::connect(target, Arc::clone(&cx.ask));
+        match tokio::time::timeout(left, attempt).await {
+            Ok(Ok(link)) => return Some(link),
+            Ok(Err(RemoteError { .. })) => tokio::time::sleep(pause.min(left)).await,
+            Err(_) => return None,
+        }
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}

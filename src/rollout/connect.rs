@@ -1,0 +1,220 @@
+//! Opening the conversation with both hosts and asking each for its plan.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::desired::{self, Secrets, Templates};
+use crate::inventory::{Host, Inventory};
+use crate::remote::{Ask, Link, Target};
+use crate::state::{HostState, HostStatus, Plan, Reply, Request};
+
+use super::error::{RolloutError, RolloutErrorKind};
+use super::passwords;
+use super::progress::{Observer, Progress};
+
+/// What every command over the pair needs.
+pub struct Context<'a> {
+    /// The pair.
+    pub inventory: &'a Inventory,
+    /// How to reach each host, in the inventory's order.
+    pub targets: [Target; 2],
+    /// Questions to the operator.
+    pub ask: Arc<dyn Ask>,
+    /// Templates of the files.
+    pub templates: &'a Templates,
+    /// Resolved secrets.
+    pub secrets: Secrets,
+    /// Who is told.
+    pub observer: &'a dyn Observer,
+}
+
+/// One host of a connected pair.
+pub struct Member {
+    /// The open conversation.
+    pub link: Link,
+    /// How it was reached; the address is the one that answered.
+    pub target: Target,
+    /// What the host should be.
+    pub state: HostState,
+    /// What is missing for that.
+    pub plan: Plan,
+}
+
+impl Member {
+    /// Name in the inventory.
+    pub fn host(&self) -> &str {
+        &self.target.host
+    }
+
+    /// Asks for the difference again; the host may have moved since the last plan.
+    pub async fn replan(&mut self) -> Result<(), RolloutError> {
+        let request = Request::Desired {
+            state: Box::new(self.state.clone()),
+        };
+        match self.link.request(&request).await? {
+            Reply::Plan { plan } => self.plan = plan,
+            other => return Err(unexpected(self.host(), &other)),
+        }
+        Ok(())
+    }
+
+    /// Asks for the host's state at a glance.
+    pub async fn status(&mut self) -> Result<HostStatus, RolloutError> {
+        let request = Request::Status {
+            state: Box::new(self.state.clone()),
+        };
+        match self.link.request(&request).await? {
+            Reply::Status { status } => Ok(status),
+            other => Err(unexpected(self.host(), &other)),
+        }
+    }
+
+    /// Sends a request that is answered by a plain yes.
+    pub(super) async fn order(&mut self, request: Request) -> Result<(), RolloutError> {
+        match self.link.request(&request).await? {
+            Reply::Ack => Ok(()),
+            other => Err(unexpected(self.host(), &other)),
+        }
+    }
+}
+
+/// The executor and we are built from one tree; an answer out of turn is a defect worth a clear word.
+pub(super) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
+    let name = serde_json::to_value(reply)
+        .ok()
+        .and_then(|v| v["reply"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    RolloutError::on(
+        host,
+        RolloutErrorKind::Failed,
+        format!("the executor answered out of turn with `{name}`"),
+    )
+    .hint("this is a defect of hapair; please report it with the output of -v")
+}
+
+/// Both hosts, connected; in the inventory's order.
+pub struct Pair {
+    /// The hosts.
+    pub members: [Member; 2],
+}
+
+impl Pair {
+    /// Connects to both hosts at once; desired states are computed, plans are not asked for yet.
+    ///
+    /// # Errors
+    /// Where both hosts fail, the message names both.
+    pub async fn connect(cx: &mut Context<'_>) -> Result<Pair, RolloutError> {
+        let (a, b) = tokio::join!(open(cx, 0), open(cx, 1));
+        let opened = match (a, b) {
+            (Ok(a), Ok(b)) => [a, b],
+            (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
+            (Err(mut a), Err(b)) => {
+                a.message = format!("{}\n{}", a.message, b.message);
+                a.host = None;
+                a.hints
+                    .extend(b.hints.into_iter().filter(|h| !a.hints.contains(h)).collect::<Vec<_>>());
+                return Err(a);
+            }
+        };
+        passwords::complete(
+            &mut cx.secrets,
+            cx.inventory,
+            [opened[0].0.facts(), opened[1].0.facts()],
+        )?;
+        let [a, b] = opened;
+        Ok(Pair {
+            members: [member(cx, 0, a)?, member(cx, 1, b)?],
+        })
+    }
+
+    /// Asks both hosts for their plans at once.
+    pub async fn plan(&mut self, observer: &dyn Observer) -> Result<(), RolloutError> {
+        let [a, b] = &mut self.members;
+        let (ra, rb) = tokio::join!(a.replan(), b.replan());
+        ra.and(rb)?;
+        for member in &self.members {
+            observer.tell(Progress::Plan {
+                host: member.host().to_owned(),
+                plan: member.plan.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Asks both hosts for their state at once.
+    pub async fn statuses(&mut self) -> Result<[HostStatus; 2], RolloutError> {
+        let [a, b] = &mut self.members;
+        let (a, b) = tokio::join!(a.status(), b.status());
+        Ok([a?, b?])
+    }
+
+    /// Says goodbye to both.
+    pub async fn close(self) {
+        let [a, b] = self.members;
+        tokio::join!(a.link.close(), b.link.close());
+    }
+}
+
+async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutError> {
+    let began = Instant::now();
+    let mut target = cx.targets[index].clone();
+    target.address = answering_address(&cx.inventory.hosts[index], &target).await;
+    let link = Link::connect(&target, Arc::clone(&cx.ask)).await?;
+    let facts = link.facts();
+    cx.observer.tell(Progress::Connected {
+        host: target.host.clone(),
+        address: target.address.clone(),
+        release: facts.release.pretty.clone(),
+        took_ms: began.elapsed().as_millis() as u64,
+    });
+    if let Some(txn) = &facts.armed_transaction {
+        cx.observer.warn(
+            &target.host,
+            format!("transaction {txn} still waits for its confirm; the host will revert it"),
+        );
+    }
+    Ok((link, target))
+}
+
+fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
+    let name = &cx.inventory.hosts[index].name;
+    let state =
+        desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets).map_err(|e| RolloutError {
+            hints: e.hints(),
+            ..RolloutError::on(name, RolloutErrorKind::Usage, e)
+        })?;
+    Ok(Member {
+        link,
+        target,
+        state,
+        plan: Plan::default(),
+    })
+}
+
+/// A host with a bootstrap `address` is there until its network address answers. Both are tried at once, so that
+/// neither run pays for the other's silence.
+async fn answering_address(host: &Host, target: &Target) -> String {
+    let stays = target.address.clone();
+    let Some(network) = &host.network else { return stays };
+    let settled = network.address.addr().to_string();
+    if host.address_is_stable || settled == stays || target.proxy_jump.is_some() {
+        return stays;
+    }
+    let port = target.port.unwrap_or(22);
+    let answers = |address: String| async move {
+        let dial = tokio::net::TcpStream::connect((address.as_str(), port));
+        tokio::time::timeout(Duration::from_secs(3), dial)
+            .await
+            .is_ok_and(|r| r.is_ok())
+    };
+    let (new, old) = (answers(settled.clone()), answers(stays.clone()));
+    tokio::pin!(new, old);
+    tokio::select! {
+        yes = &mut new => if yes { settled } else { stays },
+        yes = &mut old => {
+            // The old address answers; the new one gets a moment more before the old one is believed.
+            let late = tokio::time::timeout(Duration::from_millis(300), &mut new).await;
+            if yes && late != Ok(true) { stays } else { settled }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Health gates: facts that must hold before the other host is touched.
+
+use std::time::{Duration, Instant};
+
+use crate::inventory::Inventory;
+use crate::state::{HostStatus, InstanceState, Reply, Request};
+
+use super::apply::Interrupt;
+use super::connect::{Member, Pair, unexpected};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::progress::Observer;
+
+/// Path that hapair's own servers answer with 200 whatever their upstreams do.
+pub(super) const HEALTH_PATH: &str = "/.hapair/health";
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a host must show after its services were converged.
+pub(super) struct Gate<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) timeout: Duration,
+    /// The operator asks to stop.
+    pub(super) interrupt: Interrupt,
+}
+
+impl Gate<'_> {
+    /// nginx answers locally and every instance takes part in the election.
+    pub(super) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
+        let began = Instant::now();
+        let name = member.host().to_owned();
+        self.observer.wait(&name, "nginx answers and VRRP takes part");
+        loop {
+            let lacking = self.lacking(member).await?;
+            let Some(lacking) = lacking else {
+                self.observer.fact(&name, "healthy");
+                return Ok(());
+            };
+            self.stop_if_interrupted()?;
+            if began.elapsed() > self.timeout {
+                let message = format!("health gate: after {} s {lacking}", self.timeout.as_secs());
+                return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message)
+                    .hint("the other host has not been touched by this step")
+                    .hint(format!(
+                        "look at `journalctl -u nginx -u keepalived` on {name}, then run `hapair apply` again"
+                    )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The first thing that is not as it must be.
+    async fn lacking(&self, member: &mut Member) -> Result<Option<String>, RolloutError> {
+        if let Some(url) = self.local_health_url() {
+            match member
+                .link
+                .request(&Request::Fetch {
+                    url: url.clone(),
+                    timeout_ms: 2000,
+                })
+                .await?
+            {
+                Reply::Fetched { status: 200, .. } => {}
+                Reply::Fetched { status: 0, error, .. } => return Ok(Some(format!("{url} does not answer: {error}"))),
+                Reply::Fetched { status, .. } => return Ok(Some(format!("{url} answers {status}"))),
+                other => return Err(unexpected(member.host(), &other)),
+            }
+        }
+        let status = member.status().await?;
+        Ok(status.instances.iter().find_map(|i| match i.state {
+            InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
+            InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
+            InstanceState::Master | InstanceState::Backup => None,
+        }))
+    }
+
+    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
+        if *self.interrupt.borrow() == 0 {
+            return Ok(());
+        }
+        Err(RolloutError::pair(
+            RolloutErrorKind::Failed,
+            "interrupted while waiting for the pair to be healthy",
+        )
+        .hint("what is done stays done; run `hapair apply` again to do the rest"))
+    }
+
+    fn local_health_url(&self) -> Option<String> {
+        let servers = &self.inventory.nginx.as_ref()?.servers;
+        let server = servers
+            .iter()
+            .find(|s| !s.tls && s.listen.address.is_none_or(|a| a.is_loopback()))?;
+        Some(format!("http://127.0.0.1:{}{HEALTH_PATH}", server.listen.port))
+    }
+
+    /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.
+    ///
+    /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
+    pub(super) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
+        let began = Instant::now();
+        loop {
+            let statuses = pair.statuses().await?;
+            let Some(lacking) = self.ownership_problem(&statuses, settled) else {
+                return Ok(statuses);
+            };
+            self.stop_if_interrupted()?;
+            if began.elapsed() > self.timeout {
+                return Err(RolloutError::pair(
+                    RolloutErrorKind::Failed,
+                    format!("after {} s {lacking}", self.timeout.as_secs()),
+                )
+                .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
+                .hint("no owner: look at `journalctl -u keepalived` on both hosts"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
+        let vrrp = self.inventory.vrrp.as_ref()?;
+        vrrp.instances.iter().find_map(|instance| {
+            let owners: Vec<&str> = statuses
+                .iter()
+                .filter(|s| s.owns(&instance.name))
+                .map(|s| s.host.as_str())
+                .collect();
+            match owners[..] {
+                [] => Some(format!("no host owns the VIP of {}", instance.name)),
+                [owner] if settled && !instance.nopreempt && owner != instance.preferred() => Some(format!(
+                    "{owner} still owns the VIP of {}, not {}",
+                    instance.name,
+                    instance.preferred()
+                )),
+                [_] => None,
+                _ => Some(format!("both hosts own the VIP of {}", instance.name)),
+            }
+        })
+    }
+}

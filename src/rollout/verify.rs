@@ -1,0 +1,140 @@
+//! The proof at the end: exactly one owner, and the VIP answers as hapair's own nginx, seen from outside.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::probe;
+use crate::state::{HostStatus, Reply, Request};
+
+use super::apply::Interrupt;
+use super::connect::{Context, Pair, unexpected};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::gate::{Gate, HEALTH_PATH};
+use super::progress::Progress;
+
+/// From where a VIP was seen to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vantage {
+    /// From the controller, through the network.
+    Controller,
+    /// From the standby, because the controller cannot reach the VIP.
+    Standby,
+}
+
+/// One VIP that was seen to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// The address.
+    pub vip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+    /// Host that owns it.
+    pub owner: String,
+    /// From where.
+    pub from: Vantage,
+}
+
+const ATTEMPT: Duration = Duration::from_millis(1500);
+
+/// Proves that each VIP has one owner and answers as that owner; retries until `timeout`.
+///
+/// # Errors
+/// Names the VIP and what came instead of the owner's answer.
+pub async fn verify(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    timeout: Duration,
+    interrupt: Interrupt,
+) -> Result<Vec<Verification>, RolloutError> {
+    if cx.inventory.vrrp.is_none() {
+        return Ok(Vec::new());
+    }
+    let began = Instant::now();
+    let gate = Gate {
+        inventory: cx.inventory,
+        observer: cx.observer,
+        timeout,
+        interrupt,
+    };
+    let mut statuses = gate.one_owner(pair, false).await?;
+    let mut proven = Vec::new();
+    for (vip, port) in cx.inventory.vip_endpoints() {
+        proven.push(loop {
+            let owner = owner_of(cx, &statuses, vip);
+            match answers(pair, vip, port, &owner, &statuses).await? {
+                Ok(from) => break Verification { vip, port, owner, from },
+                Err(why) if began.elapsed() > timeout => {
+                    let message = format!("http://{vip}:{port} does not answer as {owner}: {why}");
+                    return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+                        .hint("the address is on the owner's interface, so look at nginx and the firewall there"));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+            statuses = gate.one_owner(pair, false).await?;
+        });
+    }
+    for v in &proven {
+        let from = match v.from {
+            Vantage::Controller => "",
+            Vantage::Standby => " (seen from the standby: this machine cannot reach the VIP)",
+        };
+        cx.observer.tell(Progress::Fact {
+            host: Some(v.owner.clone()),
+            what: format!("owns {} and answers on port {}{from}", v.vip, v.port),
+        });
+    }
+    Ok(proven)
+}
+
+fn owner_of(cx: &Context<'_>, statuses: &[HostStatus; 2], vip: IpAddr) -> String {
+    let instance = cx.inventory.vrrp.iter().flat_map(|v| &v.instances);
+    let instance = instance
+        .filter(|i| i.virtual_ipaddress.iter().any(|v| v.address.addr() == vip))
+        .map(|i| &i.name);
+    let owner = instance
+        .flat_map(|name| statuses.iter().filter(move |s| s.owns(name)))
+        .next();
+    owner.map(|s| s.host.clone()).unwrap_or_default()
+}
+
+/// Asks from here, and where the network does not let us, from the standby.
+async fn answers(
+    pair: &mut Pair,
+    vip: IpAddr,
+    port: u16,
+    owner: &str,
+    statuses: &[HostStatus; 2],
+) -> Result<Result<Vantage, String>, RolloutError> {
+    let address = SocketAddr::new(vip, port);
+    let outside = match probe::http_once(address, &vip.to_string(), HEALTH_PATH, ATTEMPT).await {
+        Ok(answer) if answer.status == 200 && answer.node.as_deref() == Some(owner) => {
+            return Ok(Ok(Vantage::Controller));
+        }
+        // Somebody answers, so the network lets us through: no other vantage can make this right.
+        Ok(answer) => {
+            return Ok(Err(format!(
+                "status {}, node `{}`",
+                answer.status,
+                answer.node.unwrap_or_default()
+            )));
+        }
+        Err(e) => e.to_string(),
+    };
+    let standby = usize::from(statuses[0].host == owner);
+    let member = &mut pair.members[standby];
+    let request = Request::Fetch {
+        url: format!("http://{address}{HEALTH_PATH}"),
+        timeout_ms: 1500,
+    };
+    match member.link.request(&request).await? {
+        Reply::Fetched { status: 200, node, .. } if node == owner => Ok(Ok(Vantage::Standby)),
+        Reply::Fetched { status, node, error } => Ok(Err(format!(
+            "from here: {outside}; from {}: status {status}, node `{node}` {error}",
+            member.host()
+        ))),
+        other => Err(unexpected(member.host(), &other)),
+    }
+}

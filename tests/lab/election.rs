@@ -1,0 +1,107 @@
+//! Changes that decide the election, on a live pair, watched from outside.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+/// What a client saw while something was done.
+struct Seen {
+    asked: usize,
+    longest_outage: Duration,
+    most_owners: usize,
+}
+
+/// Asks the VIP over HTTP and ARP all the while `work` runs.
+fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = &over;
+        let watcher = scope.spawn(move || {
+            twins.outside(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("runtime");
+                runtime.block_on(look(vip, over))
+            })
+        });
+        work();
+        over.store(true, Ordering::Relaxed);
+        watcher.join().expect("watcher")
+    })
+}
+
+async fn look(vip: IpAddr, over: &AtomicBool) -> Seen {
+    let IpAddr::V4(v4) = vip else { panic!("IPv4 only") };
+    let interface = hapair::probe::arp::interface_for(vip).expect("the controller is on the VIP's network");
+    let mut seen = Seen {
+        asked: 0,
+        longest_outage: Duration::ZERO,
+        most_owners: 0,
+    };
+    let mut last_good = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        let address = SocketAddr::new(vip, 80);
+        let answer = hapair::probe::http_once(address, "vip", "/.hapair/health", Duration::from_millis(250)).await;
+        seen.asked += 1;
+        if answer.is_ok_and(|a| a.status == 200) {
+            seen.longest_outage = seen.longest_outage.max(last_good.elapsed());
+            last_good = Instant::now();
+        }
+        let owners = hapair::probe::arp::who_has(v4, &interface, Duration::from_millis(30)).expect("ARP");
+        seen.most_owners = seen.most_owners.max(owners.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    seen.longest_outage = seen.longest_outage.max(last_good.elapsed());
+    seen
+}
+
+#[test]
+fn changes_that_decide_the_election_make_no_second_owner_and_lose_no_vip() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    let steps: [(&str, &[(&str, &str)]); 3] = [
+        ("auth_pass", &[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]),
+        (
+            "advert_int",
+            &[
+                ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+                ("advert_int: 1", "advert_int: 2"),
+            ],
+        ),
+        (
+            "virtual_ipaddress",
+            &[
+                ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+                ("advert_int: 1", "advert_int: 2"),
+                ("[192.168.0.200/24]", "[192.168.0.200/24, 192.168.0.210/24]"),
+            ],
+        ),
+    ];
+    for (what, edits) in steps {
+        twins.write(&example_with(edits));
+        let seen = watch(&twins, vip, || {
+            twins.apply().expect(0);
+        });
+        assert!(seen.asked > 20, "{what}: looked only {} times", seen.asked);
+        assert!(seen.most_owners <= 1, "{what}: {} owners at once", seen.most_owners);
+        // One missed look is 250 ms; an election would take at least 3 s.
+        assert!(
+            seen.longest_outage < Duration::from_secs(2),
+            "{what}: VIP away for {:?}",
+            seen.longest_outage
+        );
+    }
+    twins.sh(MASTER, "ip -4 -o addr show | grep -q 192.168.0.210");
+    twins.apply().expect(0);
+
+    // One host alone would make two owners.
+    twins.write(EXAMPLE);
+    twins
+        .hapair(&["apply", "--yes", "--limit", BACKUP])
+        .expect(2)
+        .says("--limit");
+}

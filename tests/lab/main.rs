@@ -1,0 +1,11 @@
+//! Every command on twin hosts. Needs root; installs what the twins need.
+//!
+//! One pair of twins at a time: the machine has two cores, and a test that waits for an election should not compete.
+
+mod support;
+
+mod bad_cases;
+mod bootstrap;
+mod election;
+mod options;
+mod secrets;

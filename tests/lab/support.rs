@@ -1,0 +1,248 @@
+//! A pair of twins, the `hapair` binary, and what a test wants to know of a host.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The first host of [`EXAMPLE`], preferred owner of the VIP.
+pub(crate) const MASTER: &str = "nginx-master";
+/// The second host.
+pub(crate) const BACKUP: &str = "nginx-backup";
+/// Both.
+pub(crate) const HOSTS: [&str; 2] = [MASTER, BACKUP];
+
+/// The inventory every test starts from: what a new user starts from.
+pub(crate) const EXAMPLE: &str = include_str!("../../inventory.example.yaml");
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    fn from(output: Output) -> Run {
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Both streams.
+    pub(crate) fn all(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Run {
+        assert_eq!(
+            self.code, code,
+            "unexpected exit code\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Run {
+        assert!(
+            self.all().contains(text),
+            "`{text}` is missing\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Every JSON line of stdout.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The last JSON object.
+    #[track_caller]
+    pub(crate) fn summary(&self) -> Value {
+        let last = self.json().pop().expect("a summary");
+        assert_eq!(last["type"], "summary", "{last}");
+        assert_eq!(last["exit_code"], self.code, "{last}");
+        last
+    }
+}
+
+/// A pair of twins that goes away with this value.
+pub(crate) struct Twins {
+    _turn: MutexGuard<'static, ()>,
+    dir: tempfile::TempDir,
+}
+
+impl Twins {
+    /// Boots twins for an inventory.
+    #[track_caller]
+    pub(crate) fn up(inventory: &str) -> Twins {
+        Twins::up_with(inventory, &[])
+    }
+
+    /// The same with options for `lab up`.
+    #[track_caller]
+    pub(crate) fn up_with(inventory: &str, options: &[&str]) -> Twins {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let twins = Twins {
+            _turn: turn,
+            dir: tempfile::tempdir().expect("a scratch folder"),
+        };
+        twins.write(inventory);
+        let mut args = vec!["lab", "up", "--yes"];
+        args.extend(options);
+        twins.plain(&args).expect(0);
+        twins
+    }
+
+    /// Replaces the inventory.
+    pub(crate) fn write(&self, inventory: &str) {
+        std::fs::write(self.inventory(), inventory).expect("inventory written");
+    }
+
+    /// Where files beside the inventory go.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn inventory(&self) -> PathBuf {
+        self.dir.path().join("inventory.yaml")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hapair"));
+        command
+            .arg("-i")
+            .arg(self.inventory())
+            .args(args)
+            .current_dir(self.dir())
+            .env("HOME", self.dir());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn plain(&self, args: &[&str]) -> Run {
+        Run::from(self.command(args).output().expect("hapair runs"))
+    }
+
+    /// `hapair --lab ARGS`.
+    pub(crate) fn hapair(&self, args: &[&str]) -> Run {
+        let mut all = vec!["--lab"];
+        all.extend(args);
+        self.plain(&all)
+    }
+
+    /// `hapair --lab ARGS`, left running.
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        let mut all = vec!["--lab"];
+        all.extend(args);
+        self.command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("hapair runs")
+    }
+
+    #[track_caller]
+    pub(crate) fn apply(&self) -> Run {
+        self.hapair(&["apply", "--yes", "--output", "json"])
+    }
+
+    /// A shell command in a twin, not over SSH; must succeed.
+    #[track_caller]
+    pub(crate) fn sh(&self, host: &str, script: &str) -> String {
+        let run = self.try_sh(host, script);
+        assert_eq!(run.code, 0, "on {host}: {script}\n{}", run.all());
+        run.stdout
+    }
+
+    pub(crate) fn try_sh(&self, host: &str, script: &str) -> Run {
+        self.plain(&["lab", "exec", host, "--", "sh", "-c", script])
+    }
+
+    /// The twins' network as a client sees it: runs something inside the controller's network namespace.
+    pub(crate) fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let name = hapair::inventory::Inventory::load(&self.inventory())
+            .expect("inventory")
+            .name;
+        let lab = hapair::lab::Lab::open(&name).expect("lab");
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                lab.enter().expect("the controller's namespace");
+                work()
+            });
+            inside.join().expect("work inside the lab")
+        })
+    }
+
+    /// Paths below /etc whose inode changed since the marker made by [`Twins::mark`].
+    pub(crate) fn changed_since_mark(&self, host: &str) -> String {
+        self.sh(host, "find /etc /usr/local -cnewer /run/mark -not -type d | sort")
+    }
+
+    pub(crate) fn mark(&self, host: &str) {
+        // ctime has the kernel's tick as resolution: the marker must be older than any write after it.
+        self.sh(host, "touch /run/mark; sleep 0.1");
+    }
+
+    /// Checksums, modes and owners of everything hapair may write.
+    pub(crate) fn fingerprint(&self, host: &str) -> String {
+        self.sh(
+            host,
+            "find /etc -xdev -type f -not -path '/etc/ssh/*' -not -name '*.cache' -not -name ld.so.cache \
+             -exec stat -c '%n %a %U %G' {} + -exec sha256sum {} + | sort",
+        )
+    }
+}
+
+impl Drop for Twins {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("-- journal of the twins");
+            for host in HOSTS {
+                let run = self.try_sh(
+                    host,
+                    "journalctl -q -n 40 --no-pager; cat /var/lib/hapair/txn/*/journal* 2>/dev/null | tail -n 20",
+                );
+                eprintln!("[{host}]\n{}", run.all());
+            }
+        }
+        let down = self.plain(&["lab", "down"]);
+        if !std::thread::panicking() {
+            assert_eq!(down.code, 0, "{}", down.all());
+        }
+    }
+}
+
+/// Waits for a condition; the limit is only there so that a broken one ends.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < limit, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The example with one piece of text replaced, which must be there.
+#[track_caller]
+pub(crate) fn example_with(edits: &[(&str, &str)]) -> String {
+    let mut text = EXAMPLE.to_owned();
+    for (from, to) in edits {
+        assert!(text.contains(from), "the example no longer has `{from}`");
+        text = text.replacen(from, to, 1);
+    }
+    text
+}
