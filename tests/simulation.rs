@@ -7,6 +7,7 @@
 //!
 //! `HAPAIR_SIM_SEEDS=N` sets the number of runs, `HAPAIR_SIM_SEED=S` replays one with its trace.
 
+#[path = "simulation/world.rs"]
 mod world;
 
 use std::sync::Mutex;
