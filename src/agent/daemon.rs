@@ -251,7 +251,7 @@ impl Daemon {
         let mut instance = None;
         for word in rest {
             match word.parse::<f64>() {
-                Ok(seconds) if seconds >= 0.0 && seconds < 1e9 => hold = Some(Duration::from_secs_f64(seconds)),
+                Ok(seconds) if (0.0..1e9).contains(&seconds) => hold = Some(Duration::from_secs_f64(seconds)),
                 _ => instance = Some(*word),
             }
         }
@@ -306,9 +306,9 @@ fn harden(config: &crate::keepalived::Config) {
     let g = &config.global;
     let mut wrong = Vec::new();
     if let Some(priority) = g.rt_priority {
-        let param = libc::sched_param {
-            sched_priority: priority.into(),
-        };
+        // SAFETY: all zero is a valid sched_param; musl's has more fields than the one that counts.
+        let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+        param.sched_priority = priority.into();
         // Scripts must not inherit it.
         const RESET_ON_FORK: i32 = 0x4000_0000;
         // SAFETY: `param` is valid for the call.

@@ -282,10 +282,7 @@ impl Engine {
         let mut buffer = vec![0u8; 8192];
         let wires: Vec<Wire> = self.sockets.keys().cloned().collect();
         for wire in wires {
-            loop {
-                let Some((_, socket)) = self.sockets.get(&wire) else {
-                    break;
-                };
+            while let Some((_, socket)) = self.sockets.get(&wire) {
                 match socket.receive(&mut buffer) {
                     Ok(None) => break,
                     Ok(Some(r)) => {

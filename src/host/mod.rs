@@ -117,7 +117,11 @@ fn invoked(result: anyhow::Result<crate::agent::Invocation>) -> ExitCode {
     match result {
         Ok(done) => {
             say(&done.output);
-            if done.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            if done.failed {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            }
         }
         Err(error) => {
             complain(&format!("error: {error:#}\n"));
