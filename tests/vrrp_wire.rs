@@ -502,6 +502,36 @@ fn handover_and_engine_switch() {
 }
 
 #[test]
+fn processes_and_files_change_the_priority() {
+    if !able(false) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let (program, file) = (pair.a.dir.join("hp-tracked"), pair.a.dir.join("number"));
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut tracked = Command::new(&program).arg("300").spawn().unwrap();
+    let rules = format!(
+        "vrrp_track_process p {{\n process hp-tracked\n weight -10\n delay 0.3\n}}\ntrack_file f {{\n file {}\n}}\n",
+        file.display()
+    );
+    let more = format!("{PASS}\n track_process {{\n p\n }}\n track_file {{\n f\n }}");
+    pair.a.write(&(rules + &config(100, VIP, &more)));
+    pair.a.start(Engine::Agent);
+    until("all good", || pair.a.instance()["priority"] == 100);
+    drop(tracked.kill());
+    drop(tracked.wait());
+    until("the process is missed", || pair.a.instance()["priority"] == 90);
+    fs::write(&file, "-25\n").unwrap();
+    until("the file counts", || pair.a.instance()["priority"] == 65);
+    let mut again = Command::new(&program).arg("300").spawn().unwrap();
+    until("the process is back", || pair.a.instance()["priority"] == 75);
+    drop(again.kill());
+    drop(again.wait());
+    fs::write(&file, "-300\n").unwrap();
+    until("too low is a fault", || pair.a.instance()["state"] == "FAULT");
+}
+
+#[test]
 fn notifications_come_in_order() {
     if !able(false) {
         return;

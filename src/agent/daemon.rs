@@ -328,9 +328,6 @@ fn harden(config: &crate::keepalived::Config) {
     {
         wrong.push(format!("locking memory: {}", io::Error::last_os_error()));
     }
-    if g.smtp_alert == Some(true) || g.smtp_alert_vrrp == Some(true) {
-        wrong.push("mail on transition is not supported yet".to_owned());
-    }
     for text in wrong {
         log::event("warning", &text, &[]);
     }

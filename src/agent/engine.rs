@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::checks::Checks;
+use super::files::Files;
 use super::netlink::{Assigned, Change, Links, Netlink, NewAddress};
 use super::notify::Notifier;
 use super::processes::Processes;
@@ -17,6 +18,9 @@ use super::{config, log, plan};
 use crate::keepalived::{Config, Instance, SyncGroup, Track, Tracks, Weight};
 use crate::vrrp::track::{Effective, Tracked, effective};
 use crate::vrrp::{Alarm, Group, Input, Output, Packet, Router, State, Time, frame};
+
+/// Packets read from a socket before anything else gets its turn.
+const ROUND: usize = 1024;
 
 /// Interface and family: what a socket is for.
 type Wire = (String, bool);
@@ -49,10 +53,13 @@ pub(super) struct Engine {
     units: Vec<Unit>,
     checks: Checks,
     processes: Processes,
+    files: Files,
     pub(super) notifier: Notifier,
     /// Outputs of this round.
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
+    /// Instances whose last advert could not be sent: said once, not with every advert.
+    mute: std::cell::RefCell<BTreeSet<String>>,
 }
 
 impl Engine {
@@ -68,9 +75,11 @@ impl Engine {
             units: Vec::new(),
             checks: Checks::default(),
             processes: Processes::default(),
+            files: Files::default(),
             notifier: Notifier::default(),
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
+            mute: std::cell::RefCell::default(),
             config,
         })
     }
@@ -103,6 +112,7 @@ impl Engine {
     fn install(&mut self, now: Time, config: Config, crashed: bool) {
         self.checks.configure(&config, now);
         self.processes.configure(&config, now);
+        self.files.configure(&config, now);
         self.notifier.configure(&config);
         let mut old: Vec<(Member, Router)> = Vec::new();
         for unit in std::mem::take(&mut self.units) {
@@ -270,6 +280,7 @@ impl Engine {
     pub(super) fn next_timer(&self) -> Option<Time> {
         let units = self.units.iter().filter_map(|u| u.group.next_timer());
         let others = [
+            self.files.next_timer(),
             self.checks.next_timer(),
             self.processes.next_timer(),
             self.notifier.next_timer(),
@@ -282,7 +293,11 @@ impl Engine {
         let mut buffer = vec![0u8; 8192];
         let wires: Vec<Wire> = self.sockets.keys().cloned().collect();
         for wire in wires {
-            while let Some((_, socket)) = self.sockets.get(&wire) {
+            // A flood must not keep us from our own adverts: the rest is read in the next round.
+            for _ in 0..ROUND {
+                let Some((_, socket)) = self.sockets.get(&wire) else {
+                    break;
+                };
                 match socket.receive(&mut buffer) {
                     Ok(None) => break,
                     Ok(Some(r)) => {
@@ -342,7 +357,8 @@ impl Engine {
         // The packets first: what follows may take a moment.
         self.execute(now);
         let checks = self.checks.tick(now);
-        if self.processes.tick(now) || checks {
+        let processes = self.processes.tick(now);
+        if self.files.tick(now) || processes || checks {
             self.retrack(now);
         }
         self.notifier.tick(now);
@@ -466,6 +482,40 @@ impl Engine {
             let rule = self.config.track_processes.iter().find(|p| p.name == t.name);
             push(own(t, rule.map(|p| p.weight)), self.processes.good(&t.name));
         }
+        for t in &tracks.files {
+            // Weight 0: a number other than 0 is a failure; else number times weight, below -253 a failure too.
+            let Some((number, weight, reverse)) = self.files.value(&t.name) else {
+                continue;
+            };
+            let (weight, reverse) = t.weight.map_or((weight, reverse), |w| (w.value.into(), w.reverse));
+            let weight = if weights { weight } else { 0 };
+            let sum = number.saturating_mul(if reverse { -weight } else { weight });
+            let clamped = sum.clamp(-254, 254) as i16;
+            match (weight, clamped) {
+                (0, _) => push(
+                    Weight {
+                        value: 0,
+                        reverse: false,
+                    },
+                    number == 0,
+                ),
+                (_, ..=-254) => push(
+                    Weight {
+                        value: 0,
+                        reverse: false,
+                    },
+                    false,
+                ),
+                (_, 0) => {}
+                (_, sum) => push(
+                    Weight {
+                        value: sum,
+                        reverse: false,
+                    },
+                    sum > 0,
+                ),
+            }
+        }
         for t in &tracks.interfaces {
             push(own(t, None), self.links.named(&t.name).is_some_and(|l| l.running));
         }
@@ -561,13 +611,18 @@ impl Engine {
             _ => 255,
         };
         for to in targets {
-            if let Err(e) = socket.send(&advert.encode(source, *to, form), source, *to, hops) {
-                let fields = [
-                    ("instance", json!(instance.name)),
-                    ("to", json!(to)),
-                    ("error", json!(e.to_string())),
-                ];
-                log::event("warning", "sending failed", &fields);
+            match socket.send(&advert.encode(source, *to, form), source, *to, hops) {
+                Ok(()) => drop(self.mute.borrow_mut().remove(&instance.name)),
+                Err(e) => {
+                    if self.mute.borrow_mut().insert(instance.name.clone()) {
+                        let fields = [
+                            ("instance", json!(instance.name)),
+                            ("to", json!(to)),
+                            ("error", json!(e.to_string())),
+                        ];
+                        log::event("warning", "sending adverts fails", &fields);
+                    }
+                }
             }
         }
     }

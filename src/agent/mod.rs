@@ -9,6 +9,7 @@ pub mod config;
 mod control;
 pub mod daemon;
 mod engine;
+mod files;
 mod log;
 mod metrics;
 pub mod netlink;
