@@ -431,6 +431,8 @@ fn a_reload_changes_only_what_differs() {
     pair.a.write(&config(201, VIP, PASS));
     pair.b.write(&config(200, VIP, PASS));
     pair.a.start(Engine::Agent);
+    // One step of priority is 4 ms of skew: started together, the lower one may be first.
+    until("a owns the VIP", || pair.a.owns(VIP));
     pair.b.start(Engine::Agent);
     pair.settle(true, VIP);
     // On the owner alone: the standby raises an alarm and does not become a second owner.

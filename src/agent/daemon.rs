@@ -1,6 +1,5 @@
 //! The event loop.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -68,7 +67,8 @@ struct Daemon {
     timer: TimerFd,
     monitor: Monitor,
     control: Control,
-    watched: BTreeSet<i32>,
+    /// [`Engine::opened`] when epoll was last told.
+    opened: u64,
     watchdog: Option<Duration>,
     next_watchdog: Duration,
 }
@@ -115,7 +115,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         )?,
         monitor,
         control: Control::listen(&options.socket()).context("cannot listen on the control socket")?,
-        watched: BTreeSet::new(),
+        opened: 0,
         watchdog: watchdog(),
         next_watchdog: sys::now(),
     };
@@ -187,14 +187,16 @@ impl Daemon {
 
     /// Sockets come and go with their interfaces. A closed one leaves epoll by itself.
     fn watch_packets(&mut self) -> io::Result<()> {
-        let now: BTreeSet<i32> = self.engine.socket_fds().into_iter().collect();
-        for fd in &now {
-            match self.watch(*fd, PACKETS) {
+        if self.opened == self.engine.opened {
+            return Ok(());
+        }
+        self.opened = self.engine.opened;
+        for fd in self.engine.socket_fds() {
+            match self.watch(fd, PACKETS) {
                 Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
                 other => other?,
             }
         }
-        self.watched = now;
         Ok(())
     }
 

@@ -50,6 +50,9 @@ pub(super) struct Engine {
     links: Links,
     frames: FrameSocket,
     sockets: BTreeMap<Wire, (u32, VrrpSocket)>,
+    /// Counts openings, so that epoll is told only then.
+    pub(super) opened: u64,
+    buffer: Vec<u8>,
     units: Vec<Unit>,
     checks: Checks,
     processes: Processes,
@@ -72,6 +75,8 @@ impl Engine {
             netlink,
             frames: FrameSocket::open()?,
             sockets: BTreeMap::new(),
+            opened: 0,
+            buffer: vec![0; 8192],
             units: Vec::new(),
             checks: Checks::default(),
             processes: Processes::default(),
@@ -251,7 +256,10 @@ impl Engine {
             };
             if !self.sockets.contains_key(&wire) {
                 match VrrpSocket::open(&wire.0, link.index, wire.1) {
-                    Ok(socket) => drop(self.sockets.insert(wire.clone(), (link.index, socket))),
+                    Ok(socket) => {
+                        self.opened += 1;
+                        self.sockets.insert(wire.clone(), (link.index, socket));
+                    }
                     Err(e) => {
                         let fields = [("interface", json!(wire.0)), ("error", json!(e.to_string()))];
                         log::event("error", "cannot open a VRRP socket", &fields);
@@ -290,7 +298,7 @@ impl Engine {
 
     /// Everything that has arrived.
     pub(super) fn receive(&mut self, now: Time) {
-        let mut buffer = vec![0u8; 8192];
+        let mut buffer = std::mem::take(&mut self.buffer);
         let wires: Vec<Wire> = self.sockets.keys().cloned().collect();
         for wire in wires {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
@@ -321,6 +329,7 @@ impl Engine {
                 }
             }
         }
+        self.buffer = buffer;
         self.execute(now);
     }
 

@@ -1,5 +1,6 @@
 //! The system calls that neither std nor nix wraps as needed: raw, packet and netlink sockets.
 
+use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -78,6 +79,8 @@ pub(super) struct VrrpSocket {
     fd: OwnedFd,
     index: u32,
     v6: bool,
+    /// What the kernel was last told, so that it need not be told with every advert.
+    hops: Cell<u8>,
 }
 
 /// A packet as the socket gave it.
@@ -124,7 +127,12 @@ impl VrrpSocket {
             };
             set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &multicast_if)?;
         }
-        Ok(VrrpSocket { fd, index, v6 })
+        Ok(VrrpSocket {
+            fd,
+            index,
+            v6,
+            hops: Cell::new(255),
+        })
     }
 
     /// Joins a group; joining twice is no error.
@@ -162,6 +170,15 @@ impl VrrpSocket {
 
     /// Sends a message from an own address. `hops`: of unicast IPv6, or of IPv4.
     pub(super) fn send(&self, message: &[u8], src: IpAddr, dst: IpAddr, hops: u8) -> io::Result<()> {
+        if self.hops.get() != hops {
+            let (level, name) = if self.v6 {
+                (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)
+            } else {
+                (libc::IPPROTO_IP, libc::IP_TTL)
+            };
+            set(&self.fd, level, name, &i32::from(hops))?;
+            self.hops.set(hops);
+        }
         let mut iov = libc::iovec {
             iov_base: message.as_ptr().cast_mut().cast(),
             iov_len: message.len(),
@@ -175,13 +192,11 @@ impl VrrpSocket {
         header.msg_control = control.as_mut_ptr().cast();
         match dst {
             IpAddr::V4(ip) => {
-                set(&self.fd, libc::IPPROTO_IP, libc::IP_TTL, &i32::from(hops))?;
                 v4 = sockaddr_in(ip);
                 header.msg_name = (&raw const v4).cast_mut().cast();
                 header.msg_namelen = mem::size_of_val(&v4) as socklen_t;
             }
             IpAddr::V6(ip) => {
-                set(&self.fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, &i32::from(hops))?;
                 v6 = sockaddr_in6(ip, self.index);
                 header.msg_name = (&raw const v6).cast_mut().cast();
                 header.msg_namelen = mem::size_of_val(&v6) as socklen_t;
