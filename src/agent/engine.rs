@@ -46,6 +46,8 @@ pub(super) struct Engine {
     path: PathBuf,
     config_id: Option<String>,
     config: Config,
+    /// Every address that some instance gives away.
+    vips: BTreeSet<IpAddr>,
     netlink: Netlink,
     links: Links,
     frames: FrameSocket,
@@ -71,6 +73,7 @@ impl Engine {
         Ok(Engine {
             path,
             config_id,
+            vips: BTreeSet::new(),
             links: netlink.read()?,
             netlink,
             frames: FrameSocket::open()?,
@@ -124,6 +127,7 @@ impl Engine {
             old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
         }
         self.config = config.clone();
+        self.vips = plan::vips(&config);
         let mut grouped = BTreeSet::new();
         let mut plans: Vec<(Option<SyncGroup>, Vec<Instance>)> = Vec::new();
         for sync in &config.sync_groups {
@@ -146,7 +150,7 @@ impl Engine {
         for (sync, instances) in plans {
             let (mut members, mut routers) = (Vec::new(), Vec::new());
             for instance in instances {
-                let source = plan::source(&config, &instance, &self.links);
+                let source = plan::source(&self.vips, &instance, &self.links);
                 let placeholder = if instance.ipv6 {
                     IpAddr::from([0u8; 16])
                 } else {
@@ -398,6 +402,11 @@ impl Engine {
             .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })
             .filter(|a| !self.links.addresses.contains(a))
             .collect();
+        // Mostly the echo of our own changes: nothing that decides about sources, sockets or faults.
+        let own = |c: &Change| matches!(c, Change::Address(a) | Change::AddressGone(a) if self.vips.contains(&a.ip));
+        if lost.is_empty() && changes.iter().all(own) {
+            return;
+        }
         self.open_sockets();
         for u in 0..self.units.len() {
             for m in 0..self.units[u].members.len() {
@@ -405,7 +414,7 @@ impl Engine {
                 let is_master = self.units[u].group.routers()[m].state() == State::Master;
                 let ours = plan::addresses(&member.instance, &self.links);
                 let missing = ours.iter().any(|a| lost.contains(&a.at));
-                let source = plan::source(&self.config, &member.instance, &self.links);
+                let source = plan::source(&self.vips, &member.instance, &self.links);
                 let moved = source != member.source && source.is_some();
                 if is_master && missing {
                     let name = member.instance.name.clone();

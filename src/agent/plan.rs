@@ -1,5 +1,6 @@
 //! From configuration and interfaces to routers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,23 +14,27 @@ pub const CRASH_HOLD: Duration = Duration::from_secs(60);
 /// Neighbours are told again every so often unless the configuration says otherwise.
 pub const REFRESH: Duration = Duration::from_secs(60);
 
+/// Every address that some instance gives away.
+pub fn vips(config: &Config) -> BTreeSet<IpAddr> {
+    config
+        .instances
+        .iter()
+        .flat_map(|i| i.vips.iter().chain(&i.vips_excluded))
+        .map(|v| v.ip)
+        .collect()
+}
+
 /// The source address of an instance's adverts, if it has one now: the written one if it is on the host, else the first of the
 /// interface that no instance gives away.
-pub fn source(config: &Config, instance: &Instance, links: &Links) -> Option<IpAddr> {
+pub fn source(vips: &BTreeSet<IpAddr>, instance: &Instance, links: &Links) -> Option<IpAddr> {
     let link = links.named(&instance.interface)?;
     if let Some(written) = instance.source {
         return links.addresses.iter().any(|a| a.ip == written).then_some(written);
     }
-    let vip = |ip: &IpAddr| {
-        config
-            .instances
-            .iter()
-            .any(|i| i.vips.iter().chain(&i.vips_excluded).any(|v| v.ip == *ip))
-    };
     let own = links
         .addresses
         .iter()
-        .filter(|a| a.index == link.index && a.ip.is_ipv6() == instance.ipv6 && !vip(&a.ip));
+        .filter(|a| a.index == link.index && a.ip.is_ipv6() == instance.ipv6 && !vips.contains(&a.ip));
     match instance.ipv6 {
         false => own.map(|a| a.ip).next(),
         // RFC 9568, 5.1.2.1: the link-local one, except to a peer elsewhere.

@@ -27,12 +27,11 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         }
     }
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
+    let vips = plan::vips(&config);
     let removed = netlink.remove(&off);
     for instance in &released {
-        let (Some(source), Some(link)) = (
-            plan::source(&config, instance, &links),
-            links.named(&instance.interface),
-        ) else {
+        let (Some(source), Some(link)) = (plan::source(&vips, instance, &links), links.named(&instance.interface))
+        else {
             continue;
         };
         let settings = plan::settings(instance, source);
