@@ -114,9 +114,11 @@ fn the_example_loads_with_the_values_of_the_seed() {
         (script.interval, script.timeout, script.weight, script.fall, script.rise),
         (2.0, 10, -5, 3, 2)
     );
+    let endpoints = inventory.vip_endpoints();
+    assert_eq!(endpoints.len(), 1);
     assert_eq!(
-        inventory.vip_endpoints(),
-        [("192.168.0.200".parse().expect("an address"), 80)]
+        (endpoints[0].vip.to_string().as_str(), endpoints[0].port),
+        ("192.168.0.200", 80)
     );
     assert!(
         !format!("{inventory:?}").contains("1111"),

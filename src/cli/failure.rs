@@ -14,6 +14,8 @@ pub(crate) struct Failure {
     pub(crate) hints: Vec<String>,
     /// Already laid out with its own `error:` lines (the inventory's errors show the offending lines).
     pub(crate) verbatim: bool,
+    /// Resources changed all the same, by host, for the summary.
+    pub(crate) changed: serde_json::Value,
 }
 
 impl Failure {
@@ -24,6 +26,7 @@ impl Failure {
             message: message.into(),
             hints: Vec::new(),
             verbatim: false,
+            changed: serde_json::json!({}),
         }
     }
 
@@ -63,6 +66,7 @@ impl From<RolloutError> for Failure {
             message: error.message,
             hints: error.hints,
             verbatim: false,
+            changed: serde_json::json!({}),
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn main() -> std::process::ExitCode {
         Ok(exit) => exit,
         Err(failure) => {
             failure.report(&ui);
-            ui.summary(name, failure.exit, json!({}), json!({}));
+            ui.summary(name, failure.exit, failure.changed, json!({}));
             failure.exit
         }
     };

@@ -11,6 +11,7 @@ use crate::lab::Lab;
 use crate::remote::{self, Ask, Target};
 use crate::rollout::{Context, Interrupt, Pair};
 use crate::state::Secret;
+use crate::state::frame::Operator;
 
 use super::args::Global;
 use super::exit::Exit;
@@ -143,13 +144,20 @@ pub(crate) async fn unless_interrupted<T>(
     }
 }
 
-/// `user@machine`, as the lock on the hosts names us.
-pub(crate) fn operator() -> String {
+/// How the lock on the hosts names us.
+pub(crate) fn operator() -> Operator {
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
         .unwrap_or_else(|_| "unknown".to_owned());
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{user}@{}", machine.trim())
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let run = format!("{}-{}", now.as_nanos(), std::process::id());
+    Operator {
+        name: format!("{user}@{}", machine.trim()),
+        run,
+    }
 }
 
 /// Questions on the operator's terminal, one at a time though the hosts' threads ask at once.

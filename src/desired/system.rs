@@ -87,7 +87,6 @@ fn add_managed_firewall(build: &mut Build) -> Result<(), DesiredError> {
         let repositories = super::repositories::base_ids(build);
         build.push(stage, "package firewalld", Spec::Packages { names, repositories });
     }
-    build.push_service(stage, FIREWALLD, true, false).cuts_ssh = true;
 
     let Some(interface) = build.interface() else {
         return Err(build.impossible(

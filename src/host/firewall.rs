@@ -75,12 +75,20 @@ fn zone_text(root: &Root, zone: &str) -> Option<String> {
 
 /// The rich rule that lets VRRP in from one peer (firewalld.richlanguage(5): a source needs its family).
 pub fn peer_rule(peer: &str) -> String {
-    let (family, bits) = if peer.contains(':') {
-        ("ipv6", 128)
-    } else {
-        ("ipv4", 32)
-    };
-    format!("rule family=\"{family}\" source address=\"{peer}/{bits}\" protocol value=\"112\" accept")
+    let family = if peer.contains(':') { "ipv6" } else { "ipv4" };
+    format!(
+        "rule family=\"{family}\" source address=\"{}\" protocol value=\"112\" accept",
+        with_prefix(peer)
+    )
+}
+
+/// A peer is one address, or a network written with its prefix (IPv6 adverts come from link-local addresses).
+fn with_prefix(peer: &str) -> String {
+    match (peer.contains('/'), peer.contains(':')) {
+        (true, _) => peer.to_owned(),
+        (false, true) => format!("{peer}/128"),
+        (false, false) => format!("{peer}/32"),
+    }
 }
 
 fn missing(zone: &str, spec: &FirewallSpec) -> Vec<String> {

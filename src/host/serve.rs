@@ -14,7 +14,7 @@ use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
 use super::{converge, fault, fetch, status, systemd};
-use crate::state::frame::PROTOCOL;
+use crate::state::frame::{Operator, PROTOCOL};
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
 
@@ -182,7 +182,7 @@ impl Session {
             Request::Status { state } => Ok(Some(Reply::Status {
                 status: status::status(&self.root, &state, &mut self.tools),
             })),
-            Request::Lock { operator } => self.lock(operator.as_deref()).map(|()| Some(Reply::Ack)),
+            Request::Lock { operator } => self.lock(operator.as_ref()).map(|()| Some(Reply::Ack)),
             Request::Inject { fault, undo_after } => {
                 fault::inject(&self.root, &fault, undo_after).map(|()| Some(Reply::Ack))
             }
@@ -220,7 +220,7 @@ impl Session {
         expected: &str,
         stages: Vec<Stage>,
         confirm_timeout: u64,
-        operator: String,
+        operator: Operator,
     ) -> Result<()> {
         let Some(state) = self.desired.as_deref().cloned() else {
             return Err(Error::new("nothing to apply: no desired state was sent"));
@@ -248,7 +248,7 @@ impl Session {
             state,
             stages,
             confirm_timeout,
-            operator,
+            operator: operator.name,
         }
         .store(&txn)?;
         let program = txn::executor();
@@ -289,7 +289,7 @@ impl Session {
             .map_err(|e| Error::new(format!("cannot cancel {id}: {e}")))
     }
 
-    fn lock(&mut self, operator: Option<&str>) -> Result<()> {
+    fn lock(&mut self, operator: Option<&Operator>) -> Result<()> {
         match operator {
             None => self.lock = None,
             Some(_) if self.lock.is_some() => {}

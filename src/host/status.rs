@@ -1,7 +1,9 @@
 //! The host at a glance, and what other hands changed since the last apply.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::exec;
 use super::facts::{self, Tools};
 use super::observe::{digest, observe};
 use super::root::Root;
@@ -23,6 +25,7 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         .into_iter()
         .chain([Engine::Agent, Engine::Keepalived])
         .find(|e| runs(*e));
+    let mut log = None;
     let instances = state
         .instances
         .iter()
@@ -31,6 +34,9 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
             let state = match (engine, owns_vip) {
                 (None, _) => InstanceState::Stopped,
                 (_, true) => InstanceState::Master,
+                (Some(engine), false) if is_fault(log.get_or_insert_with(|| journal(root, engine)), &instance.name) => {
+                    InstanceState::Fault
+                }
                 (_, false) => InstanceState::Backup,
             };
             InstanceStatus {
@@ -65,5 +71,43 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         instances,
         nginx: nginx.to_owned(),
         drift,
+    }
+}
+
+/// What the engine logged last. keepalived tells its state nowhere else without writing a file.
+fn journal(root: &Root, engine: Engine) -> String {
+    if !root.is_live() {
+        return String::new();
+    }
+    let args = ["-q", "--no-pager", "-o", "cat", "-n", "200", "-u", engine.unit()];
+    exec::run("journalctl", &args, Duration::from_secs(5))
+        .map(|o| o.stdout)
+        .unwrap_or_default()
+}
+
+/// The last state that the log names for this instance is FAULT: `(VI_1) Entering FAULT STATE` (2.x),
+/// `VRRP_Instance(VI_1) Now in FAULT state` (1.3).
+fn is_fault(log: &str, instance: &str) -> bool {
+    let marked = format!("({instance})");
+    let states = log.lines().rev().filter(|l| l.contains(&marked)).find_map(|l| {
+        ["FAULT", "BACKUP", "MASTER"]
+            .into_iter()
+            .find(|state| l.to_ascii_uppercase().contains(&format!("{state} STATE")))
+    });
+    states == Some("FAULT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_fault;
+
+    #[test]
+    fn the_last_word_of_the_right_instance_counts() {
+        let new = "(VI_1) Entering BACKUP STATE\n(VI_2) Entering FAULT STATE\nVRRP_Script(chk) failed";
+        assert!(!is_fault(new, "VI_1"));
+        assert!(is_fault(new, "VI_2"));
+        let old = "VRRP_Instance(VI_1) Now in FAULT state\nVRRP_Instance(VI_1) Entering BACKUP STATE";
+        assert!(!is_fault(old, "VI_1"));
+        assert!(is_fault(old.lines().next().unwrap(), "VI_1"));
     }
 }

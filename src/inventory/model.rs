@@ -49,21 +49,37 @@ impl Inventory {
             .flat_map(|i| &i.virtual_ipaddress)
     }
 
-    /// URLs that a client would ask through the VIPs: one for each VIP and plain-HTTP `listen` port of nginx.
-    pub fn vip_endpoints(&self) -> Vec<(IpAddr, u16)> {
-        let mut ports: Vec<u16> = self
-            .nginx
-            .iter()
-            .flat_map(|n| &n.servers)
-            .filter(|s| !s.tls)
-            .map(|s| s.listen.port)
-            .collect();
+    /// What a client would ask through the VIPs: each VIP with each port that a server of nginx listens on there.
+    pub fn vip_endpoints(&self) -> Vec<VipEndpoint> {
+        let servers = self.nginx.iter().flat_map(|n| &n.servers);
+        let mut ports: Vec<(Option<IpAddr>, u16, bool)> =
+            servers.map(|s| (s.listen.address, s.listen.port, s.tls)).collect();
         ports.sort_unstable();
         ports.dedup();
-        self.vips()
-            .flat_map(|v| ports.iter().map(|p| (v.address.addr(), *p)).collect::<Vec<_>>())
-            .collect()
+        let listens_there = |at: &Option<IpAddr>, vip: IpAddr| at.is_none_or(|a| a == vip || a.is_unspecified());
+        let mut endpoints = Vec::new();
+        for vip in self.vips().map(|v| v.address.addr()) {
+            let here = ports.iter().filter(|(at, _, _)| listens_there(at, vip));
+            endpoints.extend(here.map(|(_, port, tls)| VipEndpoint {
+                vip,
+                port: *port,
+                tls: *tls,
+            }));
+        }
+        endpoints.dedup();
+        endpoints
     }
+}
+
+/// Where a client reaches a server of nginx through a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VipEndpoint {
+    /// Without prefix.
+    pub vip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+    /// Speaks TLS.
+    pub tls: bool,
 }
 
 /// A secret as written: resolved when it is first needed, so that `render` and `check` need not ask.

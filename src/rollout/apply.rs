@@ -1,17 +1,14 @@
 //! Converging the pair: standby first, gate, then the owner, and a proof at the end.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use crate::remote::RemoteErrorKind;
-use crate::state::frame::UnitAction;
-use crate::state::{EventKind, HostStatus, InstanceState, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
+use crate::state::frame::{Operator, UnitAction};
+use crate::state::{HostStatus, InstanceState, Request, Stage};
 
-use super::confirm::{confirm, reattach};
-use super::connect::{Context, Pair, unexpected};
+use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
 use super::order::{Phase, changes_in, is_living_pair, standby_first};
-use super::progress::Progress;
 use super::verify::{Verification, verify};
 
 /// How to apply.
@@ -21,8 +18,8 @@ pub struct ApplyOptions {
     pub limit: Option<String>,
     /// Seconds until a host reverts an unconfirmed change that could cut SSH.
     pub confirm_timeout: u64,
-    /// `user@machine`, for lock and journal.
-    pub operator: String,
+    /// Who applies, for lock and journal.
+    pub operator: Operator,
     /// How long a health gate waits.
     pub gate_timeout: Duration,
 }
@@ -41,7 +38,7 @@ pub struct ApplyReport {
     pub verified: Vec<Verification>,
 }
 
-/// Converges a planned pair and proves that it works.
+/// Converges a planned pair and proves that it works. `report` is filled in also where it fails.
 ///
 /// # Errors
 /// The first failure ends the run: what the failing host's transaction had replaced is put back by that host.
@@ -50,7 +47,8 @@ pub async fn apply(
     pair: &mut Pair,
     options: &ApplyOptions,
     interrupt: Interrupt,
-) -> Result<ApplyReport, RolloutError> {
+    report: &mut ApplyReport,
+) -> Result<(), RolloutError> {
     let mut run = Run {
         cx,
         options,
@@ -64,22 +62,24 @@ pub async fn apply(
         run.lock(pair).await?;
         let result = run.converge(pair).await;
         run.unlock(pair).await;
+        *report = run.report;
         result?;
     }
     if options.limit.is_none() {
-        run.report.verified = verify(cx, pair, options.gate_timeout, run.interrupt.clone()).await?;
+        report.verified = verify(cx, pair, options.gate_timeout, run.interrupt).await?;
     }
-    Ok(run.report)
+    Ok(())
 }
 
-struct Run<'a> {
-    cx: &'a Context<'a>,
-    options: &'a ApplyOptions,
-    interrupt: Interrupt,
-    report: ApplyReport,
+/// A rollout under way; what one transaction takes is in `follow`.
+pub(super) struct Run<'a> {
+    pub(super) cx: &'a Context<'a>,
+    pub(super) options: &'a ApplyOptions,
+    pub(super) interrupt: Interrupt,
+    pub(super) report: ApplyReport,
     /// Transactions so far; their ids share the stamp and sort by this number.
-    parts: u32,
-    stamp: String,
+    pub(super) parts: u32,
+    pub(super) stamp: String,
 }
 
 impl Run<'_> {
@@ -105,7 +105,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn includes(&self, host: &str) -> bool {
+    pub(super) fn includes(&self, host: &str) -> bool {
         self.options.limit.as_deref().is_none_or(|limit| limit == host)
     }
 
@@ -159,15 +159,26 @@ impl Run<'_> {
 
     /// Network, SELinux, firewall, host name. An owner whose network changes hands the VIP over first.
     async fn foundation(&mut self, pair: &mut Pair, host: usize, living: bool) -> Result<(), RolloutError> {
+        let untouched = changes_in(&pair.members[host].plan, Phase::Foundation.stages()) == 0;
+        if untouched || !self.includes(pair.members[host].host()) {
+            return Ok(());
+        }
         let drops_vip = living && changes_in(&pair.members[host].plan, &[Stage::Network]) > 0;
         let handed_over = drops_vip && self.hand_over(pair, host).await?;
         let result = self.transact(pair, host, Phase::Foundation.stages()).await;
+        // Whatever became of it, the host takes part again; its own error comes first.
         if handed_over {
-            self.engine(pair, host, UnitAction::Start).await?;
+            let started = self.engine(pair, host, UnitAction::Start).await;
+            result.and(started)?;
             self.gate().host(&mut pair.members[host]).await?;
             self.gate().one_owner(pair, true).await?;
+        } else {
+            result?;
+            if living && self.options.limit.is_none() {
+                self.gate().one_owner(pair, false).await?;
+            }
         }
-        result
+        Ok(())
     }
 
     /// Repositories and packages, on both hosts at once: nothing here is active before the next phase.
@@ -187,13 +198,14 @@ impl Run<'_> {
             self.report.reboot_needed.extend(report.reboot_needed);
         }
         self.parts += 1;
-        ra.and(rb)
+        both(ra, rb)
     }
 
     /// nginx and VRRP, one host after the other.
     async fn services(&mut self, pair: &mut Pair, order: [usize; 2]) -> Result<(), RolloutError> {
         for host in order {
-            if changes_in(&pair.members[host].plan, Phase::Service.stages()) == 0 {
+            let untouched = changes_in(&pair.members[host].plan, Phase::Service.stages()) == 0;
+            if untouched || !self.includes(pair.members[host].host()) {
                 continue;
             }
             self.transact(pair, host, Phase::Service.stages()).await?;
@@ -226,22 +238,36 @@ impl Run<'_> {
             "silent while the owner changes what decides the election",
         );
         self.engine(pair, standby, UnitAction::Stop).await?;
+        let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
+        if let Err(error) = owner_changed {
+            return Err(self.standby_again(pair, standby, error).await);
+        }
+        // From here on the standby's old configuration would make it a second owner: it starts with the new one or
+        // not at all.
         let changed = async {
-            self.transact(pair, owner, &[Stage::Vrrp]).await?;
             self.gate().host(&mut pair.members[owner]).await?;
             pair.members[standby].replan().await?;
             self.transact(pair, standby, &[Stage::Vrrp]).await
         }
         .await;
-        if changed.is_err() {
-            // The owner was put back by its own transaction; the standby still has the configuration that fits it.
-            self.engine(pair, standby, UnitAction::Start).await?;
-        }
-        changed?;
+        changed.map_err(|error| left_silent(pair.members[standby].host(), error))?;
         self.gate().host(&mut pair.members[standby]).await?;
         let statuses = self.gate().one_owner(pair, true).await?;
         self.tell_owners(&statuses);
         Ok(())
+    }
+
+    /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
+    /// speak again with its own old one.
+    async fn standby_again(&self, pair: &mut Pair, standby: usize, error: RolloutError) -> RolloutError {
+        let host = pair.members[standby].host().to_owned();
+        if error.kind != RolloutErrorKind::RolledBack {
+            return left_silent(&host, error);
+        }
+        match self.engine(pair, standby, UnitAction::Start).await {
+            Ok(()) => error,
+            Err(why) => error.hint(format!("VRRP on {host} could not be started again: {why}")),
+        }
     }
 
     /// Stops VRRP on an owner whose peer can take over, and waits until it has. `false`: it owns nothing.
@@ -257,7 +283,9 @@ impl Run<'_> {
             return Ok(false);
         }
         let peer = 1 - host;
-        let fit = statuses[peer].instances.iter().all(|i| i.state != InstanceState::Fault);
+        let nginx_needed = self.cx.inventory.nginx.is_some();
+        let fit = statuses[peer].instances.iter().all(|i| i.state != InstanceState::Fault)
+            && (!nginx_needed || statuses[peer].nginx == "active");
         if !fit {
             let message = "its network must change and its peer is not fit to take the VIP over";
             return Err(
@@ -269,7 +297,12 @@ impl Run<'_> {
             .observer
             .wait(pair.members[host].host(), "the peer takes over the VIP");
         self.engine(pair, host, UnitAction::Stop).await?;
-        self.gate().one_owner(pair, false).await?;
+        if let Err(error) = self.gate().one_owner(pair, false).await {
+            return Err(match self.engine(pair, host, UnitAction::Start).await {
+                Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
+                Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+            });
+        }
         Ok(true)
     }
 
@@ -315,163 +348,30 @@ impl Run<'_> {
             stamp: self.stamp.clone(),
         }
     }
+}
 
-    async fn transact(&mut self, pair: &mut Pair, host: usize, stages: &[Stage]) -> Result<(), RolloutError> {
-        self.transact_member(&mut pair.members[host], host, stages).await
-    }
-
-    /// One transaction on one host, followed to its end over however many connections it takes.
-    async fn transact_member(
-        &mut self,
-        member: &mut super::Member,
-        index: usize,
-        stages: &[Stage],
-    ) -> Result<(), RolloutError> {
-        let changes = changes_in(&member.plan, stages);
-        if changes == 0 || !self.includes(member.host()) {
-            return Ok(());
-        }
-        self.stop_if_interrupted()?;
-        self.parts += 1;
-        let txn = TxnId::new(&format!("{}-{}", self.stamp, self.parts)).expect("letters, digits and dashes");
-        let host = member.host().to_owned();
-        let what: Vec<&str> = stages
-            .iter()
-            .filter(|s| changes_in(&member.plan, &[**s]) > 0)
-            .map(|s| s.name())
-            .collect();
-        self.cx.observer.tell(Progress::Phase {
-            host: host.clone(),
-            what: what.join(", "),
-            changes,
-        });
-        let request = Request::Apply {
-            txn: txn.clone(),
-            fingerprint: member.plan.fingerprint.clone(),
-            stages: stages.to_vec(),
-            confirm_timeout: self.options.confirm_timeout,
-            operator: self.options.operator.clone(),
-        };
-        member.link.send(&request).await?;
-        let outcome = self.follow(member, &txn).await?;
-        self.report.changed[index] += outcome.changed;
-        if outcome.reboot_needed && !self.report.reboot_needed.contains(&host) {
-            self.report.reboot_needed.push(host.clone());
-        }
-        match outcome.result {
-            OutcomeKind::Done => {}
-            OutcomeKind::Reverted => return Err(ended(&host, RolloutErrorKind::RolledBack, outcome)),
-            OutcomeKind::Failed => return Err(ended(&host, RolloutErrorKind::Failed, outcome)),
-        }
-        // What was just done moved the host; later phases need a plan that knows it.
-        member.replan().await
-    }
-
-    async fn follow(&mut self, member: &mut super::Member, txn: &TxnId) -> Result<Outcome, RolloutError> {
-        let mut seen = 0;
-        let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
-        let mut interrupts = *self.interrupt.borrow_and_update();
-        loop {
-            let reply = tokio::select! {
-                reply = member.link.recv() => reply,
-                () = more_than(&mut self.interrupt, interrupts) => {
-                    interrupts = *self.interrupt.borrow_and_update();
-                    self.interrupted(member, txn, interrupts).await?;
-                    continue;
-                }
-            };
-            match reply {
-                Ok(Reply::Event { txn: of, event }) if of == *txn => {
-                    seen = event.seq;
-                    let kind = event.kind.clone();
-                    self.cx.observer.tell(Progress::Event {
-                        host: member.host().to_owned(),
-                        event,
-                    });
-                    match kind {
-                        EventKind::Armed { seconds } => deadline = Instant::now() + Duration::from_secs(seconds),
-                        EventKind::AwaitConfirm { .. } => {
-                            if !confirm(self.cx, member, txn, seen, deadline).await? {
-                                self.await_revert(member, txn, seen, deadline).await?;
-                            }
-                        }
-                        EventKind::Finished { outcome } => return Ok(outcome),
-                        _ => {}
-                    }
-                }
-                Ok(Reply::Ack | Reply::Event { .. }) => {}
-                Ok(Reply::Error { message, hints }) => {
-                    let mut error = RolloutError::on(member.host(), RolloutErrorKind::Failed, message);
-                    error.hints = hints;
-                    return Err(error);
-                }
-                Ok(other) => return Err(unexpected(member.host(), &other)),
-                Err(e) if e.kind == RemoteErrorKind::Lost => {
-                    let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
-                    reattach(self.cx, member, txn, seen, patience).await?;
-                }
-                Err(e) => return Err(e.into()),
+/// Two hosts worked at once: both errors are told, and the worse one decides.
+fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), RolloutError> {
+    match (a, b) {
+        (Err(mut a), Err(b)) => {
+            if b.kind != RolloutErrorKind::RolledBack {
+                a.kind = b.kind;
             }
+            a.message = format!("{}\n{}", a.message, b.message);
+            a.hints.extend(b.hints);
+            a.hints.dedup();
+            Err(a)
         }
-    }
-
-    /// The host was not reached in time: it puts itself back, at the address it had before.
-    async fn await_revert(
-        &self,
-        member: &mut super::Member,
-        txn: &TxnId,
-        seen: u64,
-        deadline: Instant,
-    ) -> Result<(), RolloutError> {
-        self.cx.observer.warn(
-            member.host(),
-            "not reached after the change; waiting for the host to put itself back",
-        );
-        tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
-        reattach(self.cx, member, txn, seen, deadline + Duration::from_secs(30)).await
-    }
-
-    async fn interrupted(&self, member: &mut super::Member, txn: &TxnId, times: u32) -> Result<(), RolloutError> {
-        if times > 1 {
-            let message = format!("left on request while transaction {txn} runs");
-            return Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
-                .hint("the transaction goes on by itself, and an unconfirmed one reverts by itself")
-                .hint("run `hapair apply` again to see and finish the rest"));
-        }
-        self.cx.observer.warn(
-            member.host(),
-            "interrupted; putting back what this transaction replaced (again: leave at once)",
-        );
-        member.link.send(&Request::Cancel { txn: txn.clone() }).await?;
-        Ok(())
-    }
-
-    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
-        if *self.interrupt.borrow() == 0 {
-            return Ok(());
-        }
-        Err(
-            RolloutError::pair(RolloutErrorKind::RolledBack, "interrupted between two transactions")
-                .hint("what is done stays done; run `hapair apply` again to do the rest"),
-        )
+        (a, b) => a.and(b),
     }
 }
 
-/// Completes when the operator asked more often than `times`.
-async fn more_than(interrupt: &mut Interrupt, times: u32) {
-    if interrupt.wait_for(|now| *now > times).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
-    let after = match kind {
-        RolloutErrorKind::RolledBack => "everything this transaction replaced was put back",
-        _ => "putting back what this transaction replaced failed too",
-    };
-    let mut error = RolloutError::on(host, kind, format!("{}; {after}", outcome.error));
-    error.hints = outcome.hints;
+fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
     error
+        .hint(format!(
+            "VRRP on {standby} is left stopped, because it could become a second owner"
+        ))
+        .hint("the owner keeps the VIP; `hapair apply` finishes the change and starts it")
 }
 
 /// UTC time to the second and four digits that tell two runs of one second apart.
@@ -508,6 +408,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::TxnId;
 
     #[test]
     fn civil_dates() {

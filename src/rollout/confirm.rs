@@ -69,9 +69,12 @@ pub(super) async fn reattach(
         "connection lost; the transaction goes on, trying to follow it again",
     );
     let mut targets = vec![member.target.clone(), target_after_change(cx, member)];
+    // A transaction that fails after a confirmed change of address goes back to the address before it.
+    targets.extend(cx.targets.iter().filter(|t| t.host == member.target.host).cloned());
     for target in &mut targets {
         target.pinned_host_key = Some(member.link.host_key().to_owned());
     }
+    targets.sort_by(|a, b| a.address.cmp(&b.address));
     targets.dedup_by(|a, b| a.address == b.address);
     loop {
         for target in &targets {
@@ -111,7 +114,7 @@ fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
     target
 }
 
-/// Connects with back-off until the deadline; a refusal by the host's identity ends it at once.
+/// Connects with back-off until the deadline. Whatever answers meanwhile with another host key is refused each time.
 async fn redial(cx: &Context<'_>, target: &Target, deadline: Instant) -> Option<Link> {
     let mut pause = Duration::from_millis(250);
     loop {

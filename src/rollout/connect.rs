@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::desired::{self, Secrets, Templates};
 use crate::inventory::{Host, Inventory};
 use crate::remote::{Ask, Link, Target};
-use crate::state::{HostState, HostStatus, Plan, Reply, Request};
+use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
 use super::error::{RolloutError, RolloutErrorKind};
 use super::passwords;
@@ -153,6 +153,36 @@ impl Pair {
         let [a, b] = self.members;
         tokio::join!(a.link.close(), b.link.close());
     }
+}
+
+/// Asks each host for its state, whatever became of the other.
+pub async fn survey(cx: &mut Context<'_>) -> [Result<HostStatus, RolloutError>; 2] {
+    let (a, b) = tokio::join!(open(cx, 0), open(cx, 1));
+    let nothing = Facts::default();
+    let facts = |opened: &Result<(Link, Target), RolloutError>| match opened {
+        Ok((link, _)) => link.facts().clone(),
+        Err(_) => nothing.clone(),
+    };
+    let known = [facts(&a), facts(&b)];
+    if let Err(error) = passwords::complete(&mut cx.secrets, cx.inventory, [&known[0], &known[1]]) {
+        cx.observer.tell(Progress::Warning {
+            host: None,
+            message: error.to_string(),
+        });
+    }
+    let (a, b) = tokio::join!(status_of(cx, 0, a), status_of(cx, 1, b));
+    [a, b]
+}
+
+async fn status_of(
+    cx: &Context<'_>,
+    index: usize,
+    opened: Result<(Link, Target), RolloutError>,
+) -> Result<HostStatus, RolloutError> {
+    let mut member = member(cx, index, opened?)?;
+    let status = member.status().await?;
+    member.link.close().await;
+    Ok(status)
 }
 
 async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutError> {

@@ -1,5 +1,6 @@
 //! Health gates: facts that must hold before the other host is touched.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::inventory::Inventory;
@@ -67,6 +68,9 @@ impl Gate<'_> {
             }
         }
         let status = member.status().await?;
+        if self.inventory.nginx.is_some() && status.nginx != "active" {
+            return Ok(Some(format!("nginx is {}", status.nginx)));
+        }
         Ok(status.instances.iter().find_map(|i| match i.state {
             InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
             InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
@@ -87,10 +91,12 @@ impl Gate<'_> {
 
     fn local_health_url(&self) -> Option<String> {
         let servers = &self.inventory.nginx.as_ref()?.servers;
-        let server = servers
-            .iter()
-            .find(|s| !s.tls && s.listen.address.is_none_or(|a| a.is_loopback()))?;
-        Some(format!("http://127.0.0.1:{}{HEALTH_PATH}", server.listen.port))
+        let asked = servers.iter().filter(|s| !s.tls).find_map(|s| match s.listen.address {
+            None => Some(SocketAddr::from(([127, 0, 0, 1], s.listen.port))),
+            Some(address) if address.is_loopback() => Some(SocketAddr::new(address, s.listen.port)),
+            Some(_) => None,
+        })?;
+        Some(format!("http://{asked}{HEALTH_PATH}"))
     }
 
     /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.

@@ -6,6 +6,7 @@ mod apply;
 mod confirm;
 mod connect;
 mod error;
+mod follow;
 mod gate;
 mod order;
 mod passwords;
@@ -13,7 +14,7 @@ mod progress;
 mod verify;
 
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
-pub use connect::{Context, Member, Pair};
+pub use connect::{Context, Member, Pair, survey};
 pub use error::{RolloutError, RolloutErrorKind};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};

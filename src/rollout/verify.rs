@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::inventory::VipEndpoint;
 use crate::probe;
 use crate::state::{HostStatus, Reply, Request};
 
@@ -61,18 +62,34 @@ pub async fn verify(
     };
     let mut statuses = gate.one_owner(pair, false).await?;
     let mut proven = Vec::new();
-    for (vip, port) in cx.inventory.vip_endpoints() {
+    let endpoints = cx.inventory.vip_endpoints();
+    if endpoints.is_empty() {
+        cx.observer.tell(Progress::Warning {
+            host: None,
+            message: "no server of the inventory's nginx listens on a VIP: its owner is proven, no answer is"
+                .to_owned(),
+        });
+    }
+    for endpoint in endpoints {
         proven.push(loop {
-            let owner = owner_of(cx, &statuses, vip);
-            match answers(pair, vip, port, &owner, &statuses).await? {
-                Ok(from) => break Verification { vip, port, owner, from },
+            let owner = owner_of(cx, &statuses, endpoint.vip);
+            match answers(pair, endpoint, &owner, &statuses).await? {
+                Ok(from) => {
+                    break Verification {
+                        vip: endpoint.vip,
+                        port: endpoint.port,
+                        owner,
+                        from,
+                    };
+                }
                 Err(why) if began.elapsed() > timeout => {
-                    let message = format!("http://{vip}:{port} does not answer as {owner}: {why}");
+                    let message = format!("{}:{} does not answer as {owner}: {why}", endpoint.vip, endpoint.port);
                     return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
                         .hint("the address is on the owner's interface, so look at nginx and the firewall there"));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
+            // Also where Ctrl-C is heard.
             statuses = gate.one_owner(pair, false).await?;
         });
     }
@@ -100,15 +117,20 @@ fn owner_of(cx: &Context<'_>, statuses: &[HostStatus; 2], vip: IpAddr) -> String
     owner.map(|s| s.host.clone()).unwrap_or_default()
 }
 
-/// Asks from here, and where the network does not let us, from the standby.
+/// Asks from here, and where the network does not let us, from the standby. Through TLS nothing says which host
+/// answers: there the connection counts, and the owner is known by its own word.
 async fn answers(
     pair: &mut Pair,
-    vip: IpAddr,
-    port: u16,
+    endpoint: VipEndpoint,
     owner: &str,
     statuses: &[HostStatus; 2],
 ) -> Result<Result<Vantage, String>, RolloutError> {
+    let VipEndpoint { vip, port, tls } = endpoint;
     let address = SocketAddr::new(vip, port);
+    if tls {
+        let connected = probe::tcp_once(address, ATTEMPT).await;
+        return Ok(connected.map(|_| Vantage::Controller).map_err(|e| e.to_string()));
+    }
     let outside = match probe::http_once(address, &vip.to_string(), HEALTH_PATH, ATTEMPT).await {
         Ok(answer) if answer.status == 200 && answer.node.as_deref() == Some(owner) => {
             return Ok(Ok(Vantage::Controller));

@@ -40,8 +40,8 @@ pub enum Request {
         stages: Vec<Stage>,
         /// Seconds until an unconfirmed change that could cut SSH is reverted.
         confirm_timeout: u64,
-        /// Who applies: `user@machine`, for lock and journal.
-        operator: String,
+        /// Who applies, for lock and journal.
+        operator: Operator,
     },
     /// Check the files of these stages as they will be, on this host, without placing any; answered by
     /// [`Reply::Ack`]. What cannot be checked yet (its program is not installed) is left to the transaction.
@@ -75,8 +75,8 @@ pub enum Request {
     /// Take, keep or give back the host's operator lock; answered by [`Reply::Ack`] or an error that names the
     /// holder.
     Lock {
-        /// `user@machine`; `None` gives it back.
-        operator: Option<String>,
+        /// `None` gives it back.
+        operator: Option<Operator>,
     },
     /// Break something on purpose, undone by itself after `undo_after`; answered by [`Reply::Ack`].
     Inject {
@@ -113,6 +113,16 @@ pub enum Request {
     },
     /// Close.
     Bye,
+}
+
+/// Who works on a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// `user@machine`, for people.
+    pub name: String,
+    /// One run of the command line: a later connection of the same run (its address changed, say) takes the lock over
+    /// from the earlier one, whose link may never be told to end.
+    pub run: String,
 }
 
 /// What to do with a unit.

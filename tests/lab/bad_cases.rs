@@ -106,7 +106,7 @@ fn a_full_disk_is_named_and_puts_the_host_back() {
     let before = twins.fingerprint(BACKUP);
     let run = twins.apply();
     assert!(matches!(run.code, 1 | 5), "{}", run.all());
-    let run = run.says("no space left").says(BACKUP);
+    let run = run.says("No space left on device").says(BACKUP);
     assert!(run.all().contains("hint"), "{}", run.all());
     assert_eq!(before, twins.fingerprint(BACKUP), "the host was harmed");
     twins.sh(BACKUP, "umount /var/lib/hapair && systemctl is-active nginx keepalived");

@@ -54,9 +54,15 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
     }
 
     // Again: no change, one connection, one exec, no write.
+    for host in HOSTS {
+        twins.sh(
+            host,
+            "echo 'LogLevel VERBOSE' >> /etc/ssh/sshd_config && (systemctl reload sshd || systemctl reload ssh)",
+        );
+    }
     HOSTS.iter().for_each(|host| twins.mark(host));
     let sessions = |host: &str| -> (usize, usize) {
-        let log = twins.sh(host, "journalctl -q --no-pager -o cat -u ssh -u sshd -t sshd");
+        let log = twins.sh(host, "journalctl -q --no-pager -o cat -t sshd");
         (
             log.matches("Accepted publickey").count(),
             log.matches("Starting session: command").count(),
@@ -97,7 +103,7 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
 fn rehearse_keeps_the_contract_of_its_summary() {
     let turn = tempfile::tempdir().expect("a scratch folder");
     let inventory = turn.path().join("inventory.yaml");
-    std::fs::write(&inventory, example_with(&[("name: edge", "name: rehearsed")])).expect("inventory");
+    std::fs::write(&inventory, example_with(&[("name: edge", "name: hapair-tests")])).expect("inventory");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hapair"))
         .arg("-i")
         .arg(&inventory)

@@ -70,11 +70,20 @@ fn an_interface_that_networkmanager_owns() {
 fn a_managed_firewall_lets_in_http_and_the_peer_only() {
     let twins = Twins::up(&example_with(&[("firewalld: disabled", "firewalld: managed")]));
     converges(&twins);
-    for host in HOSTS {
+    for (host, peer) in [(MASTER, "192.168.0.202/32"), (BACKUP, "192.168.0.201/32")] {
         twins.sh(host, "systemctl is-active firewalld && systemctl is-enabled firewalld");
-        let rules = twins.sh(host, "firewall-cmd --list-all; firewall-cmd --permanent --list-all");
-        assert_eq!(rules.matches("http").count() >= 2, true, "{rules}");
-        assert!(rules.contains("vrrp") || rules.contains("112"), "{rules}");
+        for view in ["", "--permanent"] {
+            let rules = twins.sh(host, &format!("firewall-cmd {view} --list-all"));
+            assert!(
+                rules.lines().any(|l| l.contains("services:") && l.contains("http")),
+                "{rules}"
+            );
+            let vrrp: Vec<&str> = rules
+                .lines()
+                .filter(|l| l.contains("112") || l.contains("vrrp"))
+                .collect();
+            assert!(!vrrp.is_empty() && vrrp.iter().all(|l| l.contains(peer)), "{rules}");
+        }
     }
     let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
     assert_eq!(status["hosts"][0]["instances"][0]["state"], "MASTER", "{status}");

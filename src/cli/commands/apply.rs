@@ -51,9 +51,15 @@ pub(crate) async fn apply(
         Some(interrupt) => interrupt,
         None => interrupts()?,
     };
-    let report = rollout::apply(&cx, &mut pair, &options, interrupt).await?;
+    let names = [pair.members[0].host().to_owned(), pair.members[1].host().to_owned()];
+    let mut report = ApplyReport::default();
+    let applied = rollout::apply(&cx, &mut pair, &options, interrupt, &mut report).await;
+    let changed = json!({ names[0].as_str(): report.changed[0], names[1].as_str(): report.changed[1] });
+    applied.map_err(|error| Failure {
+        changed: changed.clone(),
+        ..Failure::from(error)
+    })?;
     ui.finish();
-    let names: Vec<&str> = pair.members.iter().map(|m| m.host()).collect();
     for (name, changed) in names.iter().zip(report.changed) {
         ui.say(format!("{name}: {changed} changed"));
     }
@@ -63,7 +69,6 @@ pub(crate) async fn apply(
     for host in &report.reboot_needed {
         ui.say(format!("{host}: reboot needed for everything to take effect"));
     }
-    let changed = json!({ names[0]: report.changed[0], names[1]: report.changed[1] });
     let particular = json!({
         "verified": report.verified, "reboot_needed": report.reboot_needed,
         "seconds": began.elapsed().as_secs_f64(),

@@ -1,5 +1,7 @@
 //! `hapair failover`: the drill.
 
+use std::io::Write;
+
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -26,7 +28,7 @@ pub(crate) async fn drill(
     ui: &Ui,
     interrupt: Option<Interrupt>,
 ) -> Result<Exit, Failure> {
-    let format = report_format(args)?;
+    let report_to = report_file(args)?;
     let mut plan = DrillPlan::new(&session.inventory, &args.scenarios, args.budget).map_err(|e| Failure {
         hints: e.hints,
         ..Failure::usage(e.message)
@@ -72,23 +74,27 @@ pub(crate) async fn drill(
     tokio::join!(a.close(), b.close());
     ui.finish();
     let report = report?;
-    if let (Some(format), Some(file)) = (format, &args.report) {
-        std::fs::write(file, format.render(&report)).with_context(|| format!("cannot write {}", file.display()))?;
-        ui.note(format!("report: {}", file.display()));
-    }
     show(ui, &report);
     let exit = if report.passed() { Exit::Done } else { Exit::OverBudget };
+    if let (Some((format, mut file)), Some(path)) = (report_to, &args.report) {
+        file.write_all(format.render(&report).as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        ui.note(format!("report: {}", path.display()));
+    }
     ui.summary("failover", exit, json!({}), json!({ "scenarios": summary(&report) }));
     Ok(exit)
 }
 
 /// A report that cannot be written is a usage error before anything is broken.
-fn report_format(args: &FailoverArgs) -> Result<Option<Format>, Failure> {
-    let Some(file) = &args.report else { return Ok(None) };
-    Format::of(file).map(Some).ok_or_else(|| {
-        Failure::usage(format!("{}: unknown kind of report", file.display()))
+fn report_file(args: &FailoverArgs) -> Result<Option<(Format, std::fs::File)>, Failure> {
+    let Some(path) = &args.report else { return Ok(None) };
+    let format = Format::of(path).ok_or_else(|| {
+        Failure::usage(format!("{}: unknown kind of report", path.display()))
             .hint("the name must end in .html, .json, .xml (JUnit) or .svg")
-    })
+    })?;
+    let file = std::fs::File::create(path)
+        .map_err(|e| Failure::usage(format!("cannot write the report {}: {e}", path.display())))?;
+    Ok(Some((format, file)))
 }
 
 /// The fields of the contract.

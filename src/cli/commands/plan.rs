@@ -56,6 +56,9 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
             if change.election_critical {
                 flags.push_str("  [decides the election: both hosts in one go]");
             }
+            if change.diff.as_deref().is_some_and(changes_router_id) {
+                flags.push_str("  [changes virtual_router_id: the VIP is away until both hosts have it]");
+            }
             ui.say(format!(
                 "  {} {}: {}{}",
                 style.cyan("~"),
@@ -77,4 +80,10 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
             ));
         }
     }
+}
+
+/// Two virtual routers never meet: unlike other changes that decide the election this one is an outage.
+fn changes_router_id(diff: &str) -> bool {
+    diff.lines()
+        .any(|l| l.starts_with('-') && l.contains("virtual_router_id"))
 }

@@ -46,6 +46,14 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
         session.inventory.path.display()
     ));
     let mut steps = Steps { ui, done: Vec::new() };
+    lab::install_what_is_missing(ui)?;
+    if Lab::open(&session.inventory.name).is_ok() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("twins of `{}` are up already", session.inventory.name),
+        )
+        .hint("`hapair --lab COMMAND` works on them; `hapair lab down` removes them"));
+    }
     let result = rehearse(&session, args, ui, &mut steps);
     if args.keep {
         ui.note("the twins go on running: `hapair --lab status`, `hapair lab ssh HOST`, `hapair lab down`");
@@ -81,7 +89,6 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
 }
 
 fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'_>) -> Result<Exit, Failure> {
-    lab::install_what_is_missing(ui)?;
     // From here on there is something to take down; the twins need no further questions.
     let interrupt = interrupts()?;
     ui.stop_asking();

@@ -7,19 +7,27 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
-use crate::rollout::Pair;
+use crate::rollout;
 use crate::state::HostStatus;
 
 pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
     let mut cx = session.context(ui)?;
-    let mut pair = Pair::connect(&mut cx).await?;
-    let statuses = pair.statuses().await?;
+    let (mut statuses, mut exit) = (Vec::new(), Exit::Done);
+    for surveyed in rollout::survey(&mut cx).await {
+        match surveyed {
+            Ok(status) => statuses.push(status),
+            Err(error) => {
+                let failure = Failure::from(error);
+                exit = failure.exit;
+                failure.report(ui);
+            }
+        }
+    }
     ui.finish();
     statuses.iter().for_each(|status| show(ui, status));
-    ui.summary("status", Exit::Done, json!({}), json!({ "hosts": statuses }));
-    pair.close().await;
-    Ok(Exit::Done)
+    ui.summary("status", exit, json!({}), json!({ "hosts": statuses }));
+    Ok(exit)
 }
 
 fn show(ui: &Ui, status: &HostStatus) {

@@ -207,7 +207,8 @@ pub(super) fn add_neighbours(build: &mut Build, network: &Network, manager: Netw
             mode: 0o644,
             validator: None,
         };
-        build.push(Stage::Network, format!("file {path}"), spec).cuts_ssh = true;
+        // Read only when the profile is activated, and that is armed with a revert timer of its own.
+        build.push(Stage::Network, format!("file {path}"), spec);
     }
     for (v4, prefix) in [(true, "route"), (false, "route6")] {
         let lines: Vec<String> = network

@@ -1,0 +1,203 @@
+//! One transaction on one host, followed to its end over however many connections it takes.
+
+use std::time::{Duration, Instant};
+
+use crate::remote::RemoteErrorKind;
+use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
+
+use super::apply::{Interrupt, Run};
+use super::confirm::{confirm, reattach};
+use super::connect::{Context, Member, Pair, unexpected};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::order::changes_in;
+use super::progress::Progress;
+
+impl Run<'_> {
+    pub(super) async fn transact(
+        &mut self,
+        pair: &mut Pair,
+        host: usize,
+        stages: &[Stage],
+    ) -> Result<(), RolloutError> {
+        self.transact_member(&mut pair.members[host], host, stages).await
+    }
+
+    /// One transaction on one host, followed to its end over however many connections it takes.
+    pub(super) async fn transact_member(
+        &mut self,
+        member: &mut Member,
+        index: usize,
+        stages: &[Stage],
+    ) -> Result<(), RolloutError> {
+        let changes = changes_in(&member.plan, stages);
+        if changes == 0 || !self.includes(member.host()) {
+            return Ok(());
+        }
+        self.stop_if_interrupted()?;
+        self.parts += 1;
+        let txn = TxnId::new(&format!("{}-{}", self.stamp, self.parts)).expect("letters, digits and dashes");
+        let host = member.host().to_owned();
+        let what: Vec<&str> = stages
+            .iter()
+            .filter(|s| changes_in(&member.plan, &[**s]) > 0)
+            .map(|s| s.name())
+            .collect();
+        self.cx.observer.tell(Progress::Phase {
+            host: host.clone(),
+            what: what.join(", "),
+            changes,
+        });
+        let request = Request::Apply {
+            txn: txn.clone(),
+            fingerprint: member.plan.fingerprint.clone(),
+            stages: stages.to_vec(),
+            confirm_timeout: self.options.confirm_timeout,
+            operator: self.options.operator.clone(),
+        };
+        member.link.send(&request).await?;
+        let outcome = self.follow(member, &txn).await?;
+        if outcome.result == OutcomeKind::Done {
+            self.report.changed[index] += outcome.changed;
+        }
+        if outcome.reboot_needed && !self.report.reboot_needed.contains(&host) {
+            self.report.reboot_needed.push(host.clone());
+        }
+        match outcome.result {
+            OutcomeKind::Done => {}
+            OutcomeKind::Reverted => return Err(ended(&host, RolloutErrorKind::RolledBack, outcome)),
+            OutcomeKind::Failed => return Err(ended(&host, RolloutErrorKind::Failed, outcome)),
+        }
+        // What was just done moved the host; later phases need a plan that knows it.
+        member.replan().await
+    }
+
+    async fn follow(&mut self, member: &mut Member, txn: &TxnId) -> Result<Outcome, RolloutError> {
+        let mut seen = 0;
+        let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
+        let mut interrupts = *self.interrupt.borrow_and_update();
+        loop {
+            let reply = tokio::select! {
+                reply = member.link.recv() => reply,
+                () = more_than(&mut self.interrupt, interrupts) => {
+                    interrupts = *self.interrupt.borrow_and_update();
+                    self.interrupted(member, txn, interrupts).await?;
+                    continue;
+                }
+            };
+            match reply {
+                Ok(Reply::Event { txn: of, event }) if of == *txn => {
+                    seen = event.seq;
+                    let kind = event.kind.clone();
+                    self.cx.observer.tell(Progress::Event {
+                        host: member.host().to_owned(),
+                        event,
+                    });
+                    match kind {
+                        EventKind::Armed { seconds } => deadline = Instant::now() + Duration::from_secs(seconds),
+                        EventKind::AwaitConfirm { .. } => {
+                            let cx = self.cx;
+                            let confirmed = async {
+                                if confirm(cx, member, txn, seen, deadline).await? {
+                                    return Ok(());
+                                }
+                                await_revert(cx, member, txn, seen, deadline).await
+                            };
+                            unless_leaving(&mut self.interrupt, txn, confirmed).await?;
+                        }
+                        EventKind::Finished { outcome } => return Ok(outcome),
+                        _ => {}
+                    }
+                }
+                Ok(Reply::Ack | Reply::Event { .. }) => {}
+                Ok(Reply::Error { message, hints }) => {
+                    let mut error = RolloutError::on(member.host(), RolloutErrorKind::Failed, message);
+                    error.hints = hints;
+                    return Err(error);
+                }
+                Ok(other) => return Err(unexpected(member.host(), &other)),
+                Err(e) if e.kind == RemoteErrorKind::Lost => {
+                    let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
+                    let attached = reattach(self.cx, member, txn, seen, patience);
+                    unless_leaving(&mut self.interrupt, txn, attached).await?;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    async fn interrupted(&self, member: &mut Member, txn: &TxnId, times: u32) -> Result<(), RolloutError> {
+        if times > 1 {
+            let message = format!("left on request while transaction {txn} runs");
+            return Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
+                .hint("the transaction goes on by itself, and an unconfirmed one reverts by itself")
+                .hint("run `hapair apply` again to see and finish the rest"));
+        }
+        self.cx.observer.warn(
+            member.host(),
+            "interrupted; putting back what this transaction replaced (again: leave at once)",
+        );
+        member.link.send(&Request::Cancel { txn: txn.clone() }).await?;
+        Ok(())
+    }
+
+    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
+        if *self.interrupt.borrow() == 0 {
+            return Ok(());
+        }
+        Err(
+            RolloutError::pair(RolloutErrorKind::Failed, "interrupted between two transactions")
+                .hint("what is done stays done; run `hapair apply` again to do the rest"),
+        )
+    }
+}
+
+/// The host was not reached in time: it puts itself back, at the address it had before.
+async fn await_revert(
+    cx: &Context<'_>,
+    member: &mut Member,
+    txn: &TxnId,
+    seen: u64,
+    deadline: Instant,
+) -> Result<(), RolloutError> {
+    cx.observer.warn(
+        member.host(),
+        "not reached after the change; waiting for the host to put itself back",
+    );
+    tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
+    reattach(cx, member, txn, seen, deadline + Duration::from_secs(30)).await
+}
+
+/// Waits for a host that is out of reach. There is no one to send a cancel to, so Ctrl-C leaves at once.
+async fn unless_leaving(
+    interrupt: &mut Interrupt,
+    txn: &TxnId,
+    wait: impl Future<Output = Result<(), RolloutError>>,
+) -> Result<(), RolloutError> {
+    let times = *interrupt.borrow_and_update();
+    tokio::select! {
+        result = wait => result,
+        () = more_than(interrupt, times) => {
+            let message = format!("interrupted while the host is out of reach in transaction {txn}");
+            Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+                .hint("the host takes back by itself what is not confirmed")
+                .hint("run `hapair apply` again when it answers"))
+        }
+    }
+}
+
+/// Completes when the operator asked more often than `times`.
+async fn more_than(interrupt: &mut Interrupt, times: u32) {
+    if interrupt.wait_for(|now| *now > times).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
+    let after = match kind {
+        RolloutErrorKind::RolledBack => "everything this transaction replaced was put back",
+        _ => "putting back what this transaction replaced failed too",
+    };
+    let mut error = RolloutError::on(host, kind, format!("{}; {after}", outcome.error));
+    error.hints = outcome.hints;
+    error
+}
