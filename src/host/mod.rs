@@ -59,6 +59,9 @@ pub fn main() -> ExitCode {
         .collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let root = Root::live();
+    if let Some(result) = crate::agent::invoke(&args) {
+        return invoked(result);
+    }
     match args[..] {
         ["serve"] => {
             serve::serve(&root);
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         }
         ["--help" | "-h"] => {
             say(HELP);
+            say(crate::agent::USAGE);
             ExitCode::SUCCESS
         }
         _ => {
@@ -107,6 +111,23 @@ fn report(result: Result<()>) -> ExitCode {
         complain(&format!("hint: {hint}\n"));
     }
     ExitCode::FAILURE
+}
+
+fn invoked(result: anyhow::Result<crate::agent::Invocation>) -> ExitCode {
+    match result {
+        Ok(done) => {
+            say(&done.output);
+            if done.failed {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
+        Err(error) => {
+            complain(&format!("error: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn check_config(path: &str) -> ExitCode {

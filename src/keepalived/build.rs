@@ -74,6 +74,17 @@ impl Builder<'_> {
         };
         match row.does {
             Does::Obeys => {}
+            Does::Reads => {
+                // Switched off, it is as we do it.
+                let off = matches!(
+                    stmt.args().first().map(|w| w.text.as_str()),
+                    Some("off" | "false" | "no" | "0")
+                );
+                if !off {
+                    let message = format!("`{name}` is not supported by the agent yet and has no effect there");
+                    self.warn(&stmt.place, message);
+                }
+            }
             Does::Ignores => return None,
             Does::Skips => {
                 self.skipped.push((stmt.place.clone(), name.to_owned()));
@@ -85,7 +96,7 @@ impl Builder<'_> {
                 }
                 let d = Diagnostic::warning(
                     &stmt.place,
-                    format!("`{name}` is not supported by the agent and has no effect"),
+                    format!("`{name}` is not supported by the agent and has no effect there"),
                 );
                 self.out.push(d);
                 return None;

@@ -87,7 +87,6 @@ impl Builder<'_> {
                 ("mcast_dst_ip", Value::Addr(ip)) => self.error(&line.place, format!("{ip} is not a multicast group")),
                 (_, Value::Addr(ip)) => i.source = Some(ip),
                 (name, Value::Flag(on)) => self.flag(line, &mut i, name, on),
-                ("old_unicast_checksum", _) => {}
                 (_, value) => self.shared(line, value, &mut i.tracks, &mut i.notify),
             }
         }
@@ -244,7 +243,7 @@ impl Builder<'_> {
                 "use_vmac" => {
                     self.warn(
                         &word.place,
-                        "`use_vmac` is not supported by the agent and has no effect",
+                        "`use_vmac` is not supported by the agent and has no effect there",
                     );
                     true
                 }
@@ -330,7 +329,7 @@ fn resolve(own: Garp, global: &GlobalDefs) -> Garp {
         master_repeat,
         lower_prio_delay: own.lower_prio_delay.or(g.lower_prio_delay).or(master_delay),
         lower_prio_repeat: own.lower_prio_repeat.or(g.lower_prio_repeat).or(master_repeat),
-        refresh: own.refresh.or(g.refresh).or(Some(Duration::ZERO)),
+        refresh: own.refresh.or(g.refresh),
         refresh_repeat: own.refresh_repeat.or(g.refresh_repeat).or(Some(1)),
     }
 }

@@ -283,7 +283,7 @@ pub struct Garp {
     pub lower_prio_delay: Option<Duration>,
     /// Messages of that burst; as master_repeat.
     pub lower_prio_repeat: Option<u32>,
-    /// Refresh while MASTER; 0: none.
+    /// Refresh while MASTER; 0: none. Not written: none in keepalived, 60 s in the agent.
     pub refresh: Option<Duration>,
     /// Messages of a refresh; 1.
     pub refresh_repeat: Option<u32>,
@@ -400,7 +400,7 @@ pub struct Instance {
     pub nopreempt: bool,
     /// Wait before taking over from a lower priority.
     pub preempt_delay: Duration,
-    /// Resolved against `global_defs`: every field is `Some`.
+    /// Resolved against `global_defs`: every field but `refresh` is `Some`.
     pub garp: Garp,
     /// Adverts that may be missing.
     pub down_timer_adverts: u8,

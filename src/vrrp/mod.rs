@@ -1,1 +1,37 @@
 //! VRRP packet codec and state machine: no I/O, no clock.
+//!
+//! [`packet`] and [`frame`] turn bytes into values and back, which packets count is decided in `rules`,
+//! [`Router`] is one virtual router's election, [`Group`] keeps the routers of a sync group together, [`track`] turns
+//! what is tracked into an effective priority.
+//!
+//! Where RFC 9568 and keepalived differ (both behave the same otherwise):
+//!
+//! | question | RFC 9568 | keepalived | here |
+//! |---|---|---|---|
+//! | version 3 checksum over IPv4 | message alone | with pseudo-header | both accepted, the peer's form sent |
+//! | VIP list differs | may log | drops (up to 2.3.0) | accepted, alarm |
+//! | version 3 interval 0 | undefined | accepted, storms | read as 0.01 s |
+//! | lower advert heard by an owner | send at once | send at once, gratuitous ARP again | as keepalived |
+//! | lower advert heard by a standby that may preempt | ignored | ignored | takes over after its skew time |
+//! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
+//! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
+
+pub mod frame;
+mod group;
+mod machine;
+pub mod packet;
+mod rules;
+mod settings;
+pub mod track;
+
+pub use group::Group;
+pub use machine::{Alarm, Cause, Input, Output, Packet, Router, Snapshot, State, Statistics};
+pub use packet::{Advert, Form, PacketError};
+pub use rules::{Ignored, same_bytes};
+pub use settings::{GarpTimes, Peer, Settings};
+
+/// A point on the caller's monotonic clock: time since any fixed moment.
+pub type Time = std::time::Duration;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! Tracked scripts: started on time, bounded in time, counted.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{log, users};
+use crate::keepalived::{self, Config, GlobalDefs, Script, User};
+use crate::vrrp::Time;
+use crate::vrrp::track::Counter;
+
+/// Between SIGTERM and SIGKILL for a script that runs too long (keepalived: 2 s).
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Starts a command in a process group of its own.
+pub(super) fn spawn(argv: &[String], ids: users::Ids) -> io::Result<Child> {
+    let (program, args) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::other("the command is empty"))?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .current_dir("/");
+    if ids != users::Ids::ROOT {
+        command.uid(ids.uid).gid(ids.gid);
+    }
+    command.spawn()
+}
+
+/// Signals the process group of a child that has not been waited for.
+pub(super) fn signal_group(child: &Child, signal: i32) {
+    // SAFETY: plain system call; the group exists as long as the child is not reaped.
+    unsafe { libc::kill(-(child.id() as i32), signal) };
+}
+
+/// Who runs a command: its own user, else script_user, else keepalived_script if there is one, else root.
+pub(super) fn ids(user: Option<&User>, global: &GlobalDefs) -> Result<users::Ids, String> {
+    match user.or(global.script_user.as_ref()) {
+        Some(u) => users::lookup(&u.user, u.group.as_deref()),
+        None => Ok(users::lookup("keepalived_script", None).unwrap_or(users::Ids::ROOT)),
+    }
+}
+
+/// Why a command of root's must not run, if somebody else could change what it is.
+pub(super) fn insecure(program: &str) -> Option<String> {
+    let mut path = Path::new(program);
+    if !path.is_absolute() {
+        return Some(format!("`{program}` is not an absolute path"));
+    }
+    loop {
+        if let Ok(meta) = std::fs::metadata(path) {
+            let sticky_dir = meta.is_dir() && meta.mode() & 0o1000 != 0;
+            if meta.uid() != 0 || (meta.mode() & 0o022 != 0 && !sticky_dir) {
+                return Some(format!("{} can be changed by others than root", path.display()));
+            }
+        }
+        path = path.parent()?;
+    }
+}
+
+struct Run {
+    child: Child,
+    /// When it is signalled next, and with what.
+    limit: Time,
+    terminated: bool,
+}
+
+/// One script.
+pub(super) struct Check {
+    script: Script,
+    ids: users::Ids,
+    /// Never runs: nobody tracks it, or it must not.
+    disabled: bool,
+    counter: Counter,
+    next: Time,
+    run: Option<Run>,
+    last: Option<String>,
+}
+
+/// All scripts.
+#[derive(Default)]
+pub(super) struct Checks {
+    all: Vec<Check>,
+}
+
+impl Checks {
+    /// Scripts of a configuration; those that were known keep their counters.
+    pub(super) fn configure(&mut self, config: &Config, now: Time) {
+        let mut old = std::mem::take(&mut self.all);
+        for script in &config.scripts {
+            if let Some(at) = old.iter().position(|c| same(&c.script, script)) {
+                self.all.push(old.swap_remove(at));
+                continue;
+            }
+            let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
+            let used = config.instances.iter().any(|i| tracked(&i.tracks))
+                || config.sync_groups.iter().any(|g| tracked(&g.tracks));
+            let ids = ids(script.command.user.as_ref(), &config.global);
+            let program = script.command.argv.first().map_or("", String::as_str);
+            let reason = match &ids {
+                Err(e) => Some(e.clone()),
+                Ok(users::Ids { uid: 0, .. }) if config.global.script_security => insecure(program),
+                Ok(_) => None,
+            };
+            if let Some(reason) = &reason {
+                log::event(
+                    "error",
+                    "script is disabled",
+                    &[("script", json!(script.name)), ("reason", json!(reason))],
+                );
+            }
+            self.all.push(Check {
+                ids: ids.unwrap_or(users::Ids::ROOT),
+                disabled: !used || reason.is_some(),
+                counter: Counter::new(script.rise, script.fall, script.init_fail),
+                next: now,
+                run: None,
+                last: None,
+                script: script.clone(),
+            });
+        }
+        for check in &mut old {
+            check.kill();
+        }
+    }
+
+    /// Whether a script counts as good.
+    pub(super) fn good(&self, name: &str) -> bool {
+        self.all
+            .iter()
+            .find(|c| c.script.name == name)
+            .is_none_or(|c| c.disabled || c.counter.good())
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        let due = |c: &Check| match &c.run {
+            // While it runs, the next start is skipped, and only its limit matters.
+            Some(run) => run.limit,
+            None => c.next,
+        };
+        self.all.iter().filter(|c| !c.disabled).map(due).min()
+    }
+
+    /// Starts what is due, signals what takes too long. Returns whether something changed.
+    pub(super) fn tick(&mut self, now: Time) -> bool {
+        let mut changed = false;
+        for check in self.all.iter_mut().filter(|c| !c.disabled) {
+            changed |= check.tick(now);
+        }
+        changed
+    }
+
+    /// Looks which runs have ended. Returns whether a script's state changed.
+    pub(super) fn reap(&mut self, now: Time) -> bool {
+        let mut changed = false;
+        for check in &mut self.all {
+            changed |= check.reap(now);
+        }
+        changed
+    }
+
+    /// Ends every run at once.
+    pub(super) fn stop(&mut self) {
+        self.all.iter_mut().for_each(Check::kill);
+    }
+
+    pub(super) fn status(&self) -> serde_json::Value {
+        let one = |c: &Check| {
+            json!({
+                "name": c.script.name, "good": c.counter.good(), "disabled": c.disabled,
+                "running": c.run.is_some(), "last": c.last,
+            })
+        };
+        self.all.iter().map(one).collect()
+    }
+}
+
+fn same(a: &Script, b: &Script) -> bool {
+    let place = a.place.clone();
+    *a == Script { place, ..b.clone() }
+}
+
+impl Check {
+    fn kill(&mut self) {
+        if let Some(mut run) = self.run.take() {
+            signal_group(&run.child, libc::SIGKILL);
+            drop(run.child.wait());
+        }
+    }
+
+    fn tick(&mut self, now: Time) -> bool {
+        if let Some(run) = self.run.as_mut() {
+            if now < run.limit {
+                return false;
+            }
+            signal_group(&run.child, if run.terminated { libc::SIGKILL } else { libc::SIGTERM });
+            let first = !std::mem::replace(&mut run.terminated, true);
+            run.limit = now + GRACE;
+            return first && self.ended(false, "timeout");
+        }
+        if now < self.next {
+            return false;
+        }
+        // By the clock, so that a slow start does not shift the next one.
+        while self.next <= now {
+            self.next += self.script.interval.max(Duration::from_millis(1));
+        }
+        match spawn(&self.script.command.argv, self.ids) {
+            Ok(child) => {
+                self.run = Some(Run {
+                    child,
+                    limit: now + self.script.timeout,
+                    terminated: false,
+                });
+                false
+            }
+            Err(e) => self.ended(false, &e.to_string()),
+        }
+    }
+
+    fn reap(&mut self, now: Time) -> bool {
+        let Some(run) = self.run.as_mut() else { return false };
+        let Ok(Some(status)) = run.child.try_wait() else {
+            return false;
+        };
+        let terminated = run.terminated;
+        self.run = None;
+        self.next = self.next.max(now);
+        // The timeout has been counted when it struck.
+        !terminated && self.ended(status.success(), &status.to_string())
+    }
+
+    fn ended(&mut self, success: bool, how: &str) -> bool {
+        let first = self.counter.untried();
+        let changed = self.counter.ended(success);
+        if changed || first || self.last.as_deref() != Some(how) {
+            let fields = [
+                ("script", json!(self.script.name)),
+                ("result", json!(how)),
+                ("good", json!(self.counter.good())),
+            ];
+            log::event(if success { "info" } else { "warning" }, "script result", &fields);
+        }
+        self.last = Some(how.to_owned());
+        changed
+    }
+}

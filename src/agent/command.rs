@@ -1,0 +1,178 @@
+//! The daemon's command lines, for the binary's `main`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use super::daemon::{self, RunOptions};
+use super::{control, release};
+
+/// What `hapair-agent --help` says about these commands.
+pub const USAGE: &str = "\
+  hapair-agent run [--config FILE] [--config-id ID] [--state-dir DIR]
+                                    the VRRP daemon
+  hapair-agent release [--config FILE] [--config-id ID] [--state-dir DIR]
+                                    after a crash of it: addresses off, then priority 0 (ExecStopPost)
+  hapair-agent status [--json] [--wait master|backup|settled] [--timeout SECONDS] [--state-dir DIR]
+  hapair-agent handover|hold [SECONDS] [INSTANCE]
+                                    give the VIP away / do not take it back, until resume or for so long
+  hapair-agent resume [INSTANCE]
+  hapair-agent reload
+  hapair-agent metrics              in Prometheus' text form
+";
+
+/// Result of a command line that was ours.
+#[derive(Debug)]
+pub struct Invocation {
+    /// For standard output.
+    pub output: String,
+    /// What was asked for is not so (`--wait` ran out).
+    pub failed: bool,
+}
+
+/// Runs `run`, `release`, `status`, `handover`, `hold`, `resume`, `reload` or `metrics`. `None`: not one of ours.
+pub fn invoke(args: &[&str]) -> Option<anyhow::Result<Invocation>> {
+    let (command, rest) = args.split_first()?;
+    let known = [
+        "run", "release", "status", "handover", "hold", "resume", "reload", "metrics",
+    ];
+    known.contains(command).then(|| dispatch(command, rest))
+}
+
+struct Arguments {
+    config: PathBuf,
+    config_id: Option<String>,
+    state_dir: PathBuf,
+    json: bool,
+    wait: Option<String>,
+    timeout: Duration,
+    words: Vec<String>,
+}
+
+fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
+    let mut a = Arguments {
+        config: "/etc/keepalived/keepalived.conf".into(),
+        config_id: None,
+        state_dir: "/run/hapair".into(),
+        json: false,
+        wait: None,
+        timeout: Duration::from_secs(30),
+        words: Vec::new(),
+    };
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .map(|v| (*v).to_owned())
+                .with_context(|| format!("{word} needs a value"))
+        };
+        match *word {
+            "--config" => a.config = value()?.into(),
+            "--config-id" => a.config_id = Some(value()?),
+            "--state-dir" => a.state_dir = value()?.into(),
+            "--json" => a.json = true,
+            "--wait" => a.wait = Some(value()?),
+            "--timeout" => {
+                let seconds: f64 = value()?.parse().context("--timeout is a number of seconds")?;
+                a.timeout = Duration::try_from_secs_f64(seconds).context("--timeout is a number of seconds")?;
+            }
+            other if other.starts_with('-') => bail!("unknown option {other}"),
+            other => a.words.push(other.to_owned()),
+        }
+    }
+    Ok(a)
+}
+
+fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
+    let a = parse(rest)?;
+    let done = |output: String| Ok(Invocation { output, failed: false });
+    match command {
+        "run" => {
+            daemon::run(&RunOptions {
+                config: a.config,
+                config_id: a.config_id,
+                state_dir: a.state_dir,
+            })?;
+            done(String::new())
+        }
+        "release" => {
+            let names = release::release(&a.config, a.config_id.as_deref(), &a.state_dir)
+                .with_context(|| format!("cannot release the addresses of {}", a.config.display()))?;
+            done(names.iter().map(|n| format!("{n}: released\n")).collect())
+        }
+        "status" => status(&a),
+        _ => {
+            let line = [command]
+                .into_iter()
+                .chain(a.words.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join(" ");
+            let answer = ask(&a, &line)?;
+            match serde_json::from_str::<Value>(&answer)
+                .ok()
+                .and_then(|v| v["error"].as_str().map(str::to_owned))
+            {
+                Some(error) => bail!(error),
+                None if command == "metrics" => done(answer),
+                None => done(String::new()),
+            }
+        }
+    }
+}
+
+fn ask(a: &Arguments, line: &str) -> anyhow::Result<String> {
+    let socket = daemon::socket_in(&a.state_dir);
+    control::ask(&socket, line).with_context(|| format!("no agent answers on {}", socket.display()))
+}
+
+fn status(a: &Arguments) -> anyhow::Result<Invocation> {
+    let end = Instant::now() + a.timeout;
+    loop {
+        let answer = ask(a, "status");
+        // While waiting for a state, the daemon may still be starting.
+        let value: Value = match (&answer, &a.wait) {
+            (Ok(text), _) => serde_json::from_str(text).context("the agent's answer is not JSON")?,
+            (Err(_), Some(_)) if Instant::now() < end => Value::Null,
+            (Err(_), _) => return answer.map(|output| Invocation { output, failed: true }),
+        };
+        let states: Vec<&str> = value["instances"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|i| i["state"].as_str())
+            .collect();
+        let reached = match a.wait.as_deref() {
+            None => true,
+            Some("master") => !states.is_empty() && states.iter().all(|s| *s == "MASTER"),
+            Some("backup") => !states.is_empty() && states.iter().all(|s| *s == "BACKUP"),
+            Some("settled") => !states.is_empty() && states.iter().all(|s| *s == "MASTER" || *s == "BACKUP"),
+            Some(other) => bail!("--wait is master, backup or settled, not {other}"),
+        };
+        if reached || Instant::now() >= end {
+            let output = if a.json { format!("{value}\n") } else { table(&value) };
+            return Ok(Invocation {
+                output,
+                failed: !reached,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn table(value: &Value) -> String {
+    let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+    let rows = value["instances"].as_array().into_iter().flatten().map(|i| {
+        let vips: Vec<String> = i["vips"].as_array().into_iter().flatten().map(text).collect();
+        format!(
+            "{}  {}  priority {}  {}\n",
+            text(&i["name"]),
+            text(&i["state"]),
+            i["priority"],
+            vips.join(" ")
+        )
+    });
+    rows.collect()
+}

@@ -1,0 +1,92 @@
+//! The control socket: one request a line, one answer a connection. A thread of its own talks to clients, so that a slow
+//! one never holds up the packets.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// A client may take so long to ask and to read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A request that waits for its answer.
+pub(super) struct Request {
+    /// `status`, `handover 30`, …
+    pub(super) line: String,
+    /// Where the answer goes.
+    pub(super) answer: SyncSender<String>,
+}
+
+/// The daemon's side.
+pub(super) struct Control {
+    requests: Receiver<Request>,
+    wake: UnixStream,
+}
+
+impl Control {
+    /// Listens; whoever may use the socket is root (mode 0600).
+    pub(super) fn listen(path: &Path) -> io::Result<Control> {
+        drop(std::fs::remove_file(path));
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let (sender, requests) = sync_channel(16);
+        std::thread::Builder::new()
+            .name("control".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                for client in listener.incoming() {
+                    match client {
+                        // A client that goes away harms nobody.
+                        Ok(client) => drop(serve(client, &sender, &waker)),
+                        Err(_) => std::thread::sleep(Duration::from_millis(100)),
+                    }
+                }
+            })?;
+        Ok(Control { requests, wake })
+    }
+
+    /// For epoll.
+    pub(super) fn raw(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Requests that wait.
+    pub(super) fn take(&self) -> Vec<Request> {
+        let mut rest = [0; 64];
+        while matches!((&self.wake).read(&mut rest), Ok(n) if n > 0) {}
+        self.requests.try_iter().collect()
+    }
+}
+
+fn serve(client: UnixStream, sender: &SyncSender<Request>, mut waker: &UnixStream) -> io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(&client).take(4096).read_line(&mut line)?;
+    let (answer, wait) = sync_channel(1);
+    let request = Request {
+        line: line.trim().to_owned(),
+        answer,
+    };
+    sender
+        .send(request)
+        .map_err(|_| io::Error::other("the daemon is gone"))?;
+    waker.write_all(&[1])?;
+    let text = wait.recv_timeout(PATIENCE).map_err(|_| io::Error::other("no answer"))?;
+    (&client).write_all(text.as_bytes())
+}
+
+/// The client's side: one request, its whole answer.
+pub(super) fn ask(path: &Path, line: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

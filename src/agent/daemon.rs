@@ -1,0 +1,362 @@
+//! The event loop.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use serde_json::json;
+
+use super::control::Control;
+use super::engine::Engine;
+use super::netlink::Monitor;
+use super::{config, log, sys};
+use crate::vrrp::Input;
+
+/// What the daemon is told on its command line.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// keepalived.conf.
+    pub config: PathBuf,
+    /// keepalived's `-i`.
+    pub config_id: Option<String>,
+    /// Control socket and the mark of a run; must outlive a restart and may end with the boot.
+    pub state_dir: PathBuf,
+}
+
+impl RunOptions {
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        socket_in(&self.state_dir)
+    }
+
+    fn mark(&self) -> PathBuf {
+        mark_in(&self.state_dir)
+    }
+}
+
+pub(super) fn socket_in(dir: &Path) -> PathBuf {
+    dir.join("agent.sock")
+}
+
+/// Is there while the daemon runs: found at a start or by the stop step, it means a crash.
+pub(super) fn mark_in(dir: &Path) -> PathBuf {
+    dir.join("agent.running")
+}
+
+/// After SIGTERM, notify scripts may take so long.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+const SIGNAL: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const NETLINK: u64 = u64::MAX - 2;
+const CONTROL: u64 = u64::MAX - 3;
+const PACKETS: u64 = u64::MAX - 4;
+
+struct Daemon {
+    engine: Engine,
+    epoll: Epoll,
+    signals: SignalFd,
+    timer: TimerFd,
+    monitor: Monitor,
+    control: Control,
+    /// [`Engine::opened`] when epoll was last told.
+    opened: u64,
+    watchdog: Option<Duration>,
+    next_watchdog: Duration,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(options: &RunOptions) -> anyhow::Result<()> {
+    // Before any thread: all of them inherit it, and signals arrive only at the descriptor.
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        mask.add(signal);
+    }
+    mask.thread_block().context("cannot block signals")?;
+    let loaded = config::load(&options.config, options.config_id.as_deref())
+        .with_context(|| format!("cannot read {}", options.config.display()))?;
+    for d in &loaded.diagnostics {
+        log::event(
+            &d.severity.to_string(),
+            &d.message,
+            &[("place", json!(d.place.to_string())), ("hint", json!(d.hint))],
+        );
+    }
+    if !loaded.is_runnable() {
+        log::flush();
+        bail!("{} has errors", options.config.display());
+    }
+    fs::create_dir_all(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
+    if super::control::ask(&options.socket(), "status").is_ok() {
+        bail!("another agent answers on {}", options.socket().display());
+    }
+    let crashed = options.mark().exists();
+    fs::write(options.mark(), format!("{}\n", std::process::id())).context("cannot mark the run")?;
+    harden(&loaded.config);
+    // The monitor first: what changes while the state is read is not missed.
+    let monitor = Monitor::open().context("cannot watch interfaces")?;
+    let engine = Engine::new(options.config.clone(), options.config_id.clone(), loaded.config)
+        .context("cannot open sockets (the agent needs CAP_NET_ADMIN and CAP_NET_RAW)")?;
+    let mut daemon = Daemon {
+        engine,
+        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        signals: SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
+        timer: TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?,
+        monitor,
+        control: Control::listen(&options.socket()).context("cannot listen on the control socket")?,
+        opened: 0,
+        watchdog: watchdog(),
+        next_watchdog: sys::now(),
+    };
+    log::event(
+        "info",
+        "started",
+        &[("crashed_before", json!(crashed)), ("config", json!(options.config))],
+    );
+    daemon.engine.start(sys::now(), crashed);
+    notify_systemd("READY=1");
+    let result = daemon.serve();
+    notify_systemd("STOPPING=1");
+    daemon.engine.stop(sys::now());
+    daemon.drain();
+    if result.is_ok() {
+        drop(fs::remove_file(options.mark()));
+    }
+    drop(fs::remove_file(options.socket()));
+    log::event("info", "stopped", &[]);
+    log::flush();
+    result
+}
+
+impl Daemon {
+    fn serve(&mut self) -> anyhow::Result<()> {
+        self.epoll
+            .add(&self.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNAL))?;
+        self.epoll
+            .add(&self.timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        self.watch(self.monitor.raw(), NETLINK)?;
+        self.watch(self.control.raw(), CONTROL)?;
+        let mut events = [EpollEvent::empty(); 32];
+        loop {
+            self.watch_packets()?;
+            self.arm()?;
+            let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(n) => n,
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(e) => return Err(e).context("epoll"),
+            };
+            let has = |token: u64| events[..ready].iter().any(|e| e.data() == token);
+            // Packets before timers: what has piled up while we did not run decides whether a timer still counts.
+            self.engine.receive(sys::now());
+            if has(NETLINK) {
+                let changes = self.monitor.changes().context("netlink")?;
+                self.engine.changed(sys::now(), &changes);
+            }
+            if has(TIMER) {
+                let _ = self.timer.wait();
+            }
+            self.engine.tick(sys::now());
+            if has(CONTROL) {
+                for request in self.control.take() {
+                    let answer = self.answer(&request.line);
+                    drop(request.answer.try_send(answer));
+                }
+            }
+            if has(SIGNAL) && self.signals()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn watch(&self, fd: i32, token: u64) -> io::Result<()> {
+        // SAFETY: the descriptor belongs to a socket that `self` keeps open.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    }
+
+    /// Sockets come and go with their interfaces. A closed one leaves epoll by itself.
+    fn watch_packets(&mut self) -> io::Result<()> {
+        if self.opened == self.engine.opened {
+            return Ok(());
+        }
+        self.opened = self.engine.opened;
+        for fd in self.engine.socket_fds() {
+            match self.watch(fd, PACKETS) {
+                Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self) -> anyhow::Result<()> {
+        let mut next = self.engine.next_timer();
+        if let Some(every) = self.watchdog {
+            if sys::now() >= self.next_watchdog {
+                notify_systemd("WATCHDOG=1");
+                self.next_watchdog = sys::now() + every;
+            }
+            next = Some(next.map_or(self.next_watchdog, |n| n.min(self.next_watchdog)));
+        }
+        match next {
+            // Absolute, so that time spent here shifts nothing. Zero would disarm it.
+            Some(at) => {
+                let at = TimeSpec::from_duration(at.max(Duration::from_nanos(1)));
+                self.timer
+                    .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+            }
+            None => self.timer.unset()?,
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to stop.
+    fn signals(&mut self) -> anyhow::Result<bool> {
+        while let Some(info) = self.signals.read_signal()? {
+            match Signal::try_from(info.ssi_signo as i32) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
+                Ok(Signal::SIGCHLD) => self.engine.reap(sys::now()),
+                Ok(Signal::SIGHUP) => drop(self.reload()),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn reload(&mut self) -> Result<(), String> {
+        notify_systemd("RELOADING=1");
+        let result = self.engine.reload(sys::now());
+        match &result {
+            Ok(()) => log::event("info", "reloaded", &[]),
+            Err(e) => log::event("error", "reload failed", &[("error", json!(e))]),
+        }
+        notify_systemd("READY=1");
+        result
+    }
+
+    fn answer(&mut self, line: &str) -> String {
+        let now = sys::now();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (command, rest) = words.split_first().map_or(("", &[][..]), |(c, r)| (*c, r));
+        let mut hold = None;
+        let mut instance = None;
+        for word in rest {
+            match word.parse::<f64>() {
+                Ok(seconds) if (0.0..1e9).contains(&seconds) => hold = Some(Duration::from_secs_f64(seconds)),
+                _ => instance = Some(*word),
+            }
+        }
+        let input = match command {
+            "status" => return format!("{}\n", self.engine.status(now)),
+            "metrics" => return super::metrics::render(&self.engine.status(now)),
+            "reload" => return result_line(self.reload()),
+            "handover" => Input::Handover(hold),
+            "hold" => Input::Hold(hold),
+            "resume" => Input::Resume,
+            _ => return result_line(Err(format!("unknown request `{command}`"))),
+        };
+        let reached = self.engine.command(now, instance, &input);
+        log::event(
+            "info",
+            "command",
+            &[("line", json!(line)), ("instances", json!(reached))],
+        );
+        result_line(if reached > 0 {
+            Ok(())
+        } else {
+            Err("there is no such instance".to_owned())
+        })
+    }
+
+    /// Lets notify scripts end, within limits.
+    fn drain(&mut self) {
+        let end = sys::now() + STOP_PATIENCE;
+        while !self.engine.notifier.idle() && sys::now() < end {
+            let mut poll = libc::pollfd {
+                fd: self.signals.as_fd().as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one valid pollfd.
+            unsafe { libc::poll(&mut poll, 1, 100) };
+            while matches!(self.signals.read_signal(), Ok(Some(_))) {}
+            self.engine.notifier.tick(sys::now());
+        }
+    }
+}
+
+fn result_line(result: Result<(), String>) -> String {
+    match result {
+        Ok(()) => "{\"ok\":true}\n".to_owned(),
+        Err(error) => format!("{}\n", json!({"ok": false, "error": error})),
+    }
+}
+
+/// Real-time priority and locked memory, where the configuration asks for them.
+fn harden(config: &crate::keepalived::Config) {
+    let g = &config.global;
+    let mut wrong = Vec::new();
+    if let Some(priority) = g.rt_priority {
+        // SAFETY: all zero is a valid sched_param; musl's has more fields than the one that counts.
+        let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+        param.sched_priority = priority.into();
+        // Scripts must not inherit it.
+        const RESET_ON_FORK: i32 = 0x4000_0000;
+        // SAFETY: `param` is valid for the call.
+        if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | RESET_ON_FORK, &param) } != 0 {
+            wrong.push(format!("real-time priority: {}", io::Error::last_os_error()));
+        }
+    }
+    if let Some(nice) = g.nice {
+        // SAFETY: plain system call.
+        if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) } != 0 {
+            wrong.push(format!("priority: {}", io::Error::last_os_error()));
+        }
+    }
+    if g.no_swap
+        // SAFETY: plain system call.
+        && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0
+    {
+        wrong.push(format!("locking memory: {}", io::Error::last_os_error()));
+    }
+    for text in wrong {
+        log::event("warning", &text, &[]);
+    }
+}
+
+/// sd_notify(3): a datagram to the socket that systemd names.
+fn notify_systemd(text: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET").map(|n| n.to_string_lossy().into_owned()) else {
+        return;
+    };
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
+        drop(socket.send_to_addr(text.as_bytes(), &address));
+    }
+}
+
+/// Half of what systemd gives us between two signs of life.
+fn watchdog() -> Option<Duration> {
+    let pid: Option<u32> = std::env::var("WATCHDOG_PID").ok().and_then(|p| p.parse().ok());
+    if pid.is_some_and(|pid| pid != std::process::id()) {
+        return None;
+    }
+    let micros: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (micros > 0).then(|| Duration::from_micros(micros / 2))
+}

@@ -1,0 +1,139 @@
+//! From configuration and interfaces to routers.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::netlink::{Assigned, Links, NewAddress};
+use crate::keepalived::{Address, Auth, Config, Instance};
+use crate::vrrp::packet::{GROUP4, GROUP6};
+use crate::vrrp::{Form, GarpTimes, Peer, Settings};
+
+/// After a crash a host does not take the addresses back for so long.
+pub const CRASH_HOLD: Duration = Duration::from_secs(60);
+/// Neighbours are told again every so often unless the configuration says otherwise.
+pub const REFRESH: Duration = Duration::from_secs(60);
+
+/// Every address that some instance gives away.
+pub fn vips(config: &Config) -> BTreeSet<IpAddr> {
+    config
+        .instances
+        .iter()
+        .flat_map(|i| i.vips.iter().chain(&i.vips_excluded))
+        .map(|v| v.ip)
+        .collect()
+}
+
+/// The source address of an instance's adverts, if it has one now: the written one if it is on the host, else the first of the
+/// interface that no instance gives away.
+pub fn source(vips: &BTreeSet<IpAddr>, instance: &Instance, links: &Links) -> Option<IpAddr> {
+    let link = links.named(&instance.interface)?;
+    if let Some(written) = instance.source {
+        return links.addresses.iter().any(|a| a.ip == written).then_some(written);
+    }
+    let own = links
+        .addresses
+        .iter()
+        .filter(|a| a.index == link.index && a.ip.is_ipv6() == instance.ipv6 && !vips.contains(&a.ip));
+    match instance.ipv6 {
+        false => own.map(|a| a.ip).next(),
+        // RFC 9568, 5.1.2.1: the link-local one, except to a peer elsewhere.
+        true if !instance.unicast => own.map(|a| a.ip).find(is_link_local),
+        true => own.map(|a| a.ip).find(|ip| !is_link_local(ip)),
+    }
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfe80)
+}
+
+/// The multicast group of an instance.
+pub fn group(config: &Config, instance: &Instance) -> IpAddr {
+    let (global, standard) = match instance.ipv6 {
+        false => (config.global.mcast_group4, IpAddr::V4(GROUP4)),
+        true => (config.global.mcast_group6, IpAddr::V6(GROUP6)),
+    };
+    instance.mcast_dst.or(global).unwrap_or(standard)
+}
+
+/// What the state machine is told.
+pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
+    let garp = &instance.garp;
+    let delay = |d: Option<Duration>| d.unwrap_or(Duration::from_secs(5));
+    Settings {
+        version: instance.version,
+        vrid: instance.vrid,
+        priority: instance.priority,
+        advert_int: instance.advert_int,
+        source,
+        vips: instance.vips.iter().map(|v| v.ip).collect(),
+        auth: match &instance.auth {
+            Some(Auth::Pass(bytes)) if instance.version == 2 => {
+                let mut padded = [0; 8];
+                padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                Some(padded)
+            }
+            _ => None,
+        },
+        peers: instance.unicast.then(|| {
+            instance
+                .unicast_peers
+                .iter()
+                .map(|p| Peer {
+                    ip: p.ip,
+                    ttl: (p.min_ttl, p.max_ttl),
+                })
+                .collect()
+        }),
+        check_unicast_src: instance.check_unicast_src,
+        preempt: !instance.nopreempt,
+        preempt_delay: instance.preempt_delay,
+        crash_hold: CRASH_HOLD,
+        down_adverts: instance.down_timer_adverts,
+        lower_prio_no_advert: instance.lower_prio_no_advert,
+        higher_prio_send_advert: instance.higher_prio_send_advert,
+        skip_check_adv_addr: instance.skip_check_adv_addr,
+        form: if instance.v3_checksum_as_v2 {
+            Form::Plain
+        } else {
+            Form::Pseudo
+        },
+        garp: GarpTimes {
+            repeat: garp.master_repeat.unwrap_or(5),
+            delay: delay(garp.master_delay),
+            lower_prio_repeat: garp.lower_prio_repeat.unwrap_or(5),
+            lower_prio_delay: delay(garp.lower_prio_delay),
+            refresh: garp.refresh.unwrap_or(REFRESH),
+            refresh_repeat: garp.refresh_repeat.unwrap_or(1),
+        },
+    }
+}
+
+/// Every address of an instance that has an interface now.
+pub fn addresses(instance: &Instance, links: &Links) -> Vec<NewAddress> {
+    let all = instance.vips.iter().chain(&instance.vips_excluded);
+    all.filter_map(|a| address(instance, a, links)).collect()
+}
+
+fn address(instance: &Instance, a: &Address, links: &Links) -> Option<NewAddress> {
+    let link = links.named(a.dev.as_deref().unwrap_or(&instance.interface))?;
+    let broadcast = match (a.ip, a.broadcast.as_deref()) {
+        (IpAddr::V4(_), Some("-")) | (_, None) => None,
+        (IpAddr::V4(ip), Some("+")) => {
+            let host = u32::MAX.checked_shr(a.prefix.into()).unwrap_or(0);
+            Some(IpAddr::from((u32::from(ip) | host).to_be_bytes()))
+        }
+        (_, Some(text)) => text.parse().ok(),
+    };
+    Some(NewAddress {
+        at: Assigned {
+            index: link.index,
+            ip: a.ip,
+            prefix: a.prefix,
+        },
+        broadcast,
+        label: a.label.clone().filter(|_| a.ip.is_ipv4()),
+        scope: a.scope.unwrap_or(if is_link_local(&a.ip) { 253 } else { 0 }),
+        preferred: a.preferred_lft.filter(|_| a.ip.is_ipv6()),
+    })
+}

@@ -1,0 +1,65 @@
+//! Users and groups from /etc/passwd and /etc/group, read by ourselves: a static binary cannot ask NSS.
+
+use std::fs;
+
+/// Numbers to run something as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Ids {
+    /// root.
+    pub const ROOT: Ids = Ids { uid: 0, gid: 0 };
+}
+
+/// Ids of a user, by name or number, and of a group if one is named.
+pub fn lookup(user: &str, group: Option<&str>) -> Result<Ids, String> {
+    let passwd = fs::read_to_string("/etc/passwd").map_err(|e| format!("cannot read /etc/passwd: {e}"))?;
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    find(&passwd, &groups, user, group)
+}
+
+fn find(passwd: &str, groups: &str, user: &str, group: Option<&str>) -> Result<Ids, String> {
+    let entry = |text: &'_ str, name: &str, column: usize| -> Option<Vec<String>> {
+        let rows = text
+            .lines()
+            .map(|l| l.split(':').map(str::to_owned).collect::<Vec<_>>());
+        rows.into_iter()
+            .find(|f| f.first().is_some_and(|n| n == name) || f.get(column).is_some_and(|id| id == name))
+    };
+    let number = |fields: &[String], column: usize| fields.get(column).and_then(|f| f.parse::<u32>().ok());
+    let row = entry(passwd, user, 2).ok_or_else(|| format!("there is no user `{user}`"))?;
+    let (uid, own) = (number(&row, 2), number(&row, 3));
+    let gid = match group {
+        None => own,
+        Some(name) => number(
+            &entry(groups, name, 2).ok_or_else(|| format!("there is no group `{name}`"))?,
+            2,
+        ),
+    };
+    match (uid, gid) {
+        (Some(uid), Some(gid)) => Ok(Ids { uid, gid }),
+        _ => Err(format!("the entry of `{user}` is broken")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_found() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nkeepalived_script:x:994:991::/:/sbin/nologin\nbroken\n";
+        let groups = "root:x:0:\nadm:x:4:\n";
+        let ids = |user, group| find(passwd, groups, user, group);
+        assert_eq!(ids("keepalived_script", None), Ok(Ids { uid: 994, gid: 991 }));
+        assert_eq!(ids("994", Some("adm")), Ok(Ids { uid: 994, gid: 4 }));
+        assert!(ids("nobody", None).is_err());
+        assert!(ids("broken", None).is_err());
+        assert!(ids("root", Some("wheel")).is_err());
+    }
+}

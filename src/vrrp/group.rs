@@ -1,0 +1,98 @@
+//! Routers that own their addresses together or not at all (keepalived's `vrrp_sync_group`).
+
+use super::Time;
+use super::machine::{Input, Output, Router, State};
+
+/// One router, or the routers of a sync group.
+///
+/// A member that fails stops all; a member that yields makes all yield; the group becomes owner when every member's
+/// wait is over, so that a member that still hears its owner keeps the group from splitting.
+#[derive(Debug, Clone)]
+pub struct Group {
+    routers: Vec<Router>,
+}
+
+impl Group {
+    /// Routers that stay together; one alone decides for itself.
+    pub fn new(mut routers: Vec<Router>) -> Group {
+        let grouped = routers.len() > 1;
+        for router in &mut routers {
+            router.grouped = grouped;
+        }
+        Group { routers }
+    }
+
+    /// Its members.
+    pub fn routers(&self) -> &[Router] {
+        &self.routers
+    }
+
+    /// The members, out of the group again.
+    pub fn into_routers(self) -> Vec<Router> {
+        self.routers
+    }
+
+    /// When it wants [`Input::Tick`] for every member.
+    pub fn next_timer(&self) -> Option<Time> {
+        self.routers.iter().filter_map(Router::next_timer).min()
+    }
+
+    /// Gives an input to one member; the outputs name the member they are for.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    pub fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
+        let mut out = Vec::new();
+        let was_master = self.any_master();
+        collect(&mut out, member, self.routers[member].handle(now, input));
+        self.settle(now, was_master, &mut out);
+        out
+    }
+
+    /// Gives an input to every member.
+    pub fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
+        let mut out = Vec::new();
+        let was_master = self.any_master();
+        for (member, router) in self.routers.iter_mut().enumerate() {
+            collect(&mut out, member, router.handle(now, input.clone()));
+        }
+        self.settle(now, was_master, &mut out);
+        out
+    }
+
+    fn any_master(&self) -> bool {
+        self.routers.iter().any(|r| r.state() == State::Master)
+    }
+
+    fn settle(&mut self, now: Time, was_master: bool, out: &mut Vec<(usize, Output)>) {
+        if self.routers.len() < 2 {
+            return;
+        }
+        let failing: Vec<bool> = self.routers.iter().map(Router::own_fault).collect();
+        for member in 0..self.routers.len() {
+            let others = failing.iter().enumerate().any(|(n, failing)| *failing && n != member);
+            let mut more = Vec::new();
+            self.routers[member].set_group_fault(now, others, &mut more);
+            collect(out, member, more);
+        }
+        let all_master = self.routers.iter().all(|r| r.state() == State::Master);
+        if was_master && !all_master {
+            for member in 0..self.routers.len() {
+                let mut more = Vec::new();
+                self.routers[member].demote(now, &mut more);
+                collect(out, member, more);
+            }
+        }
+        if self.routers.iter().all(|r| r.state() == State::Backup && r.wants) {
+            for member in 0..self.routers.len() {
+                let mut more = Vec::new();
+                self.routers[member].promote(now, &mut more);
+                collect(out, member, more);
+            }
+        }
+    }
+}
+
+fn collect(out: &mut Vec<(usize, Output)>, member: usize, more: Vec<Output>) {
+    out.extend(more.into_iter().map(|output| (member, output)));
+}

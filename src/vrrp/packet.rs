@@ -1,0 +1,231 @@
+//! VRRP messages: version 2 (RFC 2338 with its password field, RFC 3768) and version 3 (RFC 5798, RFC 9568).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// IP protocol number.
+pub const PROTOCOL: u8 = 112;
+/// IPv4 multicast group of all virtual routers.
+pub const GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// IPv6 multicast group of all virtual routers.
+pub const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+/// Password field of version 2.
+pub const AUTH_LEN: usize = 8;
+/// Largest interval of version 3, in hundredths of a second: 12 bits.
+pub const MAX_INTERVAL_V3: u16 = 0x0fff;
+
+const HEADER: usize = 8;
+
+/// An advertisement.
+///
+/// ```text
+///  0               1               2               3
+/// |version| type  | virtual rtr id|   priority    | count of addrs|
+/// | auth type (2) / rsvd+max adv  | adver int (2) |   checksum    |
+/// | addresses ...                                                 |
+/// | authentication data, 8 bytes (version 2 only)                 |
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advert {
+    /// 2 or 3.
+    pub version: u8,
+    /// 1 to 255.
+    pub vrid: u8,
+    /// 0: the sender stops; 255: it owns the addresses.
+    pub priority: u8,
+    /// Version 2: seconds, 0 to 255. Version 3: hundredths of a second, 0 to 4095. As in the packet.
+    pub interval: u16,
+    /// Version 2: 0 none, 1 password, 2 IPsec AH.
+    pub auth_type: u8,
+    /// Version 2 only.
+    pub auth_data: [u8; AUTH_LEN],
+    /// All of one family.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How a checksum was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Form {
+    /// Over the message alone: version 2; RFC 9568 for version 3 over IPv4.
+    Plain,
+    /// With the pseudo-header of the packet's addresses: RFC 5798, keepalived, FRR; always over IPv6.
+    #[default]
+    Pseudo,
+    /// With a pseudo-header whose destination is 224.0.0.18 although the packet is unicast: older keepalived, FRR.
+    PseudoGroup,
+}
+
+/// Why bytes are not an advertisement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum PacketError {
+    /// Fewer bytes than the header or than the header announces.
+    #[error("the packet has {got} bytes instead of {wanted}")]
+    TooShort {
+        /// Bytes there.
+        got: usize,
+        /// Bytes announced.
+        wanted: usize,
+    },
+    /// More bytes than the header announces.
+    #[error("the packet has {got} bytes instead of {wanted}")]
+    TooLong {
+        /// Bytes there.
+        got: usize,
+        /// Bytes announced.
+        wanted: usize,
+    },
+    /// Neither 2 nor 3, or 2 over IPv6.
+    #[error("version {0} is unknown")]
+    Version(u8),
+    /// Not an advertisement.
+    #[error("packet type {0} is not an advertisement")]
+    Type(u8),
+    /// No form of checksum fits.
+    #[error("the checksum is wrong")]
+    Checksum,
+    /// The IP header is broken or carries another protocol.
+    #[error("the IP header is not that of a VRRP packet")]
+    Ip,
+}
+
+impl Advert {
+    /// Bytes of the message, checksum included.
+    ///
+    /// Version 2 is always [`Form::Plain`], IPv6 always [`Form::Pseudo`], whatever is asked for. More than 255 addresses
+    /// do not fit: the rest is left out.
+    pub fn encode(&self, src: IpAddr, dst: IpAddr, form: Form) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER + self.addresses.len() * 16 + AUTH_LEN);
+        let addresses = &self.addresses[..self.addresses.len().min(255)];
+        out.extend([self.version << 4 | 1, self.vrid, self.priority, addresses.len() as u8]);
+        if self.version == 2 {
+            out.extend([self.auth_type, self.interval.min(255) as u8]);
+        } else {
+            out.extend(self.interval.min(MAX_INTERVAL_V3).to_be_bytes());
+        }
+        out.extend([0, 0]);
+        for address in addresses {
+            match address {
+                IpAddr::V4(a) => out.extend(a.octets()),
+                IpAddr::V6(a) => out.extend(a.octets()),
+            }
+        }
+        let form = match (self.version, src) {
+            (2, _) => Form::Plain,
+            (_, IpAddr::V6(_)) => Form::Pseudo,
+            _ => form,
+        };
+        if self.version == 2 {
+            out.extend(self.auth_data);
+        }
+        let sum = checksum(&out, src, dst, form);
+        out[6..8].copy_from_slice(&sum.to_be_bytes());
+        out
+    }
+
+    /// Reads a message; `bytes` is what follows the IP header, cut to the length in it.
+    pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<(Advert, Form), PacketError> {
+        let &[kind, vrid, priority, count, a, b, _, _, ref rest @ ..] = bytes else {
+            return Err(PacketError::TooShort {
+                got: bytes.len(),
+                wanted: HEADER,
+            });
+        };
+        let version = kind >> 4;
+        let size = match (version, src) {
+            (2 | 3, IpAddr::V4(_)) => 4,
+            (3, IpAddr::V6(_)) => 16,
+            _ => return Err(PacketError::Version(version)),
+        };
+        if kind & 0xf != 1 {
+            return Err(PacketError::Type(kind & 0xf));
+        }
+        let tail = if version == 2 { AUTH_LEN } else { 0 };
+        let addresses_len = usize::from(count) * size;
+        let (got, wanted) = (bytes.len(), HEADER + addresses_len + tail);
+        if got < wanted {
+            return Err(PacketError::TooShort { got, wanted });
+        }
+        if got > wanted {
+            return Err(PacketError::TooLong { got, wanted });
+        }
+        let form = form_of(bytes, version, src, dst).ok_or(PacketError::Checksum)?;
+        let (addresses, auth) = rest.split_at(addresses_len);
+        let mut auth_data = [0; AUTH_LEN];
+        if version == 2 {
+            auth_data.copy_from_slice(auth);
+        }
+        let advert = Advert {
+            version,
+            vrid,
+            priority,
+            // The four reserved bits of version 3 are not looked at (RFC 9568, 5.2.6).
+            interval: if version == 2 {
+                b.into()
+            } else {
+                u16::from_be_bytes([a, b]) & MAX_INTERVAL_V3
+            },
+            auth_type: if version == 2 { a } else { 0 },
+            auth_data,
+            addresses: addresses.chunks_exact(size).map(address).collect(),
+        };
+        Ok((advert, form))
+    }
+}
+
+fn address(bytes: &[u8]) -> IpAddr {
+    match <[u8; 4]>::try_from(bytes) {
+        Ok(four) => IpAddr::from(four),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes).unwrap_or_default()),
+    }
+}
+
+/// The form that fits the message's checksum.
+fn form_of(bytes: &[u8], version: u8, src: IpAddr, dst: IpAddr) -> Option<Form> {
+    let forms: &[Form] = match (version, src) {
+        (2, _) => &[Form::Plain],
+        (_, IpAddr::V6(_)) => &[Form::Pseudo],
+        _ => &[Form::Pseudo, Form::Plain, Form::PseudoGroup],
+    };
+    let mut zeroed = bytes.to_vec();
+    zeroed[6..8].fill(0);
+    let stored = u16::from_be_bytes([bytes[6], bytes[7]]);
+    forms
+        .iter()
+        .copied()
+        .find(|form| checksum(&zeroed, src, dst, *form) == stored)
+}
+
+/// Internet checksum (RFC 1071) of a message whose checksum field is zero.
+fn checksum(message: &[u8], src: IpAddr, dst: IpAddr, form: Form) -> u16 {
+    let mut sum = 0u64;
+    if form != Form::Plain {
+        let dst = if form == Form::PseudoGroup {
+            IpAddr::V4(GROUP4)
+        } else {
+            dst
+        };
+        for address in [src, dst] {
+            match address {
+                IpAddr::V4(a) => sum += words(&a.octets()),
+                IpAddr::V6(a) => sum += words(&a.octets()),
+            }
+        }
+        sum += u64::from(PROTOCOL) + message.len() as u64;
+    }
+    fold(sum + words(message))
+}
+
+/// Sum of 16-bit words; a last odd byte counts as the high one.
+pub(super) fn words(bytes: &[u8]) -> u64 {
+    bytes
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0)))
+        .sum()
+}
+
+/// One's complement of a sum folded to 16 bits.
+pub(super) fn fold(mut sum: u64) -> u16 {
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
