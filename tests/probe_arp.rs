@@ -71,8 +71,9 @@ fn owners_are_seen_from_outside() {
 }
 
 fn in_own_namespace() {
-    // SAFETY: changes the network namespace of this thread only; every child is born from it.
+    // Every child of this thread is born in its namespace.
     assert_eq!(
+        // SAFETY: moves this thread into a network namespace of its own; no memory is involved.
         unsafe { libc::unshare(libc::CLONE_NEWNET) },
         0,
         "{}",

@@ -115,10 +115,8 @@ impl Ui {
 
 impl Observer for Ui {
     fn tell(&self, progress: Progress) {
-        if self.is_json() {
-            if let Ok(value) = serde_json::to_value(&progress) {
-                self.json(&value);
-            }
+        if let Ok(value) = serde_json::to_value(&progress) {
+            self.json(&value);
         }
         self.human.tell(&progress);
     }
