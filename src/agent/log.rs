@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
+use crate::state::time::Utc;
+
 /// Lines that may wait; more are counted and dropped.
 const QUEUE: usize = 4096;
 
@@ -69,29 +71,10 @@ pub(super) fn flush() {
     }
 }
 
-/// RFC 3339 with milliseconds, UTC; civil date from days as in the proleptic Gregorian calendar.
+/// RFC 3339 with milliseconds, UTC.
 fn utc(since: Duration) -> String {
-    let seconds = since.as_secs();
-    let (days, time) = ((seconds / 86_400) as i64, seconds % 86_400);
-    // Days since 0000-03-01; years begin in March, so that the leap day comes last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (h, m, s) = (time / 3600, time / 60 % 60, time % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z",
-        since.subsec_millis()
-    )
+    let seconds = Utc::since_epoch(since).rfc3339();
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), since.subsec_millis())
 }
 
 #[cfg(test)]
@@ -99,14 +82,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_right() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_763_830_799, "2025-11-22T16:59:59.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(utc(Duration::from_secs(seconds)), text);
-        }
+    fn times_have_milliseconds() {
+        assert_eq!(
+            utc(Duration::from_millis(1_763_830_799_042)),
+            "2025-11-22T16:59:59.042Z"
+        );
     }
 }

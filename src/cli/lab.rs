@@ -25,9 +25,7 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
                 lab.name(),
                 session.inventory.path.display()
             ));
-            ui.note(
-                "`hapair --lab COMMAND` works on them; `hapair lab ssh HOST` logs in; `hapair lab down` removes them",
-            );
+            ways_in(&session, ui);
         }
         LabCommand::Down { purge } => down(&session, *purge, ui)?,
         LabCommand::Status => status(&Lab::open(&session.inventory.name)?, ui)?,
@@ -42,6 +40,16 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
     }
     ui.summary("lab", Exit::Done, json!({}), json!({}));
     Ok(Exit::Done)
+}
+
+/// What an operator does with twins that are up.
+pub(crate) fn ways_in(session: &Session, ui: &Ui) {
+    let path = session.inventory.path.display();
+    let host = &session.inventory.hosts[0].name;
+    ui.note(format!(
+        "`hapair -i {path} --lab COMMAND` works on the twins, `hapair -i {path} lab ssh {host}` logs in,"
+    ));
+    ui.note(format!("`hapair -i {path} lab down` removes them"));
 }
 
 /// Boots the twins of an inventory; what is missing on this machine is named, and installed if the operator agrees.

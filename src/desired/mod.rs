@@ -26,12 +26,6 @@ pub use templates::Templates;
 use crate::inventory::{Host, Inventory};
 use crate::state::{Content, Facts, HostState, Reaction, Resource, Secret, Spec, Stage, Validator};
 
-/// The response header that tells which host answered; never sent by a welcome page.
-pub const NODE_HEADER: &str = "X-Hapair-Node";
-
-/// The node-local health location: answered by nginx itself, tests no upstream.
-pub const HEALTH_PATH: &str = "/.hapair/health";
-
 /// Oldest and newest release hapair knows.
 const RELEASES: std::ops::RangeInclusive<u8> = 7..=10;
 

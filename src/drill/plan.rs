@@ -3,11 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::desired::HEALTH_PATH;
 use crate::inventory::{Instance, Inventory, ScriptKind, Vrrp};
 use crate::probe::{ProbeConfig, ProbeTarget};
-use crate::state::HostState;
 use crate::state::resource::InstanceRef;
+use crate::state::{HEALTH_PATH, HostState};
 
 use super::Scenario;
 use super::budget::{self, Watcher};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::probe::arp::{self, ArpWatch};
 use crate::probe::{Live, Outcome, ProbeTarget, Prober, http_once};
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::time::Utc;
 use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
 
 use super::Scenario;
@@ -95,7 +96,7 @@ pub async fn run<L: HostLink>(
     let mut report = DrillReport {
         pair: plan.pair.clone(),
         engine: plan.engine.clone(),
-        started: rfc3339(SystemTime::now()),
+        started: Utc::of(SystemTime::now()).rfc3339(),
         hosts: plan.hosts.clone(),
         probe_interval_ms: plan.probe.interval.as_millis() as u64,
         scenarios: Vec::new(),
@@ -670,45 +671,5 @@ impl Seen<'_> {
     /// The one host that owns all VIPs, if there is one.
     fn common_owner(&self, owners: &OwnerLog) -> Option<usize> {
         (0..2).find(|host| self.vips.iter().all(|vip| owners.owners(*vip) == [*host]))
-    }
-}
-
-/// Seconds precision, UTC.
-fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days to civil date, counting years from March 1st so that the leap day comes last; 719468 days lie between
-    // 0000-03-01 and 1970-01-01, 146097 in 400 years.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        let at = |s| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(s));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_868_799), "2000-02-29T23:59:59Z");
-        assert_eq!(at(951_868_800), "2000-03-01T00:00:00Z");
-        assert_eq!(at(1_795_366_192), "2026-11-22T16:49:52Z");
     }
 }

@@ -553,11 +553,6 @@ fn a_pair_that_is_not_well_is_not_broken_further() {
 }
 
 #[test]
-fn the_probe_reads_the_header_that_nginx_is_told_to_send() {
-    assert_eq!(crate::probe::NODE_HEADER, crate::desired::NODE_HEADER);
-}
-
-#[test]
 fn plan_from_an_inventory() {
     let mut inventory = inventory(8080);
     let plan = DrillPlan::new(&inventory, &[], None).unwrap();

@@ -4,10 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::state::Reply;
-
-/// hapair's own response header, lower case.
-const HEADER: &str = "x-hapair-node";
+use crate::state::{NODE_HEADER, Reply};
 
 /// Fetches `url` within `timeout_ms`.
 pub fn fetch(url: &str, timeout_ms: u64) -> Reply {
@@ -110,7 +107,7 @@ fn head_of(head: &str) -> Result<(u16, String), String> {
         .ok_or_else(|| format!("not an HTTP answer: {first}"))?;
     let node = lines
         .filter_map(|l| l.split_once(':'))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case(HEADER))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case(NODE_HEADER))
         .map(|(_, value)| value.trim().to_owned());
     Ok((status, node.unwrap_or_default()))
 }

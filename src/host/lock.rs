@@ -12,6 +12,7 @@ use super::error::{Error, Result, at};
 use super::facts::now_ms;
 use super::root::Root;
 use crate::state::frame::Operator;
+use crate::state::time::Utc;
 
 /// Where the lock is; /run is empty after a boot.
 const PATH: &str = "/run/hapair.lock";
@@ -61,7 +62,7 @@ pub fn take(root: &Root, operator: &Operator) -> Result<Lock> {
             }
             (_, Some(_)) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
             (Some(holder), _) => {
-                let since = utc(holder.since_ms);
+                let since = Utc::since_epoch(Duration::from_millis(holder.since_ms));
                 return Err(
                     Error::new(format!("the host is locked by {} since {since}", holder.operator))
                         .hint("wait until that run has ended; its lock goes with it")
@@ -113,32 +114,6 @@ fn end(pid: u32) {
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
 }
 
-/// `2026-11-22 16:45:12 UTC`.
-pub fn utc(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date, by counting from 1 March of year 0 (the leap day comes last in such a year).
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        rest / 3600,
-        rest % 3600 / 60,
-        rest % 60
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +132,5 @@ mod tests {
         assert!(error.message.contains("ann@desk since 20"), "{error}");
         drop(first);
         assert!(take(&root, &who("bob@desk")).is_ok());
-    }
-
-    #[test]
-    fn dates() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(utc(1_709_210_096_000), "2024-02-29 12:34:56 UTC");
-        assert_eq!(utc(1_795_365_935_000), "2026-11-22 16:45:35 UTC");
     }
 }

@@ -9,9 +9,6 @@ use tokio::net::TcpStream;
 
 use super::timeline::FailKind;
 
-/// Response header by which hapair's nginx configuration tells which node answered.
-pub const NODE_HEADER: &str = "X-Hapair-Node";
-
 /// A response head larger than this is garbage.
 const MAX_HEAD: usize = 32 * 1024;
 /// So much of a body is read; a longer one counts as whole.
@@ -22,7 +19,7 @@ const MAX_BODY: u64 = 64 * 1024;
 pub struct Answer {
     /// HTTP status, 100 to 599.
     pub status: u16,
-    /// Value of [`NODE_HEADER`].
+    /// Value of [`crate::state::NODE_HEADER`].
     pub node: Option<String>,
     /// From the start of connecting to the last byte read.
     pub took: Duration,
@@ -254,7 +251,7 @@ fn parse_head(head: &[u8]) -> Result<Head, &'static str> {
             continue;
         };
         let value = value.trim();
-        if name.eq_ignore_ascii_case(NODE_HEADER) {
+        if name.eq_ignore_ascii_case(crate::state::NODE_HEADER) {
             // The name ends up in terminals and reports: nothing but a host name's characters passes.
             let clean = !value.is_empty()
                 && value.len() <= 253

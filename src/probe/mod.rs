@@ -9,6 +9,6 @@ mod prober;
 pub mod timeline;
 
 pub use arp::Mac;
-pub use http::{Answer, NODE_HEADER, ProbeError, http_once, tcp_once};
+pub use http::{Answer, ProbeError, http_once, tcp_once};
 pub use prober::{Live, ProbeConfig, ProbeTarget, Prober, Tally};
 pub use timeline::{FailKind, Outage, Outcome, Sample, Seen, Span, Stint, Timeline};

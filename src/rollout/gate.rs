@@ -4,15 +4,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::inventory::Inventory;
-use crate::state::{HostStatus, InstanceState, Reply, Request};
+use crate::state::{HEALTH_PATH, HostStatus, InstanceState, Reply, Request};
 
 use super::apply::Interrupt;
 use super::connect::{Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::progress::Observer;
-
-/// Path that hapair's own servers answer with 200 whatever their upstreams do.
-pub(super) const HEALTH_PATH: &str = "/.hapair/health";
 
 const POLL: Duration = Duration::from_millis(100);
 

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::inventory::VipEndpoint;
 use crate::probe;
-use crate::state::{HostStatus, Reply, Request};
+use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
 use super::apply::Interrupt;
 use super::connect::{Context, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::gate::{Gate, HEALTH_PATH};
+use super::gate::Gate;
 use super::progress::Progress;
 
 /// From where a VIP was seen to answer.

@@ -13,6 +13,7 @@ pub mod redact;
 pub mod resource;
 pub mod secret;
 pub mod status;
+pub mod time;
 
 pub use event::{Event, EventKind, Outcome, OutcomeKind};
 pub use facts::{Facts, Interface, NetworkManagerKind, NginxLayout, Profile, Release, UnitState};
@@ -22,6 +23,12 @@ pub use plan::{Change, Plan};
 pub use resource::{Content, Engine, HostState, Reaction, Resource, SelinuxMode, Spec, Stage, Validator};
 pub use secret::Secret;
 pub use status::{HostStatus, InstanceState, InstanceStatus};
+
+/// The response header that tells which host answered; never sent by a welcome page.
+pub const NODE_HEADER: &str = "X-Hapair-Node";
+
+/// The node-local health location: answered by nginx itself, tests no upstream.
+pub const HEALTH_PATH: &str = "/.hapair/health";
 
 /// Identifier of one transaction: `20261122T164512Z-3f9a`, chosen by the controller, sortable by time.
 ///

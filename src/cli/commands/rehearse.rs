@@ -56,7 +56,7 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     }
     let result = rehearse(&session, args, ui, &mut steps);
     if args.keep {
-        ui.note("the twins go on running: `hapair --lab status`, `hapair lab ssh HOST`, `hapair lab down`");
+        lab::ways_in(&session, ui);
     } else {
         let down = steps.run("down", || lab::down(&session, false, ui).map(|()| 0));
         if result.is_ok() {
