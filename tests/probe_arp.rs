@@ -20,7 +20,8 @@ impl Host {
             .spawn()
             .unwrap();
         let host = Host(child);
-        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+        // The thread's, not the process's: the main thread stayed where it was.
+        let ours = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         // Until `unshare` has done its work, the child is still in our namespace.
         while std::fs::read_link(format!("/proc/{}/ns/net", host.0.id())).is_ok_and(|theirs| theirs == ours) {

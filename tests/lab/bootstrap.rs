@@ -101,8 +101,9 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
 
 #[test]
 fn rehearse_keeps_the_contract_of_its_summary() {
-    let turn = tempfile::tempdir().expect("a scratch folder");
-    let inventory = turn.path().join("inventory.yaml");
+    let _turn = turn();
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let inventory = dir.path().join("inventory.yaml");
     std::fs::write(&inventory, example_with(&[("name: edge", "name: hapair-tests")])).expect("inventory");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hapair"))
         .arg("-i")

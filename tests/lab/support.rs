@@ -19,6 +19,11 @@ pub(crate) const EXAMPLE: &str = include_str!("../../inventory.example.yaml");
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test has twins; the turn ends with the value.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// What a command left behind.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -95,7 +100,7 @@ impl Twins {
     /// The same with options for `lab up`.
     #[track_caller]
     pub(crate) fn up_with(inventory: &str, options: &[&str]) -> Twins {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let turn = turn();
         let twins = Twins {
             _turn: turn,
             dir: tempfile::tempdir().expect("a scratch folder"),
