@@ -151,12 +151,7 @@ impl Engine {
             let (mut members, mut routers) = (Vec::new(), Vec::new());
             for instance in instances {
                 let source = plan::source(&self.vips, &instance, &self.links);
-                let placeholder = if instance.ipv6 {
-                    IpAddr::from([0u8; 16])
-                } else {
-                    IpAddr::from([0u8; 4])
-                };
-                let settings = plan::settings(&instance, source.unwrap_or(placeholder));
+                let settings = plan::settings(&instance, source.unwrap_or(unspecified(instance.ipv6)));
                 let effective = Effective {
                     priority: instance.priority,
                     fault: source.is_none(),
@@ -213,12 +208,10 @@ impl Engine {
                 let unit = &mut self.units[u];
                 let member = &mut unit.members[m];
                 member.effective = effective;
-                let placeholder = if member.instance.ipv6 {
-                    IpAddr::from([0u8; 16])
-                } else {
-                    IpAddr::from([0u8; 4])
-                };
-                let settings = plan::settings(&member.instance, member.source.unwrap_or(placeholder));
+                let settings = plan::settings(
+                    &member.instance,
+                    member.source.unwrap_or(unspecified(member.instance.ipv6)),
+                );
                 let started = std::mem::replace(&mut member.started, true);
                 let mut out = unit
                     .group
@@ -801,5 +794,14 @@ impl Engine {
             "scripts": self.checks.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
             "dropped_log_lines": log::dropped(),
         })
+    }
+}
+
+/// The source of an instance whose interface has no address yet: it is in FAULT then and sends nothing.
+fn unspecified(ipv6: bool) -> IpAddr {
+    if ipv6 {
+        IpAddr::from([0u8; 16])
+    } else {
+        IpAddr::from([0u8; 4])
     }
 }

@@ -340,11 +340,11 @@ fn free_address(network: IpNet, avoid: &BTreeSet<IpAddr>) -> Option<IpAddr> {
 fn twin(host: &Host, index: usize) -> Result<TwinSpec, LabError> {
     let now: Option<Ipv4Addr> = host.address.as_deref().and_then(|a| a.parse().ok());
     // Names cannot be looked up without leaving the lab: a documentation address (RFC 5737) takes their place.
-    let placeholder = Ipv4Addr::new(198, 51, 100, 11 + index as u8);
+    let documentation = Ipv4Addr::new(198, 51, 100, 11 + index as u8);
     let mut twin = TwinSpec {
         name: host.name.clone(),
         interface: "eth0".into(),
-        address: now.unwrap_or(placeholder),
+        address: now.unwrap_or(documentation),
         prefix: 24,
         gateway: None,
         dns: Vec::new(),
