@@ -21,4 +21,6 @@ mod sys;
 pub mod users;
 
 pub use command::{Invocation, USAGE, invoke};
+pub use control::ask;
+pub use daemon::STATE_DIR;
 pub use release::release;

@@ -231,6 +231,7 @@ impl HostLink for FakeLink {
                         priority: 100,
                         vips: vec![VIP.into()],
                         owns_vip: w.owns[self.index],
+                        held: false,
                     }],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],

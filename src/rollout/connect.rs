@@ -129,9 +129,7 @@ impl Pair {
 
     /// Asks both hosts for their plans at once.
     pub async fn plan(&mut self, observer: &dyn Observer) -> Result<(), RolloutError> {
-        let [a, b] = &mut self.members;
-        let (ra, rb) = tokio::join!(a.replan(), b.replan());
-        ra.and(rb)?;
+        self.replan().await?;
         for member in &self.members {
             observer.tell(Progress::Plan {
                 host: member.host().to_owned(),
@@ -139,6 +137,19 @@ impl Pair {
             });
         }
         Ok(())
+    }
+
+    /// Gives the hosts other desired states, and asks for the plans to get there.
+    pub(super) async fn aim(&mut self, states: [HostState; 2]) -> Result<(), RolloutError> {
+        let [a, b] = &mut self.members;
+        [a.state, b.state] = states;
+        self.replan().await
+    }
+
+    async fn replan(&mut self) -> Result<(), RolloutError> {
+        let [a, b] = &mut self.members;
+        let (ra, rb) = tokio::join!(a.replan(), b.replan());
+        ra.and(rb)
     }
 
     /// Asks both hosts for their state at once.

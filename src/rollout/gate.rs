@@ -40,7 +40,8 @@ impl Gate<'_> {
                 return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message)
                     .hint("the other host has not been touched by this step")
                     .hint(format!(
-                        "look at `journalctl -u nginx -u keepalived` on {name}, then run `hapair apply` again"
+                        "look at `journalctl -u nginx{}` on {name}, then run `hapair apply` again",
+                        self.engine_unit().map(|unit| format!(" -u {unit}")).unwrap_or_default()
                     )));
             }
             tokio::time::sleep(POLL).await;
@@ -86,6 +87,10 @@ impl Gate<'_> {
         .hint("what is done stays done; run `hapair apply` again to do the rest"))
     }
 
+    fn engine_unit(&self) -> Option<&'static str> {
+        self.inventory.vrrp.as_ref().map(|v| v.engine.unit())
+    }
+
     fn local_health_url(&self) -> Option<String> {
         let servers = &self.inventory.nginx.as_ref()?.servers;
         let asked = servers.iter().filter(|s| !s.tls).find_map(|s| match s.listen.address {
@@ -113,7 +118,10 @@ impl Gate<'_> {
                     format!("after {} s {lacking}", self.timeout.as_secs()),
                 )
                 .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
-                .hint("no owner: look at `journalctl -u keepalived` on both hosts"));
+                .hint(format!(
+                    "no owner: look at `journalctl -u {}` on both hosts",
+                    self.engine_unit().unwrap_or("keepalived")
+                )));
             }
             tokio::time::sleep(POLL).await;
         }
