@@ -8,6 +8,7 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -196,6 +197,18 @@ impl Engine {
             self.retrack(now);
         }
         self.notifier.tick(now);
+    }
+
+    /// For epoll: readable when [`Engine::processes_told`] has something to do.
+    pub(super) fn processes_fd(&self) -> Option<(u64, RawFd)> {
+        self.processes.raw()
+    }
+
+    /// The kernel tells of processes.
+    pub(super) fn processes_told(&mut self, now: Time) {
+        if self.processes.told(now) {
+            self.retrack(now);
+        }
     }
 
     /// A child ended.

@@ -107,7 +107,7 @@ impl Engine {
         }
         json!({
             "engine": "agent", "pid": std::process::id(), "config": self.path, "instances": instances,
-            "scripts": self.checks.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
+            "scripts": self.checks.status(), "processes": self.processes.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
             "dropped_log_lines": log::dropped(),
         })
     }
