@@ -110,7 +110,7 @@ pub const TABLE: &[Row] = &[
     r(ROOT, Named(PROCESS), Obeys, "2.0.11", "vrrp_track_process"),
     r(ROOT, Named(FILE), Obeys, "1.4.0", "track_file vrrp_track_file"),
     r(ROOT, Named(SYNC), Obeys, "", "vrrp_sync_group"),
-    r(ROOT, Body(GARP), Reads, "1.4.1", "garp_group"),
+    r(ROOT, Body(GARP), Obeys, "1.4.1", "garp_group"),
     r(ROOT, Named(INSTANCE), Obeys, "", "vrrp_instance"),
     r(ROOT, Named(TRACK), Lacks, "2.0.7", "track_group"),
     r(ROOT, Lines, Lacks, "", "static_ipaddress static_routes static_rules"),

@@ -19,6 +19,7 @@ use super::checks::Checks;
 use super::files::Files;
 use super::netlink::{Assigned, Change, Links, Netlink};
 use super::notify::Notifier;
+use super::pacing::Pacer;
 use super::processes::Processes;
 use super::sys::{FrameSocket, VrrpSocket};
 use super::{config, log, plan};
@@ -41,6 +42,7 @@ pub(super) struct Engine {
     netlink: Netlink,
     links: Links,
     frames: FrameSocket,
+    pacer: Pacer,
     sockets: BTreeMap<Wire, (u32, VrrpSocket)>,
     /// Counts openings, so that epoll is told only then.
     pub(super) opened: u64,
@@ -67,6 +69,7 @@ impl Engine {
             links: netlink.read()?,
             netlink,
             frames: FrameSocket::open()?,
+            pacer: Pacer::default(),
             sockets: BTreeMap::new(),
             opened: 0,
             buffer: vec![0; 8192],
@@ -118,6 +121,7 @@ impl Engine {
             self.checks.next_timer(),
             self.processes.next_timer(),
             self.notifier.next_timer(),
+            self.pacer.next_timer(),
         ];
         units.chain(others.into_iter().flatten()).min()
     }
@@ -191,6 +195,7 @@ impl Engine {
         }
         // The packets first: what follows may take a moment.
         self.execute(now);
+        self.announce_paced(now);
         let checks = self.checks.tick(now);
         let processes = self.processes.tick(now);
         if self.files.tick(now) || processes || checks {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Engine, Wire};
 use crate::agent::netlink::{Assigned, Change, NewAddress};
+use crate::agent::pacing::Waiting;
 use crate::agent::sys::VrrpSocket;
 use crate::agent::{log, plan};
 use crate::keepalived::Instance;
@@ -90,7 +91,7 @@ impl Engine {
         let owners: Vec<(usize, usize)> = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at).collect();
         let on: Vec<NewAddress> = owners.iter().flat_map(|at| self.addresses(*at)).collect();
         self.add(&on);
-        self.announce(&batch, &wants);
+        self.announce(now, &batch, &wants);
         for (u, m, output) in batch {
             self.report(now, u, m, output);
         }
@@ -103,6 +104,8 @@ impl Engine {
     }
 
     pub(super) fn remove(&mut self, addresses: &[Assigned]) {
+        // Whoever owns them now is told of by others.
+        addresses.iter().for_each(|a| self.pacer.forget(a.index, a.ip));
         let there: Vec<Assigned> = addresses
             .iter()
             .copied()
@@ -162,7 +165,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn announce(&self, batch: &[(usize, usize, Output)], wants: &BTreeMap<(usize, usize), bool>) {
+    fn announce(&mut self, now: Time, batch: &[(usize, usize, Output)], wants: &BTreeMap<(usize, usize), bool>) {
         let mut frames: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
         for (u, m, output) in batch {
             let Output::Announce { count } = output else { continue };
@@ -172,23 +175,44 @@ impl Engine {
             let addresses = self.addresses((*u, *m));
             for _ in 0..*count {
                 for a in &addresses {
-                    if let Some(mac) = self.links.links.get(&a.at.index).and_then(|l| l.mac) {
-                        frames
-                            .entry(a.at.index)
-                            .or_default()
-                            .push(frame::announce(mac, a.at.ip));
+                    let (index, ip) = (a.at.index, a.at.ip);
+                    let Some((link, mac)) = self.links.links.get(&index).and_then(|l| Some((l, l.mac?))) else {
+                        continue;
+                    };
+                    let frame = frame::announce(mac, ip);
+                    if self.pacer.paces(&link.name, ip.is_ipv6()) {
+                        self.pacer.push(&link.name, Waiting { index, ip, frame }, *count);
+                    } else {
+                        frames.entry(index).or_default().push(frame);
                     }
                 }
             }
         }
         for (index, frames) in frames {
-            if let Err(e) = self.frames.send(index, &frames) {
-                log::event(
-                    "warning",
-                    "cannot tell the neighbours",
-                    &[("error", json!(e.to_string()))],
-                );
-            }
+            self.tell(index, &frames);
+        }
+        self.announce_paced(now);
+    }
+
+    /// Announcements whose pause is over.
+    pub(super) fn announce_paced(&mut self, now: Time) {
+        let due = self.pacer.due(now);
+        self.announce_now(due);
+    }
+
+    pub(super) fn announce_now(&self, messages: Vec<Waiting>) {
+        for message in messages {
+            self.tell(message.index, &[message.frame]);
+        }
+    }
+
+    fn tell(&self, index: u32, frames: &[Vec<u8>]) {
+        if let Err(e) = self.frames.send(index, frames) {
+            log::event(
+                "warning",
+                "cannot tell the neighbours",
+                &[("error", json!(e.to_string()))],
+            );
         }
     }
 }

@@ -35,6 +35,8 @@ impl Engine {
         self.processes.configure(&config, now);
         self.files.configure(&config, now);
         self.notifier.configure(&config);
+        let free = self.pacer.configure(&config);
+        self.announce_now(free);
         let mut old: Vec<(Member, Router)> = Vec::new();
         for unit in std::mem::take(&mut self.units) {
             old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
