@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::support::*;
 
 /// What a client saw while something was done.
-struct Seen {
-    asked: usize,
-    longest_outage: Duration,
-    most_owners: usize,
+pub(crate) struct Seen {
+    pub(crate) asked: usize,
+    pub(crate) longest_outage: Duration,
+    pub(crate) most_owners: usize,
 }
 
 /// Asks the VIP over HTTP and ARP all the while `work` runs.
-fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
+pub(crate) fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;

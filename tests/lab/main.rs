@@ -7,5 +7,6 @@ mod support;
 mod bad_cases;
 mod bootstrap;
 mod election;
+mod engine;
 mod options;
 mod secrets;
