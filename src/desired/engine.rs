@@ -2,6 +2,7 @@
 
 use super::Build;
 use super::error::DesiredError;
+use crate::inventory::Vrrp;
 use crate::state::{Content, Engine, Reaction, Spec, Stage, Validator};
 
 /// Where the daemon lies: apart from the executor, so that only an apply replaces it, and at a path that SELinux's
@@ -21,8 +22,13 @@ pub(super) fn validator(engine: Engine) -> Validator {
 }
 
 /// What must be there before the engine's service starts.
-pub(super) fn add_program(build: &mut Build, engine: Engine) -> Result<(), DesiredError> {
-    let view = serde_json::json!({"program": AGENT_PROGRAM, "other_engine": engine.other().unit()});
+pub(super) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
+    let engine = vrrp.engine;
+    let view = serde_json::json!({
+        "program": AGENT_PROGRAM,
+        "metrics_listen": vrrp.metrics_listen,
+        "other_engine": engine.other().unit(),
+    });
     if engine == Engine::Keepalived {
         let text = build.render(DROP_IN, &view)?;
         build.push_file(

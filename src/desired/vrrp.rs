@@ -147,7 +147,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     }
     build.state.engine = Some(vrrp.engine);
 
-    engine::add_program(build, vrrp.engine)?;
+    engine::add_program(build, vrrp)?;
     let text = build.render(CONF, &view)?;
     let reload = vec![Reaction::Reload {
         unit: vrrp.engine.unit().to_owned(),

@@ -95,6 +95,7 @@ pub(super) fn inventory(port: u16) -> Inventory {
         }),
         vrrp: Some(Vrrp {
             engine: Engine::Keepalived,
+            metrics_listen: None,
             global_defs: GlobalDefs::default(),
             scripts: vec![script],
             track_processes: vec![],

@@ -1,5 +1,5 @@
 //! hapair's own VRRP engine on real hosts: switching to it and back, its crash, its upgrade. These choose their engines
-//! themselves, so they run once, with the agent's turn.
+//! themselves, so once is enough: tests/run leaves them out of its second round.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,9 +14,12 @@ const VIP: &str = "192.168.0.200";
 /// prepared lasts 3.6 s.
 const HANDOVER: Duration = Duration::from_secs(2);
 
-/// Whether this run is the one that these tests belong to.
-fn our_turn() -> bool {
-    engine() == "agent"
+/// A pair with the agent on both hosts.
+fn agents() -> Twins {
+    let twins = Twins::up(EXAMPLE);
+    twins.write_with_engine(EXAMPLE, "agent");
+    twins.apply().expect(0);
+    twins
 }
 
 fn look_on(twins: &Twins, work: impl FnOnce() + Send) -> Seen {
@@ -58,11 +61,7 @@ fn runs_alone(twins: &Twins, host: &str, unit: &str, other: &str) {
 
 #[test]
 fn switching_the_engine_of_a_living_pair_is_an_ordinary_apply() {
-    if !our_turn() {
-        return;
-    }
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
+    let twins = agents();
     let changed_password = example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]);
     // Both ways; then back together with a change that decides the election.
     let steps = [
@@ -94,11 +93,7 @@ fn switching_the_engine_of_a_living_pair_is_an_ordinary_apply() {
 
 #[test]
 fn a_pair_may_have_two_engines() {
-    if !our_turn() {
-        return;
-    }
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
+    let twins = agents();
     twins.write_with_engine(EXAMPLE, "keepalived");
     let seen = look_on(&twins, || {
         twins.hapair(&["apply", "--yes", "--limit", BACKUP]).expect(0);
@@ -129,11 +124,7 @@ fn a_pair_may_have_two_engines() {
 
 #[test]
 fn a_killed_agent_gives_the_vip_away_and_holds_back() {
-    if !our_turn() {
-        return;
-    }
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
+    let twins = agents();
     let seen = look_on(&twins, || {
         twins.sh(MASTER, "systemctl kill --kill-who=main --signal=KILL hapair-agent");
         wait_until("the standby owns the VIP", Duration::from_secs(20), || {
@@ -155,11 +146,7 @@ fn a_killed_agent_gives_the_vip_away_and_holds_back() {
 
 #[test]
 fn another_binary_of_the_agent_is_replaced_without_a_second_owner() {
-    if !our_turn() {
-        return;
-    }
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
+    let twins = agents();
     for host in HOSTS {
         // Bytes behind the last section: it runs all the same, and is not ours any more.
         twins.sh(
@@ -184,11 +171,7 @@ fn another_binary_of_the_agent_is_replaced_without_a_second_owner() {
 
 #[test]
 fn the_daemon_as_installed() {
-    if !our_turn() {
-        return;
-    }
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
+    let twins = agents();
     for host in HOSTS {
         // Real-time, and what it starts is not; locked memory; last to be killed for memory, and what it starts is not.
         let facts = twins.sh(
