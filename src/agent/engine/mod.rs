@@ -57,6 +57,7 @@ pub(super) struct Engine {
     /// Outputs of this round.
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
+    netlink_overruns: u64,
     /// Instances whose last advert could not be sent: said once, not with every advert.
     mute: std::cell::RefCell<BTreeSet<String>>,
 }
@@ -83,6 +84,7 @@ impl Engine {
             mailer: Mailer::default(),
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
+            netlink_overruns: 0,
             mute: std::cell::RefCell::default(),
             config,
         })
@@ -230,6 +232,7 @@ impl Engine {
     /// Interfaces or addresses changed.
     pub(super) fn changed(&mut self, now: Time, changes: &[Change]) {
         if changes.contains(&Change::Overrun) {
+            self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
             match self.netlink.read() {
                 Ok(links) => self.links = links,

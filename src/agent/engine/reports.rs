@@ -109,9 +109,9 @@ impl Engine {
             }
         }
         json!({
-            "engine": "agent", "pid": std::process::id(), "config": self.path, "instances": instances,
+            "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.path, "instances": instances,
             "scripts": self.checks.status(), "processes": self.processes.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
-            "dropped_log_lines": log::dropped(),
+            "dropped_log_lines": log::dropped(), "netlink_overruns": self.netlink_overruns,
         })
     }
 }
