@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,8 +17,9 @@ use serde_json::json;
 
 use super::control::Control;
 use super::engine::Engine;
+use super::harden::{self, Hardening};
 use super::netlink::Monitor;
-use super::{config, log, sys};
+use super::{config, log, metrics_http, sys};
 use crate::vrrp::Input;
 
 /// Where the daemon as installed keeps its socket and the mark of a run.
@@ -32,6 +34,10 @@ pub struct RunOptions {
     pub config_id: Option<String>,
     /// Control socket and the mark of a run; must outlive a restart and may end with the boot.
     pub state_dir: PathBuf,
+    /// `GET /metrics` is answered there.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Asked for by whoever starts the daemon, apart from the configuration.
+    pub hardening: Hardening,
 }
 
 impl RunOptions {
@@ -56,6 +62,8 @@ pub(super) fn mark_in(dir: &Path) -> PathBuf {
 
 /// After SIGTERM, notify scripts may take so long.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
+const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
 const SIGNAL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -106,7 +114,12 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     let crashed = options.mark().exists();
     fs::write(options.mark(), format!("{}\n", std::process::id())).context("cannot mark the run")?;
-    harden(&loaded.config);
+    let control = Control::listen(&options.socket()).context("cannot listen on the control socket")?;
+    if let Some(address) = options.metrics_listen {
+        serve_metrics(address, &control);
+    }
+    // After the threads that others can keep busy, although none of them would inherit it.
+    harden::apply(options.hardening, &loaded.config.global);
     // The monitor first: what changes while the state is read is not missed.
     let monitor = Monitor::open().context("cannot watch interfaces")?;
     let engine = Engine::new(options.config.clone(), options.config_id.clone(), loaded.config)
@@ -120,7 +133,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
             TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
         )?,
         monitor,
-        control: Control::listen(&options.socket()).context("cannot listen on the control socket")?,
+        control,
         opened: 0,
         processes: None,
         watchdog: watchdog(),
@@ -296,10 +309,13 @@ impl Daemon {
         })
     }
 
-    /// Lets notify scripts end, within limits.
+    /// Lets notify scripts end and mails go, within limits.
     fn drain(&mut self) {
-        let end = sys::now() + STOP_PATIENCE;
-        while !self.engine.notifier.idle() && sys::now() < end {
+        let begin = sys::now();
+        let open = |engine: &Engine, passed: Duration| {
+            (!engine.notifier.idle() && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
+        };
+        while open(&self.engine, sys::now() - begin) {
             let mut poll = libc::pollfd {
                 fd: self.signals.as_fd().as_raw_fd(),
                 events: libc::POLLIN,
@@ -313,42 +329,21 @@ impl Daemon {
     }
 }
 
+/// The VIPs matter more than being measured: without the address the daemon runs on.
+fn serve_metrics(address: SocketAddr, control: &Control) {
+    match control.asker().and_then(|asker| metrics_http::serve(address, asker)) {
+        Ok(address) => log::event("info", "metrics are served", &[("address", json!(address))]),
+        Err(e) => {
+            let fields = [("address", json!(address)), ("error", json!(e.to_string()))];
+            log::event("error", "cannot serve metrics", &fields);
+        }
+    }
+}
+
 fn result_line(result: Result<(), String>) -> String {
     match result {
         Ok(()) => "{\"ok\":true}\n".to_owned(),
         Err(error) => format!("{}\n", json!({"ok": false, "error": error})),
-    }
-}
-
-/// Real-time priority and locked memory, where the configuration asks for them.
-fn harden(config: &crate::keepalived::Config) {
-    let g = &config.global;
-    let mut wrong = Vec::new();
-    if let Some(priority) = g.rt_priority {
-        // SAFETY: all zero is a valid sched_param; musl's has more fields than the one that counts.
-        let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
-        param.sched_priority = priority.into();
-        // Scripts must not inherit it.
-        const RESET_ON_FORK: i32 = 0x4000_0000;
-        // SAFETY: `param` is valid for the call.
-        if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | RESET_ON_FORK, &param) } != 0 {
-            wrong.push(format!("real-time priority: {}", io::Error::last_os_error()));
-        }
-    }
-    if let Some(nice) = g.nice {
-        // SAFETY: plain system call.
-        if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) } != 0 {
-            wrong.push(format!("priority: {}", io::Error::last_os_error()));
-        }
-    }
-    if g.no_swap
-        // SAFETY: plain system call.
-        && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0
-    {
-        wrong.push(format!("locking memory: {}", io::Error::last_os_error()));
-    }
-    for text in wrong {
-        log::event("warning", &text, &[]);
     }
 }
 

@@ -10,16 +10,22 @@ mod control;
 pub mod daemon;
 mod engine;
 mod files;
+mod harden;
 mod log;
+mod mail;
 mod metrics;
+mod metrics_http;
 pub mod netlink;
 mod notify;
 mod pacing;
 pub mod plan;
 mod processes;
 mod release;
+mod spawn;
 mod sys;
 pub mod users;
+
+pub use harden::Hardening;
 
 pub use command::{Invocation, USAGE, invoke};
 pub use control::ask;

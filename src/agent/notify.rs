@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{checks, log, users};
+use super::{log, spawn, users};
 use crate::keepalived::{Command, Config, Notify};
 use crate::vrrp::{State, Time};
 
@@ -111,12 +111,12 @@ impl Notifier {
     }
 
     fn push(&mut self, config: &Config, name: &str, command: &Command, more: &[&str]) {
-        let ids = match checks::ids(command.user.as_ref(), &config.global) {
+        let ids = match spawn::ids(command.user.as_ref(), &config.global) {
             Ok(ids) => ids,
             Err(reason) => return refuse(name, &reason),
         };
         if let (0, true, Some(program)) = (ids.uid, config.global.script_security, command.argv.first())
-            && let Some(reason) = checks::insecure(program)
+            && let Some(reason) = spawn::insecure(program)
         {
             return refuse(name, &reason);
         }
@@ -145,7 +145,7 @@ impl Notifier {
                             "notify script is killed after its time limit",
                             &[("for", json!(name))],
                         );
-                        checks::signal_group(child, libc::SIGKILL);
+                        spawn::signal_group(child, libc::SIGKILL);
                         drop(child.wait());
                     }
                     Ok(Some(status)) if !status.success() => {
@@ -160,7 +160,7 @@ impl Notifier {
                 lane.running = None;
             }
             while let Some((argv, ids)) = lane.waiting.pop_front() {
-                match checks::spawn(&argv, ids) {
+                match spawn::spawn(&argv, &ids) {
                     Ok(child) => {
                         lane.running = Some((child, now + LIMIT));
                         break;

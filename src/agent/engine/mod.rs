@@ -17,6 +17,7 @@ use serde_json::json;
 use self::units::Unit;
 use super::checks::Checks;
 use super::files::Files;
+use super::mail::Mailer;
 use super::netlink::{Assigned, Change, Links, Netlink};
 use super::notify::Notifier;
 use super::pacing::Pacer;
@@ -52,9 +53,11 @@ pub(super) struct Engine {
     processes: Processes,
     files: Files,
     pub(super) notifier: Notifier,
+    pub(super) mailer: Mailer,
     /// Outputs of this round.
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
+    netlink_overruns: u64,
     /// Instances whose last advert could not be sent: said once, not with every advert.
     mute: std::cell::RefCell<BTreeSet<String>>,
 }
@@ -78,8 +81,10 @@ impl Engine {
             processes: Processes::default(),
             files: Files::default(),
             notifier: Notifier::default(),
+            mailer: Mailer::default(),
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
+            netlink_overruns: 0,
             mute: std::cell::RefCell::default(),
             config,
         })
@@ -227,6 +232,7 @@ impl Engine {
     /// Interfaces or addresses changed.
     pub(super) fn changed(&mut self, now: Time, changes: &[Change]) {
         if changes.contains(&Change::Overrun) {
+            self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
             match self.netlink.read() {
                 Ok(links) => self.links = links,
