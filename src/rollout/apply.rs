@@ -6,7 +6,7 @@ use crate::desired;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
 
-use crate::state::{Engine, HostState, HostStatus, InstanceState, Request, Stage};
+use crate::state::{Engine, HostState, HostStatus, Request, Stage};
 
 use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
@@ -113,21 +113,12 @@ impl Run<'_> {
     }
 
     async fn lock(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        for member in &mut pair.members {
-            member
-                .order(Request::Lock {
-                    operator: Some(self.options.operator.clone()),
-                })
-                .await?;
-        }
-        Ok(())
+        pair.lock(Some(&self.options.operator)).await
     }
 
     /// The locks also end with the conversations, so a failure here is no failure of the apply.
     async fn unlock(&self, pair: &mut Pair) {
-        for member in &mut pair.members {
-            let _ = member.order(Request::Lock { operator: None }).await;
-        }
+        let _ = pair.lock(None).await;
     }
 
     async fn converge(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
@@ -350,11 +341,8 @@ impl Run<'_> {
             return Ok(None);
         };
         let peer = 1 - host;
-        let nginx_needed = self.cx.inventory.nginx.is_some();
-        let fit = statuses[peer].instances.iter().all(|i| i.state != InstanceState::Fault)
-            && (!nginx_needed || statuses[peer].nginx == "active");
-        if !fit {
-            let message = "its network must change and its peer is not fit to take the VIP over";
+        if let Some(lacking) = self.gate().unfit(&statuses[peer]) {
+            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(
                 RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
                     .hint(format!("repair {} first: `hapair status`", pair.members[peer].host())),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::desired::{self, Secrets, Templates};
 use crate::inventory::{Host, Inventory};
 use crate::remote::{Ask, Link, Target};
+use crate::state::frame::Operator;
 use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
 use super::error::{RolloutError, RolloutErrorKind};
@@ -157,6 +158,16 @@ impl Pair {
         let [a, b] = &mut self.members;
         let (a, b) = tokio::join!(a.status(), b.status());
         Ok([a?, b?])
+    }
+
+    /// Takes or keeps both hosts' operator locks, or gives them back (`None`); each host is asked whatever the other says.
+    pub(super) async fn lock(&mut self, operator: Option<&Operator>) -> Result<(), RolloutError> {
+        let mut result = Ok(());
+        for member in &mut self.members {
+            let operator = operator.cloned();
+            result = result.and(member.order(Request::Lock { operator }).await);
+        }
+        result
     }
 
     /// Says goodbye to both.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::inventory::Inventory;
+use crate::inventory::{Instance, Inventory};
 use crate::state::{HEALTH_PATH, HostStatus, InstanceState, Reply, Request};
 
 use super::apply::Interrupt;
@@ -65,15 +65,19 @@ impl Gate<'_> {
                 other => return Err(unexpected(member.host(), &other)),
             }
         }
-        let status = member.status().await?;
+        Ok(self.unfit(&member.status().await?))
+    }
+
+    /// Why a host cannot own a VIP now, by its own word.
+    pub(super) fn unfit(&self, status: &HostStatus) -> Option<String> {
         if self.inventory.nginx.is_some() && status.nginx != "active" {
-            return Ok(Some(format!("nginx is {}", status.nginx)));
+            return Some(format!("nginx is {}", status.nginx));
         }
-        Ok(status.instances.iter().find_map(|i| match i.state {
+        status.instances.iter().find_map(|i| match i.state {
             InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
             InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
             InstanceState::Master | InstanceState::Backup => None,
-        }))
+        })
     }
 
     fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
@@ -129,6 +133,11 @@ impl Gate<'_> {
 
     fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
         let vrrp = self.inventory.vrrp.as_ref()?;
+        // A host that holds back, after a crash or on command, does not take the VIP however long we wait.
+        let held = |instance: &Instance| {
+            let status = statuses.iter().find(|s| s.host == instance.preferred());
+            status.is_some_and(|s| s.instances.iter().any(|i| i.name == instance.name && i.held))
+        };
         vrrp.instances.iter().find_map(|instance| {
             let owners: Vec<&str> = statuses
                 .iter()
@@ -137,11 +146,13 @@ impl Gate<'_> {
                 .collect();
             match owners[..] {
                 [] => Some(format!("no host owns the VIP of {}", instance.name)),
-                [owner] if settled && !instance.nopreempt && owner != instance.preferred() => Some(format!(
-                    "{owner} still owns the VIP of {}, not {}",
-                    instance.name,
-                    instance.preferred()
-                )),
+                [owner] if settled && !instance.nopreempt && owner != instance.preferred() && !held(instance) => {
+                    Some(format!(
+                        "{owner} still owns the VIP of {}, not {}",
+                        instance.name,
+                        instance.preferred()
+                    ))
+                }
                 [_] => None,
                 _ => Some(format!("both hosts own the VIP of {}", instance.name)),
             }

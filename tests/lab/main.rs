@@ -8,5 +8,6 @@ mod bad_cases;
 mod bootstrap;
 mod election;
 mod engine;
+mod handover;
 mod options;
 mod secrets;
