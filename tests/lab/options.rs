@@ -34,7 +34,7 @@ fn an_address_is_changed_under_our_own_feet() {
         twins.sh(host, "ip -4 route show default | grep -q 'via 192.168.0.1 '");
         twins.sh(
             host,
-            "! systemctl list-timers --no-pager | grep hapair; ! ls /etc/systemd/system/*hapair* 2>/dev/null",
+            "! systemctl list-timers --no-pager | grep hapair; ! ls /etc/systemd/system/hapair-boot-guard-* 2>/dev/null",
         );
     }
     assert_eq!(
