@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::users;
-use crate::keepalived::{GlobalDefs, User};
+use crate::keepalived::{self, GlobalDefs, User};
 
 /// For scripts if the daemon itself has none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -107,15 +107,25 @@ pub(super) fn signal_group(child: &Child, signal: i32) {
 }
 
 /// Who runs a command: its own user, else script_user, else keepalived_script if there is one, else root.
-pub(super) fn ids(user: Option<&User>, global: &GlobalDefs) -> Result<users::Ids, String> {
+fn ids(user: Option<&User>, global: &GlobalDefs) -> Result<users::Ids, String> {
     match user.or(global.script_user.as_ref()) {
         Some(u) => users::lookup(&u.user, u.group.as_deref()),
         None => Ok(users::lookup("keepalived_script", None).unwrap_or(users::Ids::ROOT)),
     }
 }
 
+/// Who runs a command, unless it must not be run: then why.
+pub(super) fn allowed(command: &keepalived::Command, global: &GlobalDefs) -> Result<users::Ids, String> {
+    let ids = ids(command.user.as_ref(), global)?;
+    let program = command.argv.first().map_or("", String::as_str);
+    match global.script_security.then(|| insecure(program)).flatten() {
+        Some(reason) if ids.uid == 0 => Err(reason),
+        _ => Ok(ids),
+    }
+}
+
 /// Why a command of root's must not run, if somebody else could change what it is.
-pub(super) fn insecure(program: &str) -> Option<String> {
+fn insecure(program: &str) -> Option<String> {
     let mut path = Path::new(program);
     if !path.is_absolute() {
         return Some(format!("`{program}` is not an absolute path"));
