@@ -1,11 +1,10 @@
 //! Tracked scripts: started on time, bounded in time, counted.
 
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::spawn::{self, signal_group};
+use super::spawn::{self, Child, signal_group};
 use super::{log, users};
 use crate::keepalived::{self, Config, Script};
 use crate::vrrp::Time;

@@ -5,12 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{log, spawn, users};
+use super::spawn::{self, Child};
+use super::{log, users};
 use crate::keepalived::{self, Config, GlobalDefs};
 use crate::vrrp::Time;
 

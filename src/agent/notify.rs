@@ -1,13 +1,13 @@
 //! Notifications: scripts, one after the other for each instance or group, and lines for the FIFOs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::fifo::Fifos;
-use super::{log, spawn, users};
+use super::spawn::{self, Child};
+use super::{log, users};
 use crate::keepalived::{Command, Config, Deleted, Notify};
 use crate::vrrp::{State, Time};
 
