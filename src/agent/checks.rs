@@ -1,11 +1,10 @@
 //! Tracked scripts: started on time, bounded in time, counted.
 
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::spawn::{ids, insecure, signal_group, spawn};
+use super::spawn::{self, Child, signal_group};
 use super::{log, users};
 use crate::keepalived::{self, Config, Script};
 use crate::vrrp::Time;
@@ -51,14 +50,8 @@ impl Checks {
             let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
             let used = config.instances.iter().any(|i| tracked(&i.tracks))
                 || config.sync_groups.iter().any(|g| tracked(&g.tracks));
-            let ids = ids(script.command.user.as_ref(), &config.global);
-            let program = script.command.argv.first().map_or("", String::as_str);
-            let reason = match &ids {
-                Err(e) => Some(e.clone()),
-                Ok(users::Ids { uid: 0, .. }) if config.global.script_security => insecure(program),
-                Ok(_) => None,
-            };
-            if let Some(reason) = &reason {
+            let ids = spawn::allowed(&script.command, &config.global);
+            if let Err(reason) = &ids {
                 log::event(
                     "error",
                     "script is disabled",
@@ -66,8 +59,8 @@ impl Checks {
                 );
             }
             self.all.push(Check {
+                disabled: !used || ids.is_err(),
                 ids: ids.unwrap_or(users::Ids::ROOT),
-                disabled: !used || reason.is_some(),
                 counter: Counter::new(script.rise, script.fall, script.init_fail),
                 next: now,
                 run: None,
@@ -161,7 +154,7 @@ impl Check {
         while self.next <= now {
             self.next += self.script.interval.max(Duration::from_millis(1));
         }
-        match spawn(&self.script.command.argv, &self.ids) {
+        match spawn::spawn(&self.script.command.argv, &self.ids) {
             Ok(child) => {
                 self.run = Some(Run {
                     child,

@@ -62,6 +62,8 @@ pub(super) fn mark_in(dir: &Path) -> PathBuf {
 
 /// After SIGTERM, notify scripts may take so long.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Readers of FIFOs may take so long until they are told to end.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
 const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -309,11 +311,14 @@ impl Daemon {
         })
     }
 
-    /// Lets notify scripts end and mails go, within limits.
+    /// Lets notify scripts and readers of FIFOs end and mails go, within limits.
     fn drain(&mut self) {
         let begin = sys::now();
+        let mut asked = false;
+        self.engine.notifier.fifos.close();
         let open = |engine: &Engine, passed: Duration| {
-            (!engine.notifier.idle() && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
+            let busy = !engine.notifier.idle() || !engine.notifier.fifos.idle();
+            (busy && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
         };
         while open(&self.engine, sys::now() - begin) {
             let mut poll = libc::pollfd {
@@ -325,7 +330,13 @@ impl Daemon {
             unsafe { libc::poll(&mut poll, 1, 100) };
             while matches!(self.signals.read_signal(), Ok(Some(_))) {}
             self.engine.notifier.tick(sys::now());
+            // Most readers end with their FIFO.
+            if !asked && sys::now() - begin > READER_PATIENCE {
+                self.engine.notifier.fifos.signal(libc::SIGTERM);
+                asked = true;
+            }
         }
+        self.engine.notifier.fifos.signal(libc::SIGKILL);
     }
 }
 

@@ -8,7 +8,9 @@ mod command;
 pub mod config;
 mod control;
 pub mod daemon;
+mod debounce;
 mod engine;
+mod fifo;
 mod files;
 mod harden;
 mod log;
@@ -25,9 +27,8 @@ mod spawn;
 mod sys;
 pub mod users;
 
-pub use harden::Hardening;
-
 pub use command::{Invocation, USAGE, invoke};
 pub use control::ask;
 pub use daemon::STATE_DIR;
+pub use harden::Hardening;
 pub use release::release;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::diag::{Diagnostic, Place};
+use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::table::{self, Args, Does, In};
 use super::tree::{Stmt, Word, split_command};
@@ -351,183 +352,10 @@ impl Builder<'_> {
                 g.smtp_server = Some((text, port));
             }
             "script_user" => g.script_user = user(words),
-            "notify_fifo" | "vrrp_notify_fifo" => g.fifos.push(Fifo {
-                path: text,
-                user: user(&words[1..]),
-            }),
-            "notify_fifo_script" | "vrrp_notify_fifo_script" => g.fifo_scripts.push(command(words)),
+            "notify_fifo" | "notify_fifo_script" => fifo(&mut g.notify_fifo, name, words),
+            "vrrp_notify_fifo" | "vrrp_notify_fifo_script" => fifo(&mut g.vrrp_notify_fifo, name, words),
             _ => {}
         }
-    }
-
-    fn script(&mut self, stmt: &Stmt, name: String) {
-        let mut timeout = None;
-        let mut s = Script {
-            name,
-            command: Command {
-                argv: Vec::new(),
-                user: None,
-            },
-            interval: Duration::from_secs(1),
-            timeout: Duration::ZERO,
-            weight: Weight::default(),
-            rise: 1,
-            fall: 1,
-            init_fail: false,
-            place: stmt.place.clone(),
-        };
-        for line in stmt.children() {
-            let value = self.value(table::SCRIPT, line);
-            match (line.keyword(), value) {
-                ("script", Some(Value::Words([word, ..]))) => {
-                    s.command.argv = split_command(&word.text);
-                    if word.text.contains(['|', ';', '>', '<', '`', '&']) || word.text.contains("$(") {
-                        let d = Diagnostic::warning(
-                            &word.place,
-                            "the command has characters of the shell, and no shell runs it",
-                        );
-                        self.out.push(d.hint("write a script file, or: /bin/sh -c '…'"));
-                    }
-                }
-                ("interval", Some(Value::Secs(time))) => s.interval = time,
-                ("timeout", Some(Value::Secs(time))) => timeout = Some(time),
-                ("weight", Some(Value::Words(words))) => s.weight = self.weight(words, 253).unwrap_or_default(),
-                ("rise", Some(Value::Int(n))) => s.rise = n as u32,
-                ("fall", Some(Value::Int(n))) => s.fall = n as u32,
-                ("user", Some(Value::Words(words))) => s.command.user = user(words),
-                ("init_fail", Some(_)) => s.init_fail = true,
-                _ => {}
-            }
-        }
-        s.timeout = timeout.unwrap_or(s.interval);
-        if s.command.argv.is_empty() {
-            self.error(&stmt.place, format!("vrrp_script `{}` has no `script`", s.name));
-        }
-        self.config.scripts.push(s);
-    }
-
-    /// `weight N [reverse|noreverse]`.
-    fn weight(&mut self, words: &[Word], most: i16) -> Option<Weight> {
-        let first = words.first()?;
-        let value = match first.text.parse::<i16>() {
-            Ok(n) if (-most..=most).contains(&n) => n,
-            _ => {
-                self.error(
-                    &first.place,
-                    format!(
-                        "a weight is a whole number from -{most} to {most}, not `{}`",
-                        first.text
-                    ),
-                );
-                return None;
-            }
-        };
-        let reverse = match words.get(1).map(|w| w.text.as_str()) {
-            Some("reverse") => true,
-            None | Some("noreverse" | "no_reverse") => false,
-            Some(other) => {
-                self.warn(&words[1].place, format!("`{other}` after a weight is ignored"));
-                false
-            }
-        };
-        Some(Weight { value, reverse })
-    }
-
-    fn process(&mut self, stmt: &Stmt, name: String) {
-        let mut p = TrackProcess {
-            name,
-            process: Vec::new(),
-            params: ParamMatch::Any,
-            full_command: false,
-            weight: Weight::default(),
-            quorum: 1,
-            quorum_max: None,
-            fork_delay: Duration::ZERO,
-            terminate_delay: Duration::ZERO,
-            place: stmt.place.clone(),
-        };
-        let (mut quorum, mut params) = (None, None);
-        for line in stmt.children() {
-            let value = self.value(table::PROCESS, line);
-            match (line.keyword(), value) {
-                ("process", Some(Value::Words(words))) => p.process = words.iter().map(|w| w.text.clone()).collect(),
-                ("full_command", Some(_)) => p.full_command = true,
-                ("weight", Some(Value::Words(words))) => p.weight = self.weight(words, 254).unwrap_or_default(),
-                ("param_match", Some(Value::Words(words))) => params = self.param_match(words),
-                ("quorum", Some(Value::Int(n))) => quorum = Some(n as u32),
-                ("quorum_max", Some(Value::Int(n))) => p.quorum_max = Some(n as u32),
-                ("delay", Some(Value::Secs(time))) => (p.fork_delay, p.terminate_delay) = (time, time),
-                ("fork_delay", Some(Value::Secs(time))) => p.fork_delay = time,
-                ("terminate_delay", Some(Value::Secs(time))) => p.terminate_delay = time,
-                _ => {}
-            }
-        }
-        if p.process.is_empty() {
-            self.error(&stmt.place, format!("vrrp_track_process `{}` has no `process`", p.name));
-        }
-        // "None may run" is a rule too.
-        p.quorum = quorum.unwrap_or(p.quorum_max.map_or(1, |max| max.min(1)));
-        if p.quorum_max.is_some_and(|max| max < p.quorum) {
-            let message = format!("vrrp_track_process `{}` has a `quorum_max` below its `quorum`", p.name);
-            self.error(&stmt.place, message);
-        }
-        p.params = match (params, p.process.len()) {
-            (None, 0 | 1) => ParamMatch::Any,
-            // Parameters must follow for a part of them to match.
-            (None, _) | (Some(_), 0 | 1) => ParamMatch::Exact,
-            (Some(params), _) => params,
-        };
-        self.config.track_processes.push(p);
-    }
-
-    /// `param_match [initial|partial]`.
-    fn param_match(&mut self, words: &[Word]) -> Option<ParamMatch> {
-        match words.first().map(|w| (w, w.text.as_str())) {
-            None => Some(ParamMatch::Exact),
-            Some((_, "initial")) => Some(ParamMatch::Initial),
-            Some((_, "partial")) => Some(ParamMatch::Partial),
-            Some((word, other)) => {
-                let message = format!("`param_match` is initial or partial, not `{other}`");
-                self.error(&word.place, message);
-                None
-            }
-        }
-    }
-
-    fn track_file(&mut self, stmt: &Stmt, name: String) {
-        let place = stmt.place.clone();
-        let mut f = TrackFile {
-            name,
-            file: String::new(),
-            weight: None,
-            reverse: false,
-            init: None,
-            place,
-        };
-        for line in stmt.children() {
-            let value = self.value(table::FILE, line);
-            match (line.keyword(), value) {
-                ("file", Some(Value::Words([word, ..]))) => f.file = word.text.clone(),
-                ("weight", Some(Value::Words(words))) => match words[0].text.parse() {
-                    Ok(weight) => {
-                        f.weight = Some(weight);
-                        f.reverse = words.get(1).is_some_and(|w| w.text == "reverse");
-                    }
-                    Err(_) => self.error(
-                        &words[0].place,
-                        format!("a weight is a whole number, not `{}`", words[0].text),
-                    ),
-                },
-                ("init_file", Some(Value::Words(words))) => {
-                    f.init = words.first().and_then(|w| w.text.parse().ok()).or(Some(0));
-                }
-                _ => {}
-            }
-        }
-        if f.file.is_empty() {
-            self.error(&stmt.place, format!("track_file `{}` has no `file`", f.name));
-        }
-        self.config.track_files.push(f);
     }
 
     fn sync_group(&mut self, stmt: &Stmt, name: String) {
@@ -557,26 +385,6 @@ impl Builder<'_> {
         self.config.sync_groups.push(g);
     }
 
-    fn garp_group(&mut self, stmt: &Stmt) {
-        let mut g = GarpGroup::default();
-        for line in stmt.children() {
-            match (line.keyword(), self.value(table::GARP, line)) {
-                ("garp_interval", Some(Value::Secs(time))) => g.garp_interval = Some(time),
-                ("gna_interval", Some(Value::Secs(time))) => g.gna_interval = Some(time),
-                ("interface", Some(Value::Words([word, ..]))) => g.interfaces.push(word.text.clone()),
-                ("interfaces", Some(_)) => {
-                    g.interfaces.extend(
-                        line.children()
-                            .iter()
-                            .flat_map(|l| l.words.iter().map(|w| w.text.clone())),
-                    );
-                }
-                _ => {}
-            }
-        }
-        self.config.garp_groups.push(g);
-    }
-
     /// Keywords that groups and instances share.
     pub(super) fn shared(&mut self, line: &Stmt, value: Value<'_>, tracks: &mut Tracks, notify: &mut Notify) {
         match (line.keyword(), value) {
@@ -586,6 +394,11 @@ impl Builder<'_> {
             ("track_process", _) => self.tracks(line, &mut tracks.processes),
             ("smtp_alert", Value::Flag(on)) => notify.smtp_alert = Some(on),
             ("notify_priority_changes", Value::Flag(on)) => notify.priority_changes = Some(on),
+            // With a command or without one.
+            ("notify_deleted", Value::Words(words)) => {
+                let command = words.first().map(|_| command(words));
+                notify.deleted = Deleted::Deleted(command.filter(|c| !c.argv.is_empty()));
+            }
             (name, Value::Words(words)) => {
                 let slot = match name {
                     "notify" => &mut notify.any,
@@ -593,7 +406,6 @@ impl Builder<'_> {
                     "notify_backup" => &mut notify.backup,
                     "notify_fault" => &mut notify.fault,
                     "notify_stop" => &mut notify.stop,
-                    "notify_deleted" => &mut notify.deleted,
                     "notify_master_rx_lower_pri" => &mut notify.master_rx_lower_pri,
                     _ => return,
                 };
@@ -631,12 +443,22 @@ impl Builder<'_> {
 }
 
 /// `user [group]`.
-fn user(words: &[Word]) -> Option<User> {
+pub(super) fn user(words: &[Word]) -> Option<User> {
     let user = words.first()?.text.clone();
     Some(User {
         user,
         group: words.get(1).map(|w| w.text.clone()),
     })
+}
+
+/// A FIFO with its owner, or its script with its user.
+fn fifo(fifo: &mut Fifo, keyword: &str, words: &[Word]) {
+    if keyword.ends_with("_script") {
+        fifo.script = Some(command(words)).filter(|c| !c.argv.is_empty());
+    } else {
+        fifo.path = words.first().map(|w| w.text.clone());
+        fifo.user = user(words.get(1..).unwrap_or_default());
+    }
 }
 
 fn command(words: &[Word]) -> Command {
@@ -651,24 +473,6 @@ fn command(words: &[Word]) -> Command {
 fn seconds(text: &str) -> Option<f64> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     text.parse::<f64>().ok().filter(|s| plain && s.is_finite())
-}
-
-pub(super) fn garp_time(garp: &mut Garp, name: &str, time: Duration) {
-    match name {
-        "garp_master_delay" => garp.master_delay = Some(time),
-        "garp_lower_prio_delay" => garp.lower_prio_delay = Some(time),
-        "garp_master_refresh" => garp.refresh = Some(time),
-        _ => {}
-    }
-}
-
-pub(super) fn garp_count(garp: &mut Garp, name: &str, count: u32) {
-    match name {
-        "garp_master_repeat" => garp.master_repeat = Some(count),
-        "garp_lower_prio_repeat" => garp.lower_prio_repeat = Some(count),
-        "garp_master_refresh_repeat" => garp.refresh_repeat = Some(count),
-        _ => {}
-    }
 }
 
 /// A word for a message: never a password.

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::build::{Builder, Value, garp_count, garp_time};
+use super::build::{Builder, Value};
 use super::diag::Diagnostic;
+use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::table;
 use super::tree::Stmt;

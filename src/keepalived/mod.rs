@@ -8,11 +8,13 @@
 mod build;
 mod check;
 mod diag;
+mod garp;
 mod glob;
 mod instance;
 mod model;
 mod source;
 pub mod table;
+mod tracked;
 mod tree;
 
 pub use check::check;

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use self::units::Unit;
 use super::checks::Checks;
+use super::debounce::Debounce;
 use super::files::Files;
 use super::mail::Mailer;
 use super::netlink::{Assigned, Change, Links, Netlink};
@@ -52,6 +53,9 @@ pub(super) struct Engine {
     checks: Checks,
     processes: Processes,
     files: Files,
+    debounce: Debounce,
+    /// `vrrp_startup_delay`: the routers begin then, with or without a crash before.
+    startup: Option<(Time, bool)>,
     pub(super) notifier: Notifier,
     pub(super) mailer: Mailer,
     /// Outputs of this round.
@@ -80,6 +84,8 @@ impl Engine {
             checks: Checks::default(),
             processes: Processes::default(),
             files: Files::default(),
+            debounce: Debounce::default(),
+            startup: None,
             notifier: Notifier::default(),
             mailer: Mailer::default(),
             batch: Vec::new(),
@@ -93,6 +99,15 @@ impl Engine {
     /// Begins with the configuration given to `new`.
     pub(super) fn start(&mut self, now: Time, crashed: bool) {
         let config = self.config.clone();
+        let delay = config.global.startup_delay;
+        if !delay.is_zero() {
+            log::event(
+                "info",
+                "starting is delayed",
+                &[("seconds", json!(delay.as_secs_f64()))],
+            );
+            self.startup = Some((now + delay, crashed));
+        }
         self.install(now, config, crashed);
     }
 
@@ -111,6 +126,9 @@ impl Engine {
             return Err("the configuration has errors; the old one stays".to_owned());
         }
         self.install(now, loaded.config, false);
+        if self.config.global.fifo_write_states_on_reload {
+            self.write_states(now);
+        }
         Ok(())
     }
 
@@ -127,6 +145,8 @@ impl Engine {
             self.processes.next_timer(),
             self.notifier.next_timer(),
             self.pacer.next_timer(),
+            self.debounce.next_timer(),
+            self.startup.map(|(at, _)| at),
         ];
         units.chain(others.into_iter().flatten()).min()
     }
@@ -201,9 +221,11 @@ impl Engine {
         // The packets first: what follows may take a moment.
         self.execute(now);
         self.announce_paced(now);
+        self.start_delayed(now);
         let checks = self.checks.tick(now);
         let processes = self.processes.tick(now);
-        if self.files.tick(now) || processes || checks {
+        let links = self.debounce.tick(now, &self.links);
+        if self.files.tick(now) || processes || checks || links {
             self.retrack(now);
         }
         self.notifier.tick(now);
@@ -242,6 +264,7 @@ impl Engine {
         for change in changes {
             self.links.apply(change);
         }
+        self.debounce.tick(now, &self.links);
         let lost: BTreeSet<Assigned> = changes
             .iter()
             .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })
