@@ -1,7 +1,8 @@
 //! Routers that own their addresses together or not at all (keepalived's `vrrp_sync_group`).
 
 use super::Time;
-use super::machine::{Input, Output, Router, State};
+use super::event::{Input, Output, State};
+use super::machine::Router;
 
 /// One router, or the routers of a sync group.
 ///
