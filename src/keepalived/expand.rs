@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::diag::{Diagnostic, Place};
 use super::rounds::rounds;
-use super::source::{Ch, Line, Options};
+use super::source::{At, Ch, Line, Options};
 
 /// Definitions inside definitions deeper than this are taken for a loop.
 const MAX_DEPTH: u32 = 48;
@@ -59,12 +59,13 @@ impl Expander<'_, '_> {
         let mut pending: Option<Line> = None;
         let mut definition = false;
         for (number, raw) in text.lines().enumerate() {
-            let chars: Vec<Ch> = raw.chars().zip(1..).collect();
+            let number = number as u32 + 1;
+            let at = |column| At { line: number, column };
+            let chars: Vec<Ch> = raw.chars().zip((1..).map(at)).collect();
             let mut line = Line {
                 chars,
                 file: file.clone(),
                 file_index,
-                line: number as u32 + 1,
             };
             self.strip_comment(&mut line);
             trim(&mut line.chars);
@@ -82,7 +83,7 @@ impl Expander<'_, '_> {
                     pending = Some(line);
                 }
                 Some(first) => {
-                    first.chars.push((if definition { '\n' } else { ' ' }, 0));
+                    first.chars.push((if definition { '\n' } else { ' ' }, at(1)));
                     first.chars.append(&mut line.chars);
                 }
             }
@@ -126,7 +127,7 @@ impl Expander<'_, '_> {
 
     fn line(&mut self, mut line: Line, depth: u32) {
         trim(&mut line.chars);
-        let Some(&(first, column)) = line.chars.first() else {
+        let Some(&(first, at)) = line.chars.first() else {
             return;
         };
         let endless = line.chars.len() > MAX_LINE || depth > MAX_DEPTH;
@@ -135,7 +136,7 @@ impl Expander<'_, '_> {
         } else {
             line.chars.len() + LINE_COST
         };
-        if !self.spend(cost, &line.place(column)) {
+        if !self.spend(cost, &line.place(at)) {
             return;
         }
         if first == '@' {

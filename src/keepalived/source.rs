@@ -66,8 +66,15 @@ impl Default for Options<'_> {
     }
 }
 
-/// A character and the column it came from.
-pub(super) type Ch = (char, u32);
+/// Where a character came from; a logical line may be several lines of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+/// A character and where it came from.
+pub(super) type Ch = (char, At);
 
 /// A logical line: no comment, no definition, nothing left to replace.
 #[derive(Debug, Clone)]
@@ -75,16 +82,15 @@ pub(super) struct Line {
     pub(super) chars: Vec<Ch>,
     pub(super) file: Arc<str>,
     pub(super) file_index: u32,
-    pub(super) line: u32,
 }
 
 impl Line {
-    pub(super) fn place(&self, column: u32) -> Place {
+    pub(super) fn place(&self, at: At) -> Place {
         Place {
             file: self.file.clone(),
             file_index: self.file_index,
-            line: self.line,
-            column,
+            line: at.line,
+            column: at.column,
         }
     }
 

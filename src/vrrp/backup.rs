@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
-use super::event::Cause;
+use super::event::{Cause, State};
 use super::machine::Router;
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl Router {
     pub(super) fn owner_interval(&self) -> Duration {
         self.owner
             .filter(|_| self.s.version == 3)
-            .map_or(self.s.advert_int, |o| o.interval)
+            .map_or(self.s.interval(), |o| o.interval)
     }
 
     pub(super) fn held(&self, now: Time) -> bool {
@@ -41,6 +41,20 @@ impl Router {
             None => false,
         };
         commanded || self.crash_hold.is_some_and(|until| now < until)
+    }
+
+    /// Does not take over from a living owner for so long; a takeover that is on its way ends.
+    pub(super) fn hold_back(&mut self, now: Time, time: Option<Duration>) {
+        self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now.saturating_add(t))));
+        self.leave_it_to_the_owner(now);
+    }
+
+    /// Ends a takeover from an owner that lives, if one is on its way.
+    pub(super) fn leave_it_to_the_owner(&mut self, now: Time) {
+        if self.state == State::Backup && self.down_cause == Cause::Preempt {
+            self.wants = false;
+            self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
+        }
     }
 
     /// Whether a lower owner that is heard now may be replaced.
@@ -61,7 +75,9 @@ impl Router {
         if sender.priority == 0 {
             // Only the owner's end matters: a loser of an election that stops says nothing about the winner.
             if current.is_none_or(|o| o.src == sender.src) && !self.wants {
-                self.down_at = Some(now + self.s.skew(self.priority, self.owner_interval()));
+                let takeover = now + self.s.skew(self.priority, self.owner_interval());
+                // Said twice, or when the wait is nearly over, it does not make the wait longer.
+                self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
                 self.down_cause = Cause::OwnerStopped;
                 self.owner = None;
             }
@@ -84,10 +100,11 @@ impl Router {
             return self.follow(now, sender);
         }
         self.owner = Some(sender);
-        let takeover = now + self.s.skew(self.priority, self.owner_interval());
-        if !self.wants && self.down_at.is_none_or(|at| takeover < at) {
-            self.down_at = Some(takeover);
-            self.down_cause = Cause::Preempt;
+        // Whatever we waited for, now we take over from somebody who lives.
+        self.down_cause = Cause::Preempt;
+        if !self.wants {
+            let takeover = now + self.s.skew(self.priority, self.owner_interval());
+            self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
         }
     }
 

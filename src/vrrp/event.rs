@@ -82,9 +82,12 @@ pub enum Input<'b> {
     Configure(Box<Settings>, Effective),
     /// Somebody else removed an address.
     AddressLost,
-    /// Give the addresses away and do not take them back for that long (`None`: until [`Input::Resume`]).
+    /// Give the addresses away and do not take them back from a living owner for that long (`None`: until [`Input::Resume`]).
+    ///
+    /// If nobody takes them, they come back after the usual wait for an owner's silence: three adverts and the skew time, unless
+    /// written otherwise. Nobody announces that it would take them, so a standby that lives is for the caller to look for.
     Handover(Option<Duration>),
-    /// Do not take over from a living owner for that long (`None`: until [`Input::Resume`]).
+    /// Do not take over from a living owner for that long (`None`: until [`Input::Resume`]). A silent one is replaced as ever.
     Hold(Option<Duration>),
     /// Ends [`Input::Hold`], a handover's hold, and the hold after a crash.
     Resume,

@@ -119,11 +119,7 @@ impl Router {
     /// Takes one input. `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Vec<Output> {
         let mut out = Vec::new();
-        if self.state == State::Master && now > self.advert_at + self.s.advert_int * u32::from(self.s.down_adverts) {
-            // Somebody else owns the addresses by now. To go on as owner would make two.
-            out.push(Output::Release);
-            self.fall_back(now, Cause::Stalled, None, &mut out);
-        }
+        self.step_down_if_stalled(now, &mut out);
         match input {
             Input::Start { crashed } => {
                 self.crash_hold = crashed.then(|| now + self.s.crash_hold);
@@ -142,12 +138,12 @@ impl Router {
                 }
             }
             Input::Handover(time) => {
-                self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now + t)));
+                self.hold_back(now, time);
                 if self.state == State::Master {
                     self.resign(now, Cause::Handover, &mut out);
                 }
             }
-            Input::Hold(time) => self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now + t))),
+            Input::Hold(time) => self.hold_back(now, time),
             Input::Resume => {
                 self.hold = None;
                 self.crash_hold = None;
@@ -155,6 +151,16 @@ impl Router {
             Input::Stop => self.stop(now, &mut out),
         }
         out
+    }
+
+    /// An owner that was kept from running for longer than the others wait: somebody else owns the addresses by now, and to go
+    /// on, or to say farewell, would be wrong.
+    pub(super) fn step_down_if_stalled(&mut self, now: Time, out: &mut Vec<Output>) {
+        let patience = self.s.interval() * u32::from(self.s.down_adverts);
+        if self.state == State::Master && now > self.advert_at + patience {
+            out.push(Output::Release);
+            self.fall_back(now, Cause::Stalled, None, out);
+        }
     }
 
     /// Another member of the group fails, or none does any more.
@@ -233,7 +239,7 @@ impl Router {
                 if self.advert_at <= now {
                     self.send(self.priority, out);
                     while self.advert_at <= now {
-                        self.advert_at += self.s.advert_int;
+                        self.advert_at += self.s.interval();
                     }
                 }
                 if let Some((_, count)) = self.announce_again.filter(|(at, _)| *at <= now) {
@@ -269,15 +275,13 @@ impl Router {
             // At once, so that a standby that is better now need not wait for the next one.
             State::Master => {
                 self.send(priority, out);
-                self.advert_at = now + self.s.advert_int;
+                self.advert_at = now + self.s.interval();
             }
             State::Backup => {
                 let interval = self.owner_interval();
                 let overtaken = self.owner.filter(|o| o.priority >= priority);
-                if let (Cause::Preempt, Some(owner)) = (self.down_cause, overtaken) {
-                    // The reason to take over is gone.
-                    self.wants = false;
-                    self.wait_for_silence(owner.heard);
+                if self.down_cause == Cause::Preempt && overtaken.is_some() {
+                    self.leave_it_to_the_owner(now);
                 } else if let Some(at) = self.down_at {
                     let shifted = at + self.s.skew(priority, interval);
                     self.down_at = Some(shifted.saturating_sub(self.s.skew(from, interval)));
@@ -314,7 +318,7 @@ impl Router {
         self.alarms.clear();
         match self.state {
             State::Master => {
-                self.advert_at = self.advert_at.min(now + self.s.advert_int);
+                self.advert_at = self.advert_at.min(now + self.s.interval());
                 if old.vips != self.s.vips {
                     self.send(effective.priority, out);
                 }
@@ -331,11 +335,10 @@ impl Router {
                 }
             }
             State::Backup => {
-                if !self.s.preempt && self.down_cause == Cause::Preempt && self.priority != 255 {
-                    self.wants = false;
-                    self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
+                if !self.s.preempt && effective.priority != 255 {
+                    self.leave_it_to_the_owner(now);
                 }
-                let timers = |s: &Settings| (s.advert_int, s.down_adverts);
+                let timers = |s: &Settings| (s.interval(), s.down_adverts);
                 if timers(&old) != timers(&self.s) && self.down_cause == Cause::Silence && self.down_at.is_some() {
                     self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
                 }

@@ -24,7 +24,7 @@ impl Router {
         self.statistics.became_master += 1;
         // The advert goes first: a former owner drops the addresses before we have them.
         self.send(self.priority, out);
-        self.advert_at = now + self.s.advert_int;
+        self.advert_at = now + self.s.interval();
         out.push(Output::Acquire);
         self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
         let refresh = self.s.garp.refresh;
@@ -67,7 +67,7 @@ impl Router {
         if sender.priority == 0 {
             // Whoever waits for the other's end should hear that there is an owner.
             self.send(self.priority, out);
-            self.advert_at = now + self.s.advert_int;
+            self.advert_at = now + self.s.interval();
             return;
         }
         if (sender.priority, sender.src) > (self.priority, self.s.source) {
@@ -80,7 +80,7 @@ impl Router {
         }
         if !self.s.lower_prio_no_advert {
             self.send(self.priority, out);
-            self.advert_at = now + self.s.advert_int;
+            self.advert_at = now + self.s.interval();
         }
         // The other one has told the neighbours that it owns the addresses.
         if self.lower_announced.is_none_or(|at| now >= at + LOWER_ANNOUNCE_GAP) {
