@@ -174,7 +174,7 @@ fn expansion_has_an_end() {
     assert!(
         found[0]
             .to_string()
-            .contains("1:1: error: definitions expand without end"),
+            .contains("1:1: error: the configuration expands without end"),
         "{found:?}"
     );
 }

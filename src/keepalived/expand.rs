@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::diag::{Diagnostic, Place};
+use super::diag::{Diagnostic, Place, Severity};
 use super::rounds::rounds;
 use super::source::{At, Ch, Line, Options};
 
@@ -187,9 +187,10 @@ impl Expander<'_, '_> {
         self.budget = 0;
         if !self.endless {
             self.endless = true;
-            let message = "definitions expand without end";
-            self.out
-                .push(Diagnostic::error(place, message).hint("look for one that contains itself"));
+            let message = "the configuration expands without end";
+            self.out.push(
+                Diagnostic::error(place, message).hint("does a definition contain itself, or a file include itself?"),
+            );
         }
         false
     }
@@ -331,35 +332,28 @@ impl Expander<'_, '_> {
         let files = self.options.resolver.include(&pattern, Path::new(&*line.file));
         // `includer`, `includem` and `includea` insist; the others let a missing file pass.
         let strict = matches!(word, "includer" | "includem" | "includea");
-        let mut report = |message: String| {
-            self.out.push(if strict {
-                Diagnostic::error(&place, message)
-            } else {
-                Diagnostic::warning(&place, message)
-            });
-        };
+        let severity = if strict { Severity::Error } else { Severity::Warning };
         if files.is_empty() {
-            report(format!("no file matches `{pattern}`"));
+            let message = format!("no file matches `{pattern}`");
+            self.out.push(Diagnostic::new(severity, &place, message));
         }
-        let mut readable = Vec::new();
         for file in files {
-            match file.content {
-                Ok(text) => readable.push((file.path, text)),
-                Err(error) => report(format!("cannot read {}: {error}", file.path)),
-            }
-        }
-        for (path, text) in readable {
             // Paid for although its lines are paid for again: a file of comments alone has none.
-            let Some(left) = self.budget.checked_sub(text.len()) else {
-                (self.budget, self.endless) = (0, true);
-                self.out
-                    .push(Diagnostic::error(&place, "too much is included").hint("does a file include itself?"));
+            let cost = LINE_COST + file.content.as_ref().map_or(0, String::len);
+            if !self.spend(cost, &place) {
                 return;
-            };
-            self.budget = left;
-            self.include_depth += 1;
-            self.file(&text, Arc::from(path.as_str()));
-            self.include_depth -= 1;
+            }
+            match file.content {
+                Ok(text) => {
+                    self.include_depth += 1;
+                    self.file(&text, Arc::from(file.path.as_str()));
+                    self.include_depth -= 1;
+                }
+                Err(error) => {
+                    let message = format!("cannot read {}: {error}", file.path);
+                    self.out.push(Diagnostic::new(severity, &place, message));
+                }
+            }
         }
     }
 }

@@ -27,7 +27,6 @@ impl<'b> Bytes<'b> {
         (u16::from(self.byte()) % (u16::from(most) + 1)) as u8
     }
 
-
     pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.byte())
     }

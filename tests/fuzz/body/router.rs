@@ -225,7 +225,9 @@ impl Bench {
                 Output::Send { advert, form } => self.send(member, &advert, form),
                 Output::Acquire => self.holds[member] = true,
                 Output::Release => self.holds[member] = false,
-                Output::Announce { count } => assert!(count > 0 || self.group.routers()[member].settings().garp.repeat == 0),
+                Output::Announce { count } => {
+                    assert!(count > 0 || self.group.routers()[member].settings().garp.repeat == 0)
+                }
                 Output::Transition { from, to, .. } => {
                     assert_eq!(from, self.states[member]);
                     assert_ne!(from, to);
@@ -248,7 +250,10 @@ impl Bench {
             IpAddr::V6(_) => IpAddr::V6(GROUP6),
         };
         let bytes = advert.encode(s.source, dst, form);
-        assert_eq!(Advert::decode(&bytes, s.source, dst).map(|(a, _)| a).as_ref(), Ok(advert));
+        assert_eq!(
+            Advert::decode(&bytes, s.source, dst).map(|(a, _)| a).as_ref(),
+            Ok(advert)
+        );
     }
 
     fn check(&self) {
