@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::build::{Builder, Value};
+use super::build::Builder;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;
+use super::value::Value;
 
 impl Builder<'_> {
     pub(super) fn garp_group(&mut self, stmt: &Stmt) {

@@ -149,6 +149,15 @@ fn endless_definitions_are_reported_once() {
 }
 
 #[test]
+fn a_continued_line_has_the_places_of_its_parts() {
+    let (_, found) = lint("\\\nvrrp_instance V { \\\n  frobnicate 1 }\n", &Options::default());
+    let unknown = found.iter().find(|d| d.message.contains("frobnicate")).unwrap();
+    assert_eq!((unknown.place.line, unknown.place.column), (3, 3));
+    let instance = found.iter().find(|d| d.message.contains("no `interface`")).unwrap();
+    assert_eq!((instance.place.line, instance.place.column), (2, 1));
+}
+
+#[test]
 fn defaults_are_keepalived_s() {
     let text = "global_defs { \n vrrp_garp_master_repeat 2\n}\nvrrp_script s {\n script \"/bin/true\"\n interval 3\n}\n\
                 vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { fe80::1/64 \n fd00::1 }\n}\n";

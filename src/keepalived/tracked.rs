@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::build::{Builder, Value, user};
+use super::build::Builder;
 use super::diag::Diagnostic;
 use super::model::*;
+use super::shared::user;
 use super::table;
 use super::tree::{Stmt, Word, split_command};
+use super::value::Value;
 
 impl Builder<'_> {
     pub(super) fn script(&mut self, stmt: &Stmt, name: String) {
