@@ -112,6 +112,21 @@ fn each_engine_gets_its_own_unit() {
 }
 
 #[test]
+fn a_file_that_is_no_plan_is_refused_before_any_host_is_asked() {
+    let dir = with_inventory(&[]);
+    expect(
+        &hapair(dir.path(), &["apply", "missing.plan"]),
+        2,
+        &["missing.plan", "plan --out"],
+    );
+    expect(
+        &hapair(dir.path(), &["apply", "inventory.yaml"]),
+        2,
+        &["inventory.yaml: this is no saved plan"],
+    );
+}
+
+#[test]
 fn a_handover_holds_for_a_time_or_is_resumed() {
     let dir = with_inventory(&[]);
     expect(&hapair(dir.path(), &["handover", "--hold", "soon"]), 2, &["10m"]);

@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Write every file a host would get; needs no host
     Render(RenderArgs),
     /// Show what `apply` would change, as a diff per host
-    Plan,
+    Plan(PlanArgs),
     /// Converge the pair, standby first, and prove that the VIP answers
     Apply(ApplyArgs),
     /// Show who owns the VIP, and what was changed by hand since the last apply
@@ -118,9 +118,19 @@ pub(crate) struct RenderArgs {
     pub(crate) release: u8,
 }
 
+/// `plan`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    /// Keep the plan for `hapair apply FILE`, which does exactly this or nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
 /// `apply`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ApplyArgs {
+    /// A plan of `plan --out`: applied without asking, refused when inventory or host moved since
+    pub(crate) file: Option<PathBuf>,
     /// Only this host; refused for changes that decide the election
     #[arg(long, value_name = "HOST")]
     pub(crate) limit: Option<String>,
@@ -237,7 +247,7 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Command::Render(_) => "render",
-            Command::Plan => "plan",
+            Command::Plan(_) => "plan",
             Command::Apply(_) => "apply",
             Command::Status => "status",
             Command::Failover(_) => "failover",

@@ -9,26 +9,47 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt};
+use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
 
 use super::plan::{show, show_notes_only};
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
-    let session = Session::load(global)?;
-    apply(&session, args, ui, None).await.map(|_| Exit::Done)
+    let Some(path) = &args.file else {
+        let session = Session::load(global)?;
+        return apply(&session, args, None, ui, None).await.map(|_| Exit::Done);
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Failure::usage(format!("cannot read {}: {e}", path.display())).hint("`hapair plan --out FILE` writes a plan")
+    })?;
+    let plan = SavedPlan::parse(&text).map_err(|e| Failure {
+        message: format!("{}: {}", path.display(), e.message),
+        ..Failure::from(e)
+    })?;
+    let global = Global {
+        inventory: Some(global.inventory.clone().unwrap_or_else(|| plan.inventory.clone())),
+        ..global.clone()
+    };
+    let session = Session::load(&global)?;
+    apply(&session, args, Some(&plan), ui, None).await.map(|_| Exit::Done)
 }
 
 /// Converges and reports; also a step of the rehearsal, which listens to Ctrl-C already.
 pub(crate) async fn apply(
     session: &Session,
     args: &ApplyArgs,
+    saved: Option<&SavedPlan>,
     ui: &Ui,
     interrupt: Option<Interrupt>,
 ) -> Result<ApplyReport, Failure> {
     let began = Instant::now();
     let mut cx = session.context(ui)?;
+    if let Some(plan) = saved {
+        plan.complete(&mut cx.secrets);
+    }
     let mut pair = unless_interrupted(interrupt.as_ref(), session.planned_pair(&mut cx)).await?;
-    if pair.members.iter().any(|m| !m.plan.is_empty()) {
+    if let Some(plan) = saved {
+        plan.check(&pair)?;
+    } else if pair.members.iter().any(|m| !m.plan.is_empty()) {
         ui.finish();
         if ui.asks() || ui.is_verbose() {
             show(ui, &pair);

@@ -1,29 +1,62 @@
 //! `hapair plan`: what `apply` would change. Changes nothing.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use crate::cli::args::Global;
+use crate::cli::args::{Global, PlanArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
-use crate::rollout::Pair;
+use crate::rollout::{Pair, SavedPlan};
 use crate::state::Plan;
 
-pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
+pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
     let mut cx = session.context(ui)?;
+    let written = cx.secrets.clone();
     let pair = session.planned_pair(&mut cx).await?;
+    if let Some(path) = &args.out {
+        keep(path, &SavedPlan::new(&session.inventory, &pair, &written, &cx.secrets))?;
+    }
     ui.finish();
     show(ui, &pair);
     let changes: usize = pair.members.iter().map(|m| m.plan.changes.len()).sum();
     let exit = if changes == 0 { Exit::Done } else { Exit::Changes };
     ui.summary("plan", exit, counts(&pair), json!({}));
     if changes > 0 {
-        ui.note("`hapair apply` makes these changes");
+        let file = args
+            .out
+            .as_ref()
+            .map(|f| format!(" {}", f.display()))
+            .unwrap_or_default();
+        ui.note(format!("`hapair apply{file}` makes these changes"));
     }
     pair.close().await;
     Ok(exit)
+}
+
+/// Writes a plan whole or not at all, for its owner only.
+fn keep(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
+    let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot write {}: {e}", path.display()));
+    let text = serde_json::to_string_pretty(plan).map_err(|e| fail(e.into()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.tmp"));
+    let _ = std::fs::remove_file(&temporary);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(fail)
 }
 
 /// Number of changes by host.

@@ -98,6 +98,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
             return Err(Failure::new(Exit::Failed, "interrupted"));
         }
         let options = ApplyArgs {
+            file: None,
             limit: None,
             confirm_timeout: 120,
             gate_timeout: 60,
@@ -174,7 +175,7 @@ impl Steps<'_> {
         interrupt: &Interrupt,
     ) -> Result<usize, Failure> {
         let began = Instant::now();
-        let result = apply::apply(session, options, self.ui, Some(interrupt.clone())).await;
+        let result = apply::apply(session, options, None, self.ui, Some(interrupt.clone())).await;
         let changed = result.as_ref().map_or(0, |report| report.changed.iter().sum());
         self.push(name, result.is_ok(), began, changed);
         result.map(|_| changed)
