@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +59,7 @@ const TIMER: u64 = u64::MAX - 1;
 const NETLINK: u64 = u64::MAX - 2;
 const CONTROL: u64 = u64::MAX - 3;
 const PACKETS: u64 = u64::MAX - 4;
+const PROCESSES: u64 = u64::MAX - 5;
 
 struct Daemon {
     engine: Engine,
@@ -69,6 +70,8 @@ struct Daemon {
     control: Control,
     /// [`Engine::opened`] when epoll was last told.
     opened: u64,
+    /// [`Engine::processes_fd`] when epoll was last told.
+    processes: Option<(u64, RawFd)>,
     watchdog: Option<Duration>,
     next_watchdog: Duration,
 }
@@ -116,6 +119,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         monitor,
         control: Control::listen(&options.socket()).context("cannot listen on the control socket")?,
         opened: 0,
+        processes: None,
         watchdog: watchdog(),
         next_watchdog: sys::now(),
     };
@@ -163,6 +167,9 @@ impl Daemon {
                 let changes = self.monitor.changes().context("netlink")?;
                 self.engine.changed(sys::now(), &changes);
             }
+            if has(PROCESSES) {
+                self.engine.processes_told(sys::now());
+            }
             if has(TIMER) {
                 let _ = self.timer.wait();
             }
@@ -187,6 +194,13 @@ impl Daemon {
 
     /// Sockets come and go with their interfaces. A closed one leaves epoll by itself.
     fn watch_packets(&mut self) -> io::Result<()> {
+        let processes = self.engine.processes_fd();
+        if processes != self.processes {
+            if let Some((_, fd)) = processes {
+                self.watch(fd, PROCESSES)?;
+            }
+            self.processes = processes;
+        }
         if self.opened == self.engine.opened {
             return Ok(());
         }

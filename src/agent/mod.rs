@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 pub mod netlink;
 mod notify;
+mod pacing;
 pub mod plan;
 mod processes;
 mod release;

@@ -437,20 +437,25 @@ impl Builder<'_> {
         let mut p = TrackProcess {
             name,
             process: Vec::new(),
+            params: ParamMatch::Any,
             full_command: false,
             weight: Weight::default(),
             quorum: 1,
+            quorum_max: None,
             fork_delay: Duration::ZERO,
             terminate_delay: Duration::ZERO,
             place: stmt.place.clone(),
         };
+        let (mut quorum, mut params) = (None, None);
         for line in stmt.children() {
             let value = self.value(table::PROCESS, line);
             match (line.keyword(), value) {
                 ("process", Some(Value::Words(words))) => p.process = words.iter().map(|w| w.text.clone()).collect(),
                 ("full_command", Some(_)) => p.full_command = true,
                 ("weight", Some(Value::Words(words))) => p.weight = self.weight(words, 254).unwrap_or_default(),
-                ("quorum", Some(Value::Int(n))) => p.quorum = n as u32,
+                ("param_match", Some(Value::Words(words))) => params = self.param_match(words),
+                ("quorum", Some(Value::Int(n))) => quorum = Some(n as u32),
+                ("quorum_max", Some(Value::Int(n))) => p.quorum_max = Some(n as u32),
                 ("delay", Some(Value::Secs(time))) => (p.fork_delay, p.terminate_delay) = (time, time),
                 ("fork_delay", Some(Value::Secs(time))) => p.fork_delay = time,
                 ("terminate_delay", Some(Value::Secs(time))) => p.terminate_delay = time,
@@ -460,7 +465,33 @@ impl Builder<'_> {
         if p.process.is_empty() {
             self.error(&stmt.place, format!("vrrp_track_process `{}` has no `process`", p.name));
         }
+        // "None may run" is a rule too.
+        p.quorum = quorum.unwrap_or(p.quorum_max.map_or(1, |max| max.min(1)));
+        if p.quorum_max.is_some_and(|max| max < p.quorum) {
+            let message = format!("vrrp_track_process `{}` has a `quorum_max` below its `quorum`", p.name);
+            self.error(&stmt.place, message);
+        }
+        p.params = match (params, p.process.len()) {
+            (None, 0 | 1) => ParamMatch::Any,
+            // Parameters must follow for a part of them to match.
+            (None, _) | (Some(_), 0 | 1) => ParamMatch::Exact,
+            (Some(params), _) => params,
+        };
         self.config.track_processes.push(p);
+    }
+
+    /// `param_match [initial|partial]`.
+    fn param_match(&mut self, words: &[Word]) -> Option<ParamMatch> {
+        match words.first().map(|w| (w, w.text.as_str())) {
+            None => Some(ParamMatch::Exact),
+            Some((_, "initial")) => Some(ParamMatch::Initial),
+            Some((_, "partial")) => Some(ParamMatch::Partial),
+            Some((word, other)) => {
+                let message = format!("`param_match` is initial or partial, not `{other}`");
+                self.error(&word.place, message);
+                None
+            }
+        }
     }
 
     fn track_file(&mut self, stmt: &Stmt, name: String) {

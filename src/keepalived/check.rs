@@ -84,11 +84,6 @@ impl Checker<'_> {
             .first()
             .map(|i| i.place.clone())
             .unwrap_or_default();
-        if !g.garp_interval.is_zero() || !g.gna_interval.is_zero() {
-            let message =
-                "the agent sends gratuitous ARP without the pauses of `vrrp_garp_interval` and `vrrp_gna_interval`";
-            self.warn(&place, message, "");
-        }
         let mails = g.smtp_alert == Some(true)
             || g.smtp_alert_vrrp == Some(true)
             || self.config.instances.iter().any(|i| i.notify.smtp_alert == Some(true));

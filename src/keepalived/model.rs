@@ -157,19 +157,37 @@ pub struct Script {
     pub place: Place,
 }
 
+/// Which parameters a tracked process must have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ParamMatch {
+    /// Whatever it has.
+    #[default]
+    Any,
+    /// Those written and no others.
+    Exact,
+    /// `partial`: those written first, then perhaps others.
+    Partial,
+    /// `initial`: those written, where the last one may go on.
+    Initial,
+}
+
 /// `vrrp_track_process`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackProcess {
     /// Name.
     pub name: String,
-    /// As in /proc/PID/comm, or the whole command line.
+    /// Name as in /proc/PID/comm or, with `full_command`, as in /proc/PID/cmdline; then parameters.
     pub process: Vec<String>,
+    /// `param_match`; parameters alone mean that no others may follow.
+    pub params: ParamMatch,
     /// Compare /proc/PID/cmdline.
     pub full_command: bool,
     /// For who does not write one of his own.
     pub weight: Weight,
     /// So many must run; 1 unless written.
     pub quorum: u32,
+    /// No more may run; `None`: any number.
+    pub quorum_max: Option<u32>,
     /// Time before an appearance counts.
     pub fork_delay: Duration,
     /// Time before a disappearance counts.

@@ -1,0 +1,303 @@
+//! Routers and everything they act on: sockets, addresses, scripts, notifications.
+
+mod outputs;
+mod reports;
+mod tracking;
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::units::Unit;
+use super::checks::Checks;
+use super::files::Files;
+use super::netlink::{Assigned, Change, Links, Netlink};
+use super::notify::Notifier;
+use super::pacing::Pacer;
+use super::processes::Processes;
+use super::sys::{FrameSocket, VrrpSocket};
+use super::{config, log, plan};
+use crate::keepalived::Config;
+use crate::vrrp::{Input, Output, Packet, State, Time};
+
+/// Packets read from a socket before anything else gets its turn.
+const ROUND: usize = 1024;
+
+/// Interface and family: what a socket is for.
+type Wire = (String, bool);
+
+/// Everything but the event loop.
+pub(super) struct Engine {
+    path: PathBuf,
+    config_id: Option<String>,
+    config: Config,
+    /// Every address that some instance gives away.
+    vips: BTreeSet<IpAddr>,
+    netlink: Netlink,
+    links: Links,
+    frames: FrameSocket,
+    pacer: Pacer,
+    sockets: BTreeMap<Wire, (u32, VrrpSocket)>,
+    /// Counts openings, so that epoll is told only then.
+    pub(super) opened: u64,
+    buffer: Vec<u8>,
+    units: Vec<Unit>,
+    checks: Checks,
+    processes: Processes,
+    files: Files,
+    pub(super) notifier: Notifier,
+    /// Outputs of this round.
+    batch: Vec<(usize, usize, Output)>,
+    worst_lag: Duration,
+    /// Instances whose last advert could not be sent: said once, not with every advert.
+    mute: std::cell::RefCell<BTreeSet<String>>,
+}
+
+impl Engine {
+    pub(super) fn new(path: PathBuf, config_id: Option<String>, config: Config) -> io::Result<Engine> {
+        let mut netlink = Netlink::open()?;
+        Ok(Engine {
+            path,
+            config_id,
+            vips: BTreeSet::new(),
+            links: netlink.read()?,
+            netlink,
+            frames: FrameSocket::open()?,
+            pacer: Pacer::default(),
+            sockets: BTreeMap::new(),
+            opened: 0,
+            buffer: vec![0; 8192],
+            units: Vec::new(),
+            checks: Checks::default(),
+            processes: Processes::default(),
+            files: Files::default(),
+            notifier: Notifier::default(),
+            batch: Vec::new(),
+            worst_lag: Duration::ZERO,
+            mute: std::cell::RefCell::default(),
+            config,
+        })
+    }
+
+    /// Begins with the configuration given to `new`.
+    pub(super) fn start(&mut self, now: Time, crashed: bool) {
+        let config = self.config.clone();
+        self.install(now, config, crashed);
+    }
+
+    /// Reads the configuration again and changes what differs; a broken one changes nothing.
+    pub(super) fn reload(&mut self, now: Time) -> Result<(), String> {
+        let loaded =
+            config::load(&self.path, self.config_id.as_deref()).map_err(|e| format!("{}: {e}", self.path.display()))?;
+        for d in &loaded.diagnostics {
+            log::event(
+                &d.severity.to_string(),
+                &d.message,
+                &[("place", json!(d.place.to_string()))],
+            );
+        }
+        if !loaded.is_runnable() {
+            return Err("the configuration has errors; the old one stays".to_owned());
+        }
+        self.install(now, loaded.config, false);
+        Ok(())
+    }
+
+    /// Descriptors for epoll.
+    pub(super) fn socket_fds(&self) -> Vec<i32> {
+        self.sockets.values().map(|(_, s)| s.raw()).collect()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        let units = self.units.iter().filter_map(|u| u.group.next_timer());
+        let others = [
+            self.files.next_timer(),
+            self.checks.next_timer(),
+            self.processes.next_timer(),
+            self.notifier.next_timer(),
+            self.pacer.next_timer(),
+        ];
+        units.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Everything that has arrived.
+    pub(super) fn receive(&mut self, now: Time) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let wires: Vec<Wire> = self.sockets.keys().cloned().collect();
+        for wire in wires {
+            // A flood must not keep us from our own adverts: the rest is read in the next round.
+            for _ in 0..ROUND {
+                let Some((_, socket)) = self.sockets.get(&wire) else {
+                    break;
+                };
+                match socket.receive(&mut buffer) {
+                    Ok(None) => break,
+                    Ok(Some(r)) => {
+                        let packet = Packet {
+                            src: r.src,
+                            dst: r.dst,
+                            ttl: r.ttl,
+                            payload: &buffer[r.message],
+                        };
+                        self.packet(now, &wire, packet);
+                    }
+                    Err(e) => {
+                        // ENETDOWN: netlink tells of it too.
+                        log::event(
+                            "warning",
+                            "receiving failed",
+                            &[("interface", json!(wire.0)), ("error", json!(e.to_string()))],
+                        );
+                        break;
+                    }
+                }
+            }
+        }
+        self.buffer = buffer;
+        self.execute(now);
+    }
+
+    fn packet(&mut self, now: Time, wire: &Wire, packet: Packet<'_>) {
+        let Some(vrid) = packet.payload.get(1) else { return };
+        // The same id may be used by several unicast instances: the sender decides, if he is known.
+        let mut chosen: Option<(usize, usize, bool)> = None;
+        for (u, unit) in self.units.iter().enumerate() {
+            for (m, member) in unit.members.iter().enumerate() {
+                let i = &member.instance;
+                if i.vrid == *vrid && i.interface == wire.0 && i.ipv6 == wire.1 {
+                    let known = i.unicast_peers.iter().any(|p| p.ip == packet.src);
+                    if chosen.is_none_or(|c| known && !c.2) {
+                        chosen = Some((u, m, known));
+                    }
+                }
+            }
+        }
+        if let Some((u, m, _)) = chosen {
+            let out = self.units[u].group.handle(now, m, Input::Packet(packet));
+            self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        }
+    }
+
+    /// What is due.
+    pub(super) fn tick(&mut self, now: Time) {
+        for (u, unit) in self.units.iter_mut().enumerate() {
+            if let Some(at) = unit.group.next_timer().filter(|at| *at <= now) {
+                self.worst_lag = self.worst_lag.max(now - at);
+                let out = unit.group.handle_all(now, &Input::Tick);
+                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+            }
+        }
+        // The packets first: what follows may take a moment.
+        self.execute(now);
+        self.announce_paced(now);
+        let checks = self.checks.tick(now);
+        let processes = self.processes.tick(now);
+        if self.files.tick(now) || processes || checks {
+            self.retrack(now);
+        }
+        self.notifier.tick(now);
+    }
+
+    /// For epoll: readable when [`Engine::processes_told`] has something to do.
+    pub(super) fn processes_fd(&self) -> Option<(u64, RawFd)> {
+        self.processes.raw()
+    }
+
+    /// The kernel tells of processes.
+    pub(super) fn processes_told(&mut self, now: Time) {
+        if self.processes.told(now) {
+            self.retrack(now);
+        }
+    }
+
+    /// A child ended.
+    pub(super) fn reap(&mut self, now: Time) {
+        if self.checks.reap(now) {
+            self.retrack(now);
+        }
+        self.notifier.tick(now);
+    }
+
+    /// Interfaces or addresses changed.
+    pub(super) fn changed(&mut self, now: Time, changes: &[Change]) {
+        if changes.contains(&Change::Overrun) {
+            log::event("warning", "netlink overrun, reading everything again", &[]);
+            match self.netlink.read() {
+                Ok(links) => self.links = links,
+                Err(e) => log::event("error", "cannot read interfaces", &[("error", json!(e.to_string()))]),
+            }
+        }
+        for change in changes {
+            self.links.apply(change);
+        }
+        let lost: BTreeSet<Assigned> = changes
+            .iter()
+            .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })
+            .filter(|a| !self.links.addresses.contains(a))
+            .collect();
+        // Mostly the echo of our own changes: nothing that decides about sources, sockets or faults.
+        let own = |c: &Change| matches!(c, Change::Address(a) | Change::AddressGone(a) if self.vips.contains(&a.ip));
+        if lost.is_empty() && changes.iter().all(own) {
+            return;
+        }
+        self.open_sockets();
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                let member = &self.units[u].members[m];
+                let is_master = self.units[u].group.routers()[m].state() == State::Master;
+                let ours = plan::addresses(&member.instance, &self.links);
+                let missing = ours.iter().any(|a| lost.contains(&a.at));
+                let source = plan::source(&self.vips, &member.instance, &self.links);
+                let moved = source != member.source && source.is_some();
+                if is_master && missing {
+                    let name = member.instance.name.clone();
+                    log::event(
+                        "warning",
+                        "somebody removed an address, putting it back",
+                        &[("instance", json!(name))],
+                    );
+                    self.give(now, u, m, Input::AddressLost);
+                }
+                self.units[u].members[m].source = source;
+                if let (true, Some(source)) = (moved, source) {
+                    let settings = plan::settings(&self.units[u].members[m].instance, source);
+                    let effective = self.units[u].members[m].effective;
+                    self.give(now, u, m, Input::Configure(Box::new(settings), effective));
+                }
+            }
+        }
+        self.retrack(now);
+    }
+
+    fn give(&mut self, now: Time, u: usize, m: usize, input: Input<'_>) {
+        let out = self.units[u].group.handle(now, m, input);
+        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+    }
+
+    /// Gives an input to every router, or to the named instance's unit.
+    pub(super) fn command(&mut self, now: Time, instance: Option<&str>, input: &Input<'_>) -> usize {
+        let mut reached = 0;
+        for u in 0..self.units.len() {
+            let named = |name: &str| self.units[u].members.iter().any(|m| m.instance.name == name);
+            if instance.is_none_or(named) {
+                reached += self.units[u].members.len();
+                let out = self.units[u].group.handle_all(now, input);
+                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+            }
+        }
+        self.execute(now);
+        reached
+    }
+
+    /// Ends everything: addresses off, priority 0, scripts ended, `notify_stop` started.
+    pub(super) fn stop(&mut self, now: Time) {
+        self.command(now, None, &Input::Stop);
+        self.checks.stop();
+    }
+}

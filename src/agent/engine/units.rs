@@ -1,0 +1,160 @@
+//! What the engine runs: routers, alone or in sync groups, and how a configuration becomes them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde_json::json;
+
+use super::Engine;
+use crate::agent::netlink::Assigned;
+use crate::agent::{log, plan};
+use crate::keepalived::{Config, Instance, SyncGroup};
+use crate::vrrp::track::Effective;
+use crate::vrrp::{Group, Input, Output, Router, State, Time};
+
+pub(super) struct Member {
+    pub(super) instance: Instance,
+    pub(super) effective: Effective,
+    /// The source address that the settings were made with.
+    pub(super) source: Option<IpAddr>,
+    pub(super) started: bool,
+}
+
+/// A sync group, or an instance alone.
+pub(super) struct Unit {
+    pub(super) group: Group,
+    pub(super) members: Vec<Member>,
+    pub(super) sync: Option<SyncGroup>,
+    pub(super) told: Option<State>,
+}
+
+impl Engine {
+    /// Makes the units of a configuration, keeping every router that is still the same one.
+    pub(super) fn install(&mut self, now: Time, config: Config, crashed: bool) {
+        self.checks.configure(&config, now);
+        self.processes.configure(&config, now);
+        self.files.configure(&config, now);
+        self.notifier.configure(&config);
+        let free = self.pacer.configure(&config);
+        self.announce_now(free);
+        let mut old: Vec<(Member, Router)> = Vec::new();
+        for unit in std::mem::take(&mut self.units) {
+            old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
+        }
+        self.config = config.clone();
+        self.vips = plan::vips(&config);
+        let mut grouped = BTreeSet::new();
+        let mut plans: Vec<(Option<SyncGroup>, Vec<Instance>)> = Vec::new();
+        for sync in &config.sync_groups {
+            let members: Vec<Instance> = sync
+                .members
+                .iter()
+                .filter_map(|(m, _)| config.instance(m).cloned())
+                .collect();
+            grouped.extend(members.iter().map(|m| m.name.clone()));
+            plans.push((Some(sync.clone()), members));
+        }
+        plans.extend(
+            config
+                .instances
+                .iter()
+                .filter(|i| !grouped.contains(&i.name))
+                .map(|i| (None, vec![i.clone()])),
+        );
+        let mut kept_addresses: BTreeSet<Assigned> = BTreeSet::new();
+        for (sync, instances) in plans {
+            let (mut members, mut routers) = (Vec::new(), Vec::new());
+            for instance in instances {
+                let source = plan::source(&self.vips, &instance, &self.links);
+                let settings = plan::settings(&instance, source.unwrap_or(unspecified(instance.ipv6)));
+                let effective = Effective {
+                    priority: instance.priority,
+                    fault: source.is_none(),
+                };
+                let known = old.iter().position(|(m, r)| {
+                    m.instance.name == instance.name
+                        && m.instance.interface == instance.interface
+                        && m.instance.unicast == instance.unicast
+                        && r.settings().same_router(&settings)
+                });
+                let (router, started) = match known.map(|at| old.swap_remove(at)) {
+                    Some((before, router)) => {
+                        kept_addresses.extend(plan::addresses(&instance, &self.links).into_iter().map(|a| a.at));
+                        if router.state() == State::Master {
+                            self.take_off(&before.instance, &kept_addresses);
+                        }
+                        (router, before.started)
+                    }
+                    None => (Router::new(settings), false),
+                };
+                routers.push(router);
+                members.push(Member {
+                    instance,
+                    effective,
+                    source,
+                    started,
+                });
+            }
+            self.units.push(Unit {
+                group: Group::new(routers),
+                members,
+                sync,
+                told: None,
+            });
+        }
+        for (member, mut router) in old {
+            // Gone from the configuration: as if it stopped.
+            log::event("info", "instance is gone", &[("instance", json!(member.instance.name))]);
+            let was_master = router.state() == State::Master;
+            let farewell = router.handle(now, Input::Stop);
+            if was_master {
+                self.take_off(&member.instance, &kept_addresses);
+            }
+            for output in farewell {
+                if let Output::Send { advert, form } = output {
+                    self.send(&member.instance, router.settings().source, &advert, form);
+                }
+            }
+        }
+        self.open_sockets();
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                let effective = self.effective(u, m);
+                let unit = &mut self.units[u];
+                let member = &mut unit.members[m];
+                member.effective = effective;
+                let settings = plan::settings(
+                    &member.instance,
+                    member.source.unwrap_or(unspecified(member.instance.ipv6)),
+                );
+                let started = std::mem::replace(&mut member.started, true);
+                let mut out = unit
+                    .group
+                    .handle(now, m, Input::Configure(Box::new(settings), effective));
+                if !started {
+                    out.extend(unit.group.handle(now, m, Input::Start { crashed }));
+                }
+                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+            }
+        }
+        self.execute(now);
+    }
+
+    pub(super) fn take_off(&mut self, instance: &Instance, keep: &BTreeSet<Assigned>) {
+        let gone: Vec<Assigned> = plan::addresses(instance, &self.links)
+            .into_iter()
+            .map(|a| a.at)
+            .filter(|a| !keep.contains(a))
+            .collect();
+        self.remove(&gone);
+    }
+}
+
+/// The source of an instance whose interface has no address yet: it is in FAULT then and sends nothing.
+pub(super) fn unspecified(ipv6: bool) -> IpAddr {
+    if ipv6 {
+        IpAddr::from([0u8; 16])
+    } else {
+        IpAddr::from([0u8; 4])
+    }
+}

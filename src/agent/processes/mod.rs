@@ -1,0 +1,280 @@
+//! `vrrp_track_process`: who runs. Processes are found in /proc; their end is told by the kernel where it can.
+
+mod connector;
+mod scan;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::watch::{Mechanism, Watch};
+use super::log;
+use crate::keepalived::{Config, TrackProcess};
+use crate::vrrp::Time;
+
+/// Between two looks while somebody is missed, or where nobody tells us.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two looks at processes whose end we would be told: they may have become another program.
+const VERIFY: Duration = Duration::from_secs(5);
+/// Best first.
+const PREFERRED: [Mechanism; 3] = [Mechanism::Pidfd, Mechanism::Connector, Mechanism::Poll];
+
+/// What the kernel tells of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    /// A copy of another.
+    Forked { parent: u32, child: u32 },
+    /// It became another program, or took another name.
+    Renamed(u32),
+    /// It is gone.
+    Ended(u32),
+    /// There was more than could be told.
+    Missed,
+}
+
+struct Tracked {
+    rule: TrackProcess,
+    pids: BTreeSet<u32>,
+    good: bool,
+    /// Since when the other state has been seen.
+    differs_since: Option<Time>,
+}
+
+impl Tracked {
+    fn missing(&self) -> bool {
+        self.pids.len() < self.rule.quorum as usize
+    }
+
+    fn seen(&self) -> bool {
+        !self.missing() && self.rule.quorum_max.is_none_or(|max| self.pids.len() <= max as usize)
+    }
+
+    /// When the other state counts.
+    fn due(&self) -> Option<Time> {
+        let delay = if self.good {
+            self.rule.terminate_delay
+        } else {
+            self.rule.fork_delay
+        };
+        self.differs_since.map(|since| since + delay)
+    }
+
+    /// Returns whether the state changed.
+    fn settle(&mut self, now: Time) -> bool {
+        if self.seen() == self.good {
+            self.differs_since = None;
+            return false;
+        }
+        self.differs_since.get_or_insert(now);
+        if self.due().is_some_and(|due| now < due) {
+            return false;
+        }
+        self.good = !self.good;
+        self.differs_since = None;
+        true
+    }
+}
+
+/// All tracked processes.
+pub(super) struct Processes {
+    all: Vec<Tracked>,
+    wanted: Vec<Mechanism>,
+    /// Opened with the first rule.
+    watch: Option<Watch>,
+    opened: u64,
+    /// The end of every process that counts will be told.
+    told: bool,
+    next: Option<Time>,
+}
+
+impl Default for Processes {
+    fn default() -> Processes {
+        Processes::with(&PREFERRED)
+    }
+}
+
+impl Processes {
+    fn with(wanted: &[Mechanism]) -> Processes {
+        Processes {
+            all: Vec::new(),
+            wanted: wanted.to_vec(),
+            watch: None,
+            opened: 0,
+            told: false,
+            next: None,
+        }
+    }
+
+    /// Rules of a configuration; the first look counts at once. A rule that was known keeps its state and its grace.
+    pub(super) fn configure(&mut self, config: &Config, now: Time) {
+        let mut old = std::mem::take(&mut self.all);
+        for rule in &config.track_processes {
+            let known = old.iter().position(|t| same(&t.rule, rule));
+            if let Some(at) = known {
+                self.all.push(old.swap_remove(at));
+                continue;
+            }
+            let mut tracked = Tracked {
+                rule: rule.clone(),
+                pids: scan::all(rule).into_iter().collect(),
+                good: true,
+                differs_since: None,
+            };
+            tracked.good = tracked.seen();
+            self.all.push(tracked);
+        }
+        if self.all.is_empty() {
+            self.watch = None;
+        } else if self.watch.is_none() {
+            match Watch::open(&self.wanted) {
+                Ok(watch) => {
+                    let name = watch.mechanism().name();
+                    log::event("info", "processes are watched", &[("by", json!(name))]);
+                    self.watch = Some(watch);
+                    self.opened += 1;
+                }
+                Err(e) => {
+                    let fields = [("error", json!(e.to_string()))];
+                    log::event("warning", "processes are watched by polling", &fields);
+                }
+            }
+        }
+        self.rewatch(now);
+    }
+
+    /// For epoll, with a count of openings, as numbers of descriptors come again; `None`: nothing is told.
+    pub(super) fn raw(&self) -> Option<(u64, RawFd)> {
+        self.watch.as_ref().map(|w| (self.opened, w.raw()))
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        let due = self.all.iter().filter_map(Tracked::due);
+        due.chain(self.next).min()
+    }
+
+    pub(super) fn good(&self, name: &str) -> bool {
+        self.all.iter().find(|t| t.rule.name == name).is_none_or(|t| t.good)
+    }
+
+    /// Name of the mechanism and what is tracked.
+    pub(super) fn status(&self) -> Value {
+        let one = |t: &Tracked| json!({"name": t.rule.name, "good": t.good, "running": t.pids.len()});
+        json!({
+            "watched_by": self.watch.as_ref().map(|w| w.mechanism().name()),
+            "rules": self.all.iter().map(one).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The kernel has told something. Returns whether something changed.
+    pub(super) fn told(&mut self, now: Time) -> bool {
+        let mut events = Vec::new();
+        if let Some(watch) = &mut self.watch {
+            watch.events(&mut |e| events.push(e));
+        }
+        if !self.take(&events) {
+            return false;
+        }
+        self.rewatch(now);
+        self.settle(now)
+    }
+
+    /// Returns whether anything tracked is concerned.
+    fn take(&mut self, events: &[Event]) -> bool {
+        let mut concerned = false;
+        for event in events {
+            match *event {
+                Event::Ended(pid) => {
+                    for t in &mut self.all {
+                        if t.pids.remove(&pid) {
+                            concerned = true;
+                            if t.missing() {
+                                // A successor may run already. The dead one may still look alive.
+                                t.pids.extend(scan::all(&t.rule));
+                                t.pids.remove(&pid);
+                            }
+                        }
+                    }
+                }
+                // Whoever is no copy of a known one has another name until it takes one.
+                Event::Forked { parent, child } => {
+                    for t in self.all.iter_mut().filter(|t| t.pids.contains(&parent)) {
+                        concerned |= scan::matches(&t.rule, child) && t.pids.insert(child);
+                    }
+                }
+                Event::Renamed(pid) => {
+                    for t in &mut self.all {
+                        concerned |= if scan::matches(&t.rule, pid) {
+                            t.pids.insert(pid)
+                        } else {
+                            t.pids.remove(&pid)
+                        };
+                    }
+                }
+                Event::Missed => {
+                    self.look(Look::Everybody);
+                    concerned = true;
+                }
+            }
+        }
+        concerned
+    }
+
+    /// Looks, if it is time. Returns whether something changed.
+    pub(super) fn tick(&mut self, now: Time) -> bool {
+        if self.next_timer().is_none_or(|at| now < at) {
+            return false;
+        }
+        if self.next.is_some_and(|at| now >= at) {
+            self.look(Look::WhoeverIsMissed);
+            self.rewatch(now);
+        }
+        self.settle(now)
+    }
+
+    fn look(&mut self, whom: Look) {
+        for t in &mut self.all {
+            t.pids.retain(|pid| scan::matches(&t.rule, *pid));
+            // Only who misses somebody, or must not have too many, has to look at every process.
+            if whom == Look::Everybody || t.missing() || t.rule.quorum_max.is_some() {
+                t.pids = scan::all(&t.rule).into_iter().collect();
+            }
+        }
+    }
+
+    /// Watches whoever counts now and plans the next look.
+    fn rewatch(&mut self, now: Time) {
+        self.told = match &mut self.watch {
+            Some(watch) => watch.set(self.all.iter().flat_map(|t| t.pids.iter().copied())),
+            None => false,
+        };
+        let beginnings_told = self
+            .watch
+            .as_ref()
+            .is_some_and(|w| w.mechanism() == Mechanism::Connector);
+        let searching = !beginnings_told && self.all.iter().any(|t| t.missing() || t.rule.quorum_max.is_some());
+        let wait = if self.told && !searching { VERIFY } else { LOOK };
+        self.next = (!self.all.is_empty()).then_some(now + wait);
+    }
+
+    fn settle(&mut self, now: Time) -> bool {
+        self.all.iter_mut().fold(false, |changed, t| t.settle(now) | changed)
+    }
+}
+
+/// The same rule, wherever it is written.
+fn same(a: &TrackProcess, b: &TrackProcess) -> bool {
+    let place = a.place.clone();
+    *a == TrackProcess { place, ..b.clone() }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    WhoeverIsMissed,
+    Everybody,
+}
+
+#[cfg(test)]
+mod tests;

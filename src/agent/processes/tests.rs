@@ -1,0 +1,165 @@
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use super::*;
+use crate::keepalived::{ParamMatch, Place};
+
+/// A rule for one process of that name, without any delay.
+pub(super) fn rule(name: &str, process: &str) -> TrackProcess {
+    TrackProcess {
+        name: name.to_owned(),
+        process: vec![process.to_owned()],
+        params: ParamMatch::Any,
+        full_command: false,
+        weight: crate::keepalived::Weight::default(),
+        quorum: 1,
+        quorum_max: None,
+        fork_delay: Duration::ZERO,
+        terminate_delay: Duration::ZERO,
+        place: Place::default(),
+    }
+}
+
+fn config(rules: &[TrackProcess]) -> Config {
+    Config {
+        track_processes: rules.to_vec(),
+        ..Config::default()
+    }
+}
+
+/// Programs under names that nobody else uses.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> Programs {
+        Programs(tempfile::tempdir().unwrap())
+    }
+
+    fn start(&self, name: &str) -> Child {
+        let path = self.0.path().join(name);
+        if !path.exists() {
+            std::fs::copy("/bin/sleep", &path).unwrap();
+        }
+        // Spawning waits for the exec, so the name is right when it returns.
+        Command::new(path).arg("300").spawn().unwrap()
+    }
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn told(processes: &mut Processes, now: Time, done: impl Fn(&Processes) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !done(processes) {
+        assert!(Instant::now() < limit, "waited in vain for the kernel");
+        processes.told(now);
+    }
+}
+
+const T: fn(u64) -> Time = Time::from_millis;
+
+#[test]
+fn a_pidfd_tells_of_the_end_at_once_and_nothing_is_looked_at_meanwhile() {
+    let programs = Programs::new();
+    let mut processes = Processes::with(&[Mechanism::Pidfd, Mechanism::Poll]);
+    let child = programs.start("hp-pidfd");
+    processes.configure(&config(&[rule("p", "hp-pidfd")]), T(0));
+    if processes.status()["watched_by"] != "pidfd" {
+        eprintln!("SKIPPED: needs Linux 5.3");
+        return;
+    }
+    assert!(processes.good("p"));
+    assert_eq!(processes.next_timer(), Some(VERIFY), "the quorum is met: no search");
+    assert!(!processes.tick(T(1000)));
+    end(child);
+    told(&mut processes, T(1001), |p| !p.good("p"));
+    assert_eq!(processes.next_timer(), Some(T(1001) + LOOK), "somebody is missed");
+    let again = programs.start("hp-pidfd");
+    assert!(processes.tick(T(1300)) && processes.good("p"));
+    assert_eq!(processes.watch.as_ref().unwrap().open_pidfds(), 1);
+    // No descriptor is left when the rule is gone.
+    processes.configure(&config(&[rule("q", "hp-nobody")]), T(1400));
+    assert_eq!(processes.watch.as_ref().unwrap().open_pidfds(), 0);
+    processes.configure(&config(&[]), T(1500));
+    assert!(processes.raw().is_none() && processes.next_timer().is_none());
+    end(again);
+}
+
+#[test]
+fn a_restart_within_the_grace_changes_nothing_under_any_mechanism() {
+    let programs = Programs::new();
+    for (mechanism, name) in [
+        (Mechanism::Pidfd, "hp-grace1"),
+        (Mechanism::Connector, "hp-grace2"),
+        (Mechanism::Poll, "hp-grace3"),
+    ] {
+        let mut processes = Processes::with(&[mechanism, Mechanism::Poll]);
+        let mut r = rule("p", name);
+        r.terminate_delay = Duration::from_secs(1);
+        let child = programs.start(name);
+        processes.configure(&config(std::slice::from_ref(&r)), T(0));
+        end(child);
+        let missed = |p: &Processes| p.all[0].differs_since.is_some();
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !missed(&processes) {
+            assert!(Instant::now() < limit, "{mechanism:?}: the end is not noticed");
+            processes.told(T(300));
+            processes.tick(T(300));
+        }
+        assert!(processes.good("p"), "{mechanism:?}: within its grace");
+        assert!(processes.next_timer().unwrap() <= T(1300));
+        // A reload meanwhile does not shorten the grace.
+        processes.configure(&config(std::slice::from_ref(&r)), T(400));
+        assert!(missed(&processes) && processes.good("p"));
+        let again = programs.start(name);
+        let limit = Instant::now() + Duration::from_secs(30);
+        while missed(&processes) {
+            assert!(Instant::now() < limit, "{mechanism:?}: the successor is not noticed");
+            processes.told(T(900));
+            processes.tick(T(900));
+        }
+        assert!(!processes.tick(T(5000)) && processes.good("p"), "{mechanism:?}");
+        end(again);
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !missed(&processes) {
+            assert!(Instant::now() < limit, "{mechanism:?}: the second end is not noticed");
+            processes.told(T(11_000));
+            processes.tick(T(11_000));
+        }
+        assert!(processes.tick(T(12_001)) && !processes.good("p"), "{mechanism:?}");
+    }
+}
+
+#[test]
+fn quorum_and_its_maximum() {
+    let programs = Programs::new();
+    let mut r = rule("p", "hp-quorum");
+    (r.quorum, r.quorum_max) = (1, Some(1));
+    let mut processes = Processes::with(&PREFERRED);
+    let first = programs.start("hp-quorum");
+    processes.configure(&config(&[r]), T(0));
+    assert!(processes.good("p"));
+    let second = programs.start("hp-quorum");
+    processes.told(T(100));
+    processes.tick(T(300));
+    assert!(!processes.good("p"), "one too many");
+    end(first);
+    end(second);
+}
+
+#[test]
+fn a_successor_that_runs_already_takes_its_place() {
+    let programs = Programs::new();
+    let mut processes = Processes::with(&PREFERRED);
+    let first = programs.start("hp-successor");
+    processes.configure(&config(&[rule("p", "hp-successor")]), T(0));
+    let (old, second) = (first.id(), programs.start("hp-successor"));
+    end(first);
+    processes.told(T(10));
+    processes.tick(T(300));
+    assert!(processes.good("p"));
+    assert!(!processes.all[0].pids.contains(&old) && processes.all[0].pids.contains(&second.id()));
+    end(second);
+}
