@@ -53,6 +53,8 @@ pub(super) fn mark_in(dir: &Path) -> PathBuf {
 
 /// After SIGTERM, notify scripts may take so long.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
+const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
 const SIGNAL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -293,10 +295,13 @@ impl Daemon {
         })
     }
 
-    /// Lets notify scripts end, within limits.
+    /// Lets notify scripts end and mails go, within limits.
     fn drain(&mut self) {
-        let end = sys::now() + STOP_PATIENCE;
-        while !self.engine.notifier.idle() && sys::now() < end {
+        let begin = sys::now();
+        let open = |engine: &Engine, passed: Duration| {
+            (!engine.notifier.idle() && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
+        };
+        while open(&self.engine, sys::now() - begin) {
             let mut poll = libc::pollfd {
                 fd: self.signals.as_fd().as_raw_fd(),
                 events: libc::POLLIN,

@@ -11,6 +11,7 @@ pub mod daemon;
 mod engine;
 mod files;
 mod log;
+mod mail;
 mod metrics;
 pub mod netlink;
 mod notify;

@@ -84,15 +84,24 @@ impl Checker<'_> {
             .first()
             .map(|i| i.place.clone())
             .unwrap_or_default();
-        let mails = g.smtp_alert == Some(true)
-            || g.smtp_alert_vrrp == Some(true)
-            || self.config.instances.iter().any(|i| i.notify.smtp_alert == Some(true));
+        let instances = self.config.instances.iter().map(|i| &i.notify);
+        let groups = self.config.sync_groups.iter().map(|s| &s.notify);
+        let general = g.smtp_alert_vrrp.or(g.smtp_alert);
+        let mails = instances.chain(groups).any(|n| n.smtp_alert.or(general) == Some(true));
         if mails && (g.notification_email.is_empty() || g.smtp_server.is_none()) {
             self.warn(
                 &place,
                 "mail is asked for, but `notification_email` or `smtp_server` is missing",
                 "",
             );
+        }
+        let named = g
+            .smtp_server
+            .as_ref()
+            .filter(|(host, _)| mails && host != "localhost" && host.parse::<std::net::IpAddr>().is_err());
+        if let Some((host, _)) = named {
+            let message = format!("the agent looks for `smtp_server {host}` in /etc/hosts alone, and asks no DNS");
+            self.warn(&place, message, "write the address, or a line of /etc/hosts");
         }
     }
 

@@ -125,7 +125,7 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Words(1, 2), Obeys, "", "smtp_server script_user"),
     r(GLOBAL, Secs(0.001, DAY), Obeys, "", "smtp_connect_timeout"),
     r(GLOBAL, Bool, Obeys, "", "no_email_faults vrrp_skip_check_adv_addr enable_script_security"),
-    r(GLOBAL, Bool, Reads, "", "smtp_alert smtp_alert_vrrp"),
+    r(GLOBAL, Bool, Obeys, "", "smtp_alert smtp_alert_vrrp"),
     r(GLOBAL, Bool, Obeys, "", "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert vrrp_check_unicast_src"),
     r(GLOBAL, Bool, Obeys, "2.0.12", "vrrp_min_garp"),
     r(GLOBAL, Bool, Reads, "2.0.12", "vrrp_notify_priority_changes fifo_write_vrrp_states_on_reload"),
@@ -173,7 +173,7 @@ pub const TABLE: &[Row] = &[
     r(SYNC | INSTANCE, Lines, Lacks, "", "track_bfd"),
     r(SYNC | INSTANCE, Command, Obeys, "", "notify notify_master notify_backup notify_fault notify_stop"),
     r(SYNC | INSTANCE, Command, Reads, "2.2.0", "notify_deleted"),
-    r(SYNC | INSTANCE, Bool, Reads, "", "smtp_alert"),
+    r(SYNC | INSTANCE, Bool, Obeys, "", "smtp_alert"),
     r(SYNC | INSTANCE, Bool, Reads, "2.0.12", "notify_priority_changes"),
     r(SYNC, Bool, Obeys, "", "global_tracking sync_group_tracking_weight"),
     // ---- garp_group

@@ -17,6 +17,7 @@ use serde_json::json;
 use self::units::Unit;
 use super::checks::Checks;
 use super::files::Files;
+use super::mail::Mailer;
 use super::netlink::{Assigned, Change, Links, Netlink};
 use super::notify::Notifier;
 use super::pacing::Pacer;
@@ -52,6 +53,7 @@ pub(super) struct Engine {
     processes: Processes,
     files: Files,
     pub(super) notifier: Notifier,
+    pub(super) mailer: Mailer,
     /// Outputs of this round.
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
@@ -78,6 +80,7 @@ impl Engine {
             processes: Processes::default(),
             files: Files::default(),
             notifier: Notifier::default(),
+            mailer: Mailer::default(),
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
             mute: std::cell::RefCell::default(),

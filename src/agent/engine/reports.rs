@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Engine;
+use crate::agent::mail::About;
 use crate::agent::notify::word;
 use crate::agent::{log, plan};
 use crate::vrrp::{Alarm, Output, Router, Time};
@@ -26,9 +27,15 @@ impl Engine {
                     ("priority", json!(priority)),
                 ];
                 log::event("info", "transition", &fields);
-                let notify = instance.notify.clone();
                 self.notifier
-                    .transition(&self.config, "INSTANCE", &instance.name.clone(), &notify, to, priority);
+                    .transition(&self.config, "INSTANCE", &instance.name, &instance.notify, to, priority);
+                self.mailer.transition(
+                    &self.config.global,
+                    About::Instance,
+                    &instance.name,
+                    &instance.notify,
+                    to,
+                );
             }
             Output::Priority { from, to } => {
                 log::event(
@@ -67,14 +74,10 @@ impl Engine {
             if states.len() == 1 && unit.told != Some(state) {
                 unit.told = Some(state);
                 let priority = unit.members[0].effective.priority;
-                self.notifier.transition(
-                    &self.config,
-                    "GROUP",
-                    &sync.name.clone(),
-                    &sync.notify.clone(),
-                    state,
-                    priority,
-                );
+                self.notifier
+                    .transition(&self.config, "GROUP", &sync.name, &sync.notify, state, priority);
+                self.mailer
+                    .transition(&self.config.global, About::Group, &sync.name, &sync.notify, state);
             }
         }
     }
