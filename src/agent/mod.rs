@@ -21,6 +21,7 @@ mod processes;
 mod release;
 mod sys;
 pub mod users;
+mod vrrp_socket;
 
 pub use command::{Invocation, USAGE, invoke};
 pub use release::release;
