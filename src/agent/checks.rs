@@ -1,71 +1,17 @@
 //! Tracked scripts: started on time, bounded in time, counted.
 
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::spawn::{self, Child, signal_group};
 use super::{log, users};
-use crate::keepalived::{self, Config, GlobalDefs, Script, User};
+use crate::keepalived::{self, Config, Script};
 use crate::vrrp::Time;
 use crate::vrrp::track::Counter;
 
 /// Between SIGTERM and SIGKILL for a script that runs too long (keepalived: 2 s).
 const GRACE: Duration = Duration::from_secs(2);
-
-/// Starts a command in a process group of its own.
-pub(super) fn spawn(argv: &[String], ids: users::Ids) -> io::Result<Child> {
-    let (program, args) = argv
-        .split_first()
-        .ok_or_else(|| io::Error::other("the command is empty"))?;
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .current_dir("/");
-    if ids != users::Ids::ROOT {
-        command.uid(ids.uid).gid(ids.gid);
-    }
-    command.spawn()
-}
-
-/// Signals the process group of a child that has not been waited for.
-pub(super) fn signal_group(child: &Child, signal: i32) {
-    // SAFETY: plain system call; the group exists as long as the child is not reaped.
-    unsafe { libc::kill(-(child.id() as i32), signal) };
-}
-
-/// Who runs a command: its own user, else script_user, else keepalived_script if there is one, else root.
-pub(super) fn ids(user: Option<&User>, global: &GlobalDefs) -> Result<users::Ids, String> {
-    match user.or(global.script_user.as_ref()) {
-        Some(u) => users::lookup(&u.user, u.group.as_deref()),
-        None => Ok(users::lookup("keepalived_script", None).unwrap_or(users::Ids::ROOT)),
-    }
-}
-
-/// Why a command of root's must not run, if somebody else could change what it is.
-pub(super) fn insecure(program: &str) -> Option<String> {
-    let mut path = Path::new(program);
-    if !path.is_absolute() {
-        return Some(format!("`{program}` is not an absolute path"));
-    }
-    loop {
-        if let Ok(meta) = std::fs::metadata(path) {
-            let sticky_dir = meta.is_dir() && meta.mode() & 0o1000 != 0;
-            if meta.uid() != 0 || (meta.mode() & 0o022 != 0 && !sticky_dir) {
-                return Some(format!("{} can be changed by others than root", path.display()));
-            }
-        }
-        path = path.parent()?;
-    }
-}
 
 struct Run {
     child: Child,
@@ -104,14 +50,8 @@ impl Checks {
             let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
             let used = config.instances.iter().any(|i| tracked(&i.tracks))
                 || config.sync_groups.iter().any(|g| tracked(&g.tracks));
-            let ids = ids(script.command.user.as_ref(), &config.global);
-            let program = script.command.argv.first().map_or("", String::as_str);
-            let reason = match &ids {
-                Err(e) => Some(e.clone()),
-                Ok(users::Ids { uid: 0, .. }) if config.global.script_security => insecure(program),
-                Ok(_) => None,
-            };
-            if let Some(reason) = &reason {
+            let ids = spawn::allowed(&script.command, &config.global);
+            if let Err(reason) = &ids {
                 log::event(
                     "error",
                     "script is disabled",
@@ -119,8 +59,8 @@ impl Checks {
                 );
             }
             self.all.push(Check {
+                disabled: !used || ids.is_err(),
                 ids: ids.unwrap_or(users::Ids::ROOT),
-                disabled: !used || reason.is_some(),
                 counter: Counter::new(script.rise, script.fall, script.init_fail),
                 next: now,
                 run: None,
@@ -214,7 +154,7 @@ impl Check {
         while self.next <= now {
             self.next += self.script.interval.max(Duration::from_millis(1));
         }
-        match spawn(&self.script.command.argv, self.ids) {
+        match spawn::spawn(&self.script.command.argv, &self.ids) {
             Ok(child) => {
                 self.run = Some(Run {
                     child,

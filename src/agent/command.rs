@@ -1,5 +1,6 @@
 //! The daemon's command lines, for the binary's `main`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,14 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
+use super::harden::Hardening;
 use super::{control, release};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
   hapair-agent run [--config FILE] [--config-id ID] [--state-dir DIR]
-                                    the VRRP daemon
+                   [--metrics-listen ADDRESS:PORT] [--rt-priority 1-99] [--lock-memory]
+                                    the VRRP daemon; vrrp_rt_priority and vrrp_no_swap of the configuration come first
   hapair-agent release [--config FILE] [--config-id ID] [--state-dir DIR]
                                     after a crash of it: addresses off, then priority 0 (ExecStopPost)
   hapair-agent status [--json] [--wait master|backup|settled] [--timeout SECONDS] [--state-dir DIR]
@@ -48,6 +51,8 @@ struct Arguments {
     json: bool,
     wait: Option<String>,
     timeout: Duration,
+    metrics_listen: Option<SocketAddr>,
+    hardening: Hardening,
     words: Vec<String>,
 }
 
@@ -59,6 +64,8 @@ fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
         json: false,
         wait: None,
         timeout: Duration::from_secs(30),
+        metrics_listen: None,
+        hardening: Hardening::default(),
         words: Vec::new(),
     };
     let mut words = rest.iter();
@@ -73,6 +80,16 @@ fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
             "--config" => a.config = value()?.into(),
             "--config-id" => a.config_id = Some(value()?),
             "--state-dir" => a.state_dir = value()?.into(),
+            "--metrics-listen" => {
+                let address = value()?.parse();
+                a.metrics_listen =
+                    Some(address.context("--metrics-listen is ADDRESS:PORT, as 192.0.2.1:9650 or [::]:9650")?);
+            }
+            "--rt-priority" => {
+                let priority = value()?.parse().ok().filter(|p| (1..=99).contains(p));
+                a.hardening.rt_priority = Some(priority.context("--rt-priority is a whole number from 1 to 99")?);
+            }
+            "--lock-memory" => a.hardening.lock_memory = true,
             "--json" => a.json = true,
             "--wait" => a.wait = Some(value()?),
             "--timeout" => {
@@ -95,6 +112,8 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
                 config: a.config,
                 config_id: a.config_id,
                 state_dir: a.state_dir,
+                metrics_listen: a.metrics_listen,
+                hardening: a.hardening,
             })?;
             done(String::new())
         }

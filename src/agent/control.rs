@@ -24,6 +24,37 @@ pub(super) struct Request {
 pub(super) struct Control {
     requests: Receiver<Request>,
     wake: UnixStream,
+    asker: Asker,
+}
+
+/// How another thread of the daemon asks it something.
+pub(super) struct Asker {
+    sender: SyncSender<Request>,
+    waker: UnixStream,
+}
+
+impl Asker {
+    /// Another one, for another thread.
+    pub(super) fn another(&self) -> io::Result<Asker> {
+        Ok(Asker {
+            sender: self.sender.clone(),
+            waker: self.waker.try_clone()?,
+        })
+    }
+
+    /// One request and its answer; the daemon may take [`PATIENCE`].
+    pub(super) fn ask(&self, line: &str) -> io::Result<String> {
+        let (answer, wait) = sync_channel(1);
+        let request = Request {
+            line: line.to_owned(),
+            answer,
+        };
+        self.sender
+            .send(request)
+            .map_err(|_| io::Error::other("the daemon is gone"))?;
+        (&self.waker).write_all(&[1])?;
+        wait.recv_timeout(PATIENCE).map_err(|_| io::Error::other("no answer"))
+    }
 }
 
 impl Control {
@@ -35,6 +66,8 @@ impl Control {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let (sender, requests) = sync_channel(16);
+        let asker = Asker { sender, waker };
+        let own = asker.another()?;
         std::thread::Builder::new()
             .name("control".to_owned())
             .stack_size(128 * 1024)
@@ -42,17 +75,22 @@ impl Control {
                 for client in listener.incoming() {
                     match client {
                         // A client that goes away harms nobody.
-                        Ok(client) => drop(serve(client, &sender, &waker)),
+                        Ok(client) => drop(serve(client, &own)),
                         Err(_) => std::thread::sleep(Duration::from_millis(100)),
                     }
                 }
             })?;
-        Ok(Control { requests, wake })
+        Ok(Control { requests, wake, asker })
     }
 
     /// For epoll.
     pub(super) fn raw(&self) -> RawFd {
         self.wake.as_raw_fd()
+    }
+
+    /// For another thread.
+    pub(super) fn asker(&self) -> io::Result<Asker> {
+        self.asker.another()
     }
 
     /// Requests that wait.
@@ -63,21 +101,12 @@ impl Control {
     }
 }
 
-fn serve(client: UnixStream, sender: &SyncSender<Request>, mut waker: &UnixStream) -> io::Result<()> {
+fn serve(client: UnixStream, asker: &Asker) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(&client).take(4096).read_line(&mut line)?;
-    let (answer, wait) = sync_channel(1);
-    let request = Request {
-        line: line.trim().to_owned(),
-        answer,
-    };
-    sender
-        .send(request)
-        .map_err(|_| io::Error::other("the daemon is gone"))?;
-    waker.write_all(&[1])?;
-    let text = wait.recv_timeout(PATIENCE).map_err(|_| io::Error::other("no answer"))?;
+    let text = asker.ask(line.trim())?;
     (&client).write_all(text.as_bytes())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,8 +17,9 @@ use serde_json::json;
 
 use super::control::Control;
 use super::engine::Engine;
+use super::harden::{self, Hardening};
 use super::netlink::Monitor;
-use super::{config, log, sys};
+use super::{config, log, metrics_http, sys};
 use crate::vrrp::{Input, Time};
 
 /// What the daemon is told on its command line.
@@ -29,6 +31,10 @@ pub struct RunOptions {
     pub config_id: Option<String>,
     /// Control socket and the mark of a run; must outlive a restart and may end with the boot.
     pub state_dir: PathBuf,
+    /// `GET /metrics` is answered there.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Asked for by whoever starts the daemon, apart from the configuration.
+    pub hardening: Hardening,
 }
 
 impl RunOptions {
@@ -53,6 +59,8 @@ pub(super) fn mark_in(dir: &Path) -> PathBuf {
 
 /// After SIGTERM, notify scripts may take so long.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Readers of FIFOs may take so long until they are told to end.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
 const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -110,7 +118,12 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     let crashed = options.mark().exists();
     fs::write(options.mark(), format!("{}\n", std::process::id())).context("cannot mark the run")?;
-    harden(&loaded.config);
+    let control = Control::listen(&options.socket()).context("cannot listen on the control socket")?;
+    if let Some(address) = options.metrics_listen {
+        serve_metrics(address, &control);
+    }
+    // After the threads that others can keep busy, although none of them would inherit it.
+    harden::apply(options.hardening, &loaded.config.global);
     // The monitor first: what changes while the state is read is not missed.
     let monitor = Monitor::open().context("cannot watch interfaces")?;
     let engine = Engine::new(options.config.clone(), options.config_id.clone(), loaded.config)
@@ -125,7 +138,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         )?,
         armed: None,
         monitor,
-        control: Control::listen(&options.socket()).context("cannot listen on the control socket")?,
+        control,
         opened: 0,
         processes: None,
         watchdog: watchdog(),
@@ -315,11 +328,14 @@ impl Daemon {
         })
     }
 
-    /// Lets notify scripts end and mails go, within limits.
+    /// Lets notify scripts and readers of FIFOs end and mails go, within limits.
     fn drain(&mut self) {
         let begin = sys::now();
+        let mut asked = false;
+        self.engine.notifier.fifos.close();
         let open = |engine: &Engine, passed: Duration| {
-            (!engine.notifier.idle() && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
+            let busy = !engine.notifier.idle() || !engine.notifier.fifos.idle();
+            (busy && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
         };
         while open(&self.engine, sys::now() - begin) {
             let mut poll = libc::pollfd {
@@ -331,6 +347,23 @@ impl Daemon {
             unsafe { libc::poll(&mut poll, 1, 100) };
             while matches!(self.signals.read_signal(), Ok(Some(_))) {}
             self.engine.notifier.tick(sys::now());
+            // Most readers end with their FIFO.
+            if !asked && sys::now() - begin > READER_PATIENCE {
+                self.engine.notifier.fifos.signal(libc::SIGTERM);
+                asked = true;
+            }
+        }
+        self.engine.notifier.fifos.signal(libc::SIGKILL);
+    }
+}
+
+/// The VIPs matter more than being measured: without the address the daemon runs on.
+fn serve_metrics(address: SocketAddr, control: &Control) {
+    match control.asker().and_then(|asker| metrics_http::serve(address, asker)) {
+        Ok(address) => log::event("info", "metrics are served", &[("address", json!(address))]),
+        Err(e) => {
+            let fields = [("address", json!(address)), ("error", json!(e.to_string()))];
+            log::event("error", "cannot serve metrics", &fields);
         }
     }
 }
@@ -339,38 +372,6 @@ fn result_line(result: Result<(), String>) -> String {
     match result {
         Ok(()) => "{\"ok\":true}\n".to_owned(),
         Err(error) => format!("{}\n", json!({"ok": false, "error": error})),
-    }
-}
-
-/// Real-time priority and locked memory, where the configuration asks for them.
-fn harden(config: &crate::keepalived::Config) {
-    let g = &config.global;
-    let mut wrong = Vec::new();
-    if let Some(priority) = g.rt_priority {
-        // SAFETY: all zero is a valid sched_param; musl's has more fields than the one that counts.
-        let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
-        param.sched_priority = priority.into();
-        // Scripts must not inherit it.
-        const RESET_ON_FORK: i32 = 0x4000_0000;
-        // SAFETY: `param` is valid for the call.
-        if unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | RESET_ON_FORK, &param) } != 0 {
-            wrong.push(format!("real-time priority: {}", io::Error::last_os_error()));
-        }
-    }
-    if let Some(nice) = g.nice {
-        // SAFETY: plain system call.
-        if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) } != 0 {
-            wrong.push(format!("priority: {}", io::Error::last_os_error()));
-        }
-    }
-    if g.no_swap
-        // SAFETY: plain system call.
-        && unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0
-    {
-        wrong.push(format!("locking memory: {}", io::Error::last_os_error()));
-    }
-    for text in wrong {
-        log::event("warning", &text, &[]);
     }
 }
 

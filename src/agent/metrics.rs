@@ -1,60 +1,202 @@
-//! Prometheus' text form of the status.
+//! Prometheus' text form of the status (exposition format 0.0.4). Names stay; new ones may come.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
+#[derive(Clone, Copy)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: Kind, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            self.0,
+            "# HELP hapair_{name} {help}\n# TYPE hapair_{name} {}",
+            kind.name()
+        );
+    }
+
+    /// A metric of the whole daemon.
+    fn one(&mut self, name: &str, kind: Kind, help: &str, value: &Value) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "hapair_{name} {}", number(value));
+    }
+
+    /// A metric of each thing of a list, labelled by its name.
+    fn each(
+        &mut self,
+        (name, kind, help): (&str, Kind, &str),
+        label: &str,
+        list: &Value,
+        value: impl Fn(&Value) -> f64,
+    ) {
+        self.head(name, kind, help);
+        for item in list.as_array().into_iter().flatten() {
+            let of = escaped(item["name"].as_str().unwrap_or_default());
+            let _ = writeln!(self.0, "hapair_{name}{{{label}=\"{of}\"}} {}", value(item));
+        }
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn is(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(0.0)
+}
+
+/// Counters of an instance: name in the status, help.
+const COUNTERS: [(&str, &str); 9] = [
+    ("received", "adverts that counted"),
+    ("sent", "adverts sent"),
+    ("ignored", "packets that did not count"),
+    ("auth_failures", "packets ignored for their authentication"),
+    ("checksum_errors", "packets ignored for their checksum"),
+    ("zero_received", "adverts of priority 0 heard"),
+    ("zero_sent", "adverts of priority 0 sent"),
+    ("became_master", "times it became owner of the VIPs"),
+    ("left_master", "times it ceased to be owner of the VIPs"),
+];
+
 /// Metrics from what `status` says.
 pub(super) fn render(status: &Value) -> String {
-    let mut out = String::new();
-    let empty = Vec::new();
-    let instances = status["instances"].as_array().unwrap_or(&empty);
-    let mut gauge = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Value) -> f64| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP hapair_{name} {help}\n# TYPE hapair_{name} {kind}");
-        for i in instances {
-            let label = i["name"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"");
-            let _ = writeln!(out, "hapair_{name}{{instance=\"{label}\"}} {}", value(i));
-        }
-    };
-    gauge("master", "gauge", "1 while this host owns the VIPs", &|i| {
-        f64::from(i["state"] == "MASTER")
-    });
-    gauge("fault", "gauge", "1 while the instance may not take part", &|i| {
-        f64::from(i["state"] == "FAULT")
-    });
-    gauge("priority", "gauge", "effective priority", &|i| {
-        i["priority"].as_f64().unwrap_or(0.0)
-    });
-    gauge(
-        "held",
-        "gauge",
-        "1 while it does not take over from a living owner",
-        &|i| f64::from(i["held"] == true),
-    );
-    for name in [
-        "received",
-        "sent",
-        "ignored",
-        "auth_failures",
-        "checksum_errors",
-        "became_master",
-        "left_master",
-    ] {
-        let help = format!("statistics.{name} of the status");
-        gauge(&format!("{name}_total"), "counter", &help, &|i| {
-            i["statistics"][name].as_f64().unwrap_or(0.0)
+    use Kind::{Counter, Gauge};
+    let mut text = Text::default();
+    text.head("build_info", Gauge, "1, labelled with the version of the agent");
+    let version = escaped(status["version"].as_str().unwrap_or_default());
+    let _ = writeln!(text.0, "hapair_build_info{{version=\"{version}\"}} 1");
+    let instances = &status["instances"];
+    let each = [
+        (
+            ("master", Gauge, "1 while this host owns the VIPs"),
+            (|i| is(i["state"] == "MASTER")) as fn(&Value) -> f64,
+        ),
+        (("fault", Gauge, "1 while the instance may not take part"), |i| {
+            is(i["state"] == "FAULT")
+        }),
+        (("priority", Gauge, "effective priority, 1 to 255"), |i| {
+            number(&i["priority"])
+        }),
+        (("base_priority", Gauge, "configured priority, 1 to 255"), |i| {
+            number(&i["base_priority"])
+        }),
+        (
+            ("held", Gauge, "1 while it does not take over from a living owner"),
+            |i| is(i["held"] == true),
+        ),
+        (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
+            number(&i["seconds_in_state"])
+        }),
+    ];
+    for (what, value) in each {
+        text.each(what, "instance", instances, value);
+    }
+    for (name, help) in COUNTERS {
+        text.each((&format!("{name}_total"), Counter, help), "instance", instances, |i| {
+            number(&i["statistics"][name])
         });
     }
-    let lag = status["worst_timer_lag_seconds"].as_f64().unwrap_or(0.0);
-    let _ = writeln!(
-        out,
-        "# HELP hapair_worst_timer_lag_seconds latest timer since start\n# TYPE hapair_worst_timer_lag_seconds gauge"
+    let good = |i: &Value| is(i["good"] == true);
+    text.each(
+        ("script_good", Gauge, "1 while the tracked script counts as good"),
+        "script",
+        &status["scripts"],
+        good,
     );
-    let _ = writeln!(out, "hapair_worst_timer_lag_seconds {lag}");
-    out
+    let rules = &status["processes"]["rules"];
+    text.each(
+        ("process_good", Gauge, "1 while the tracked process counts as running"),
+        "process",
+        rules,
+        good,
+    );
+    text.each(
+        ("process_running", Gauge, "processes that match the rule"),
+        "process",
+        rules,
+        |p| number(&p["running"]),
+    );
+    text.one(
+        "worst_timer_lag_seconds",
+        Gauge,
+        "seconds that the latest timer since start was late",
+        &status["worst_timer_lag_seconds"],
+    );
+    text.one(
+        "netlink_overruns_total",
+        Counter,
+        "times the kernel dropped netlink messages and everything was read again",
+        &status["netlink_overruns"],
+    );
+    text.one(
+        "dropped_log_lines_total",
+        Counter,
+        "log lines dropped because nobody read them",
+        &status["dropped_log_lines"],
+    );
+    text.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_has_help_type_and_values() {
+        let status = json!({
+            "version": "1.2", "worst_timer_lag_seconds": 0.25, "netlink_overruns": 3, "dropped_log_lines": 0,
+            "instances": [{"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7}}],
+            "scripts": [{"name": "chk", "good": true}],
+            "processes": {"rules": [{"name": "p", "good": false, "running": 2}]},
+        });
+        let text = render(&status);
+        for line in [
+            "hapair_build_info{version=\"1.2\"} 1",
+            "hapair_master{instance=\"a\\\"\\\\\"} 1",
+            "hapair_priority{instance=\"a\\\"\\\\\"} 200",
+            "hapair_sent_total{instance=\"a\\\"\\\\\"} 7",
+            "hapair_script_good{script=\"chk\"} 1",
+            "hapair_process_good{process=\"p\"} 0",
+            "hapair_process_running{process=\"p\"} 2",
+            "hapair_worst_timer_lag_seconds 0.25",
+            "hapair_netlink_overruns_total 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no `{line}` in:\n{text}");
+        }
+        let mut described = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                assert!(
+                    described.insert(rest.split(' ').next().unwrap().to_owned()),
+                    "twice: {line}"
+                );
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert!(described.contains(name), "no type before: {line}");
+            }
+        }
+    }
 }

@@ -1,16 +1,14 @@
-//! Notify scripts, one after the other for each instance or group, and FIFOs.
+//! Notifications: scripts, one after the other for each instance or group, and lines for the FIFOs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{checks, log, users};
-use crate::keepalived::{Command, Config, Notify};
+use super::fifo::Fifos;
+use super::spawn::{self, Child};
+use super::{log, users};
+use crate::keepalived::{Command, Config, Deleted, Notify};
 use crate::vrrp::{State, Time};
 
 /// A notify script that runs longer is killed: the next one waits for it.
@@ -28,7 +26,26 @@ struct Lane {
 #[derive(Default)]
 pub(super) struct Notifier {
     lanes: BTreeMap<String, Lane>,
-    fifos: Vec<File>,
+    pub(super) fifos: Fifos,
+}
+
+/// Whom a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    /// A `vrrp_instance`.
+    Instance,
+    /// A `vrrp_sync_group`.
+    Group,
+}
+
+impl About {
+    /// keepalived's word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            About::Instance => "INSTANCE",
+            About::Group => "GROUP",
+        }
+    }
 }
 
 /// keepalived's word for a state.
@@ -42,84 +59,90 @@ pub(super) fn word(state: State) -> &'static str {
 }
 
 impl Notifier {
-    /// Opens the FIFOs, creating them where they are not.
-    pub(super) fn configure(&mut self, config: &Config) {
-        self.fifos.clear();
-        for fifo in &config.global.fifos {
-            let Ok(path) = std::ffi::CString::new(fifo.path.as_str()) else {
-                continue;
-            };
-            // SAFETY: `path` ends with zero. An existing FIFO is what we want; anything else shows at opening.
-            unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
-            if let Some(Ok(ids)) = fifo.user.as_ref().map(|u| users::lookup(&u.user, u.group.as_deref())) {
-                drop(std::os::unix::fs::chown(&fifo.path, Some(ids.uid), Some(ids.gid)));
-            }
-            // Read and write: opening does not wait for a reader.
-            let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
-            match OpenOptions::new()
-                .read(true)
-                .write(true)
-                .custom_flags(flags)
-                .open(&fifo.path)
-            {
-                Ok(file) => self.fifos.push(file),
-                Err(e) => log::event(
-                    "error",
-                    "cannot open FIFO",
-                    &[("path", json!(fifo.path)), ("error", json!(e.to_string()))],
-                ),
-            }
-        }
+    /// FIFOs and their readers.
+    pub(super) fn configure(&mut self, config: &Config, now: Time) {
+        self.fifos.configure(config, now);
     }
 
-    /// Tells of a transition. `kind` is `INSTANCE` or `GROUP`.
+    /// Tells of a transition.
     pub(super) fn transition(
         &mut self,
         config: &Config,
-        kind: &str,
+        about: About,
         name: &str,
         notify: &Notify,
         state: State,
         priority: u8,
     ) {
-        let word = word(state);
         let own = match state {
             State::Master => &notify.master,
             State::Backup => &notify.backup,
             State::Fault => &notify.fault,
             State::Stopped => &notify.stop,
         };
+        self.say(config, (about, name), notify, own.as_ref(), word(state), priority);
+    }
+
+    /// Tells that a reload took an instance away.
+    pub(super) fn deleted(&mut self, config: &Config, name: &str, notify: &Notify, priority: u8) {
+        let (own, word) = match &notify.deleted {
+            Deleted::Fault => (notify.fault.as_ref(), word(State::Fault)),
+            Deleted::Deleted(command) => (command.as_ref(), "DELETED"),
+        };
+        self.say(config, (About::Instance, name), notify, own, word, priority);
+    }
+
+    fn say(
+        &mut self,
+        config: &Config,
+        (about, name): (About, &str),
+        notify: &Notify,
+        own: Option<&Command>,
+        word: &str,
+        priority: u8,
+    ) {
         if let Some(command) = own {
             self.push(config, name, command, &[]);
         }
         if let Some(command) = &notify.any {
-            self.push(config, name, command, &[kind, name, word, &priority.to_string()]);
+            self.push(
+                config,
+                name,
+                command,
+                &[about.word(), name, word, &priority.to_string()],
+            );
         }
-        let line = format!("{kind} \"{name}\" {word} {priority}\n");
-        for fifo in &mut self.fifos {
-            if let Err(e) = fifo.write_all(line.as_bytes()) {
-                log::event("warning", "FIFO is not read", &[("error", json!(e.to_string()))]);
-            }
+        self.line(about, name, word, priority);
+    }
+
+    /// A line for the FIFOs alone.
+    pub(super) fn line(&mut self, about: About, name: &str, word: &str, priority: u8) {
+        let kind = about.word();
+        self.fifos.write(&format!("{kind} \"{name}\" {word} {priority}\n"));
+    }
+
+    /// The effective priority changed, and somebody wants to know.
+    pub(super) fn priority(&mut self, name: &str, state: State, priority: u8) {
+        match state {
+            State::Master => self.line(About::Instance, name, "MASTER_PRIORITY", priority),
+            State::Backup => self.line(About::Instance, name, "BACKUP_PRIORITY", priority),
+            State::Fault | State::Stopped => {}
         }
     }
 
     /// A lower priority was heard.
-    pub(super) fn lower(&mut self, config: &Config, name: &str, notify: &Notify) {
+    pub(super) fn lower(&mut self, config: &Config, name: &str, notify: &Notify, priority: u8) {
         if let Some(command) = &notify.master_rx_lower_pri {
             self.push(config, name, command, &[]);
         }
+        self.line(About::Instance, name, "MASTER_RX_LOWER_PRI", priority);
     }
 
     fn push(&mut self, config: &Config, name: &str, command: &Command, more: &[&str]) {
-        let ids = match checks::ids(command.user.as_ref(), &config.global) {
+        let ids = match spawn::allowed(command, &config.global) {
             Ok(ids) => ids,
             Err(reason) => return refuse(name, &reason),
         };
-        if let (0, true, Some(program)) = (ids.uid, config.global.script_security, command.argv.first())
-            && let Some(reason) = checks::insecure(program)
-        {
-            return refuse(name, &reason);
-        }
         let argv = command
             .argv
             .iter()
@@ -135,6 +158,7 @@ impl Notifier {
 
     /// Starts what can start, ends what takes too long.
     pub(super) fn tick(&mut self, now: Time) {
+        self.fifos.tick(now);
         for (name, lane) in &mut self.lanes {
             if let Some((child, limit)) = &mut lane.running {
                 match child.try_wait() {
@@ -145,7 +169,7 @@ impl Notifier {
                             "notify script is killed after its time limit",
                             &[("for", json!(name))],
                         );
-                        checks::signal_group(child, libc::SIGKILL);
+                        spawn::signal_group(child, libc::SIGKILL);
                         drop(child.wait());
                     }
                     Ok(Some(status)) if !status.success() => {
@@ -160,7 +184,7 @@ impl Notifier {
                 lane.running = None;
             }
             while let Some((argv, ids)) = lane.waiting.pop_front() {
-                match checks::spawn(&argv, ids) {
+                match spawn::spawn(&argv, &ids) {
                     Ok(child) => {
                         lane.running = Some((child, now + LIMIT));
                         break;
@@ -172,10 +196,8 @@ impl Notifier {
     }
 
     pub(super) fn next_timer(&self) -> Option<Time> {
-        self.lanes
-            .values()
-            .filter_map(|l| l.running.as_ref().map(|r| r.1))
-            .min()
+        let limits = self.lanes.values().filter_map(|l| l.running.as_ref().map(|r| r.1));
+        limits.chain(self.fifos.next_timer()).min()
     }
 
     /// Nothing runs and nothing waits.

@@ -3,17 +3,40 @@
 use std::fs;
 
 /// Numbers to run something as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// User.
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Every group: `gid`, and those that name the user (initgroups(3)).
+    pub groups: Vec<u32>,
 }
 
 impl Ids {
-    /// root.
-    pub const ROOT: Ids = Ids { uid: 0, gid: 0 };
+    /// root, with the groups that the daemon has.
+    pub const ROOT: Ids = Ids {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    };
+
+    /// Nothing changes for it: what root runs, root's daemon runs as it is.
+    pub fn is_root(&self) -> bool {
+        self.uid == 0 && self.gid == 0
+    }
+
+    /// Those of the process itself.
+    #[cfg(test)]
+    pub(super) fn of_this_process() -> Ids {
+        // SAFETY: neither has arguments nor can fail.
+        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        Ids {
+            uid,
+            gid,
+            groups: vec![gid],
+        }
+    }
 }
 
 /// Ids of a user, by name or number, and of a group if one is named.
@@ -42,9 +65,26 @@ fn find(passwd: &str, groups: &str, user: &str, group: Option<&str>) -> Result<I
         ),
     };
     match (uid, gid) {
-        (Some(uid), Some(gid)) => Ok(Ids { uid, gid }),
+        (Some(uid), Some(gid)) => Ok(Ids {
+            uid,
+            gid,
+            groups: memberships(groups, row.first().map_or("", String::as_str), gid),
+        }),
         _ => Err(format!("the entry of `{user}` is broken")),
     }
+}
+
+/// The group itself, then every other one whose list of members names the user.
+fn memberships(groups: &str, user: &str, gid: u32) -> Vec<u32> {
+    let others = groups.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let id = fields.nth(2)?.parse::<u32>().ok()?;
+        fields.next()?.split(',').any(|m| m == user).then_some(id)
+    });
+    let mut all = vec![gid];
+    all.extend(others.filter(|id| *id != gid));
+    all.dedup();
+    all
 }
 
 #[cfg(test)]
@@ -54,10 +94,11 @@ mod tests {
     #[test]
     fn names_and_numbers_are_found() {
         let passwd = "root:x:0:0::/root:/bin/sh\nkeepalived_script:x:994:991::/:/sbin/nologin\nbroken\n";
-        let groups = "root:x:0:\nadm:x:4:\n";
+        let groups = "root:x:0:\nadm:x:4:\nssl:x:7:other,keepalived_script\nbroken:x\n";
+        let script = |gid, groups| Ok(Ids { uid: 994, gid, groups });
         let ids = |user, group| find(passwd, groups, user, group);
-        assert_eq!(ids("keepalived_script", None), Ok(Ids { uid: 994, gid: 991 }));
-        assert_eq!(ids("994", Some("adm")), Ok(Ids { uid: 994, gid: 4 }));
+        assert_eq!(ids("keepalived_script", None), script(991, vec![991, 7]));
+        assert_eq!(ids("994", Some("adm")), script(4, vec![4, 7]));
         assert!(ids("nobody", None).is_err());
         assert!(ids("broken", None).is_err());
         assert!(ids("root", Some("wheel")).is_err());

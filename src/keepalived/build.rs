@@ -351,11 +351,8 @@ impl Builder<'_> {
                 g.smtp_server = Some((text, port));
             }
             "script_user" => g.script_user = user(words),
-            "notify_fifo" | "vrrp_notify_fifo" => g.fifos.push(Fifo {
-                path: text,
-                user: user(&words[1..]),
-            }),
-            "notify_fifo_script" | "vrrp_notify_fifo_script" => g.fifo_scripts.push(command(words)),
+            "notify_fifo" | "notify_fifo_script" => fifo(&mut g.notify_fifo, name, words),
+            "vrrp_notify_fifo" | "vrrp_notify_fifo_script" => fifo(&mut g.vrrp_notify_fifo, name, words),
             _ => {}
         }
     }
@@ -586,6 +583,11 @@ impl Builder<'_> {
             ("track_process", _) => self.tracks(line, &mut tracks.processes),
             ("smtp_alert", Value::Flag(on)) => notify.smtp_alert = Some(on),
             ("notify_priority_changes", Value::Flag(on)) => notify.priority_changes = Some(on),
+            // With a command or without one.
+            ("notify_deleted", Value::Words(words)) => {
+                let command = words.first().map(|_| command(words));
+                notify.deleted = Deleted::Deleted(command.filter(|c| !c.argv.is_empty()));
+            }
             (name, Value::Words(words)) => {
                 let slot = match name {
                     "notify" => &mut notify.any,
@@ -593,7 +595,6 @@ impl Builder<'_> {
                     "notify_backup" => &mut notify.backup,
                     "notify_fault" => &mut notify.fault,
                     "notify_stop" => &mut notify.stop,
-                    "notify_deleted" => &mut notify.deleted,
                     "notify_master_rx_lower_pri" => &mut notify.master_rx_lower_pri,
                     _ => return,
                 };
@@ -637,6 +638,16 @@ fn user(words: &[Word]) -> Option<User> {
         user,
         group: words.get(1).map(|w| w.text.clone()),
     })
+}
+
+/// A FIFO with its owner, or its script with its user.
+fn fifo(fifo: &mut Fifo, keyword: &str, words: &[Word]) {
+    if keyword.ends_with("_script") {
+        fifo.script = Some(command(words)).filter(|c| !c.argv.is_empty());
+    } else {
+        fifo.path = words.first().map(|w| w.text.clone());
+        fifo.user = user(words.get(1..).unwrap_or_default());
+    }
 }
 
 fn command(words: &[Word]) -> Command {

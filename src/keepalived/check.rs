@@ -95,6 +95,14 @@ impl Checker<'_> {
                 "",
             );
         }
+        for (fifo, name) in [
+            (&g.notify_fifo, "notify_fifo"),
+            (&g.vrrp_notify_fifo, "vrrp_notify_fifo"),
+        ] {
+            if fifo.script.is_some() && fifo.path.is_none() {
+                self.warn(&place, format!("`{name}_script` has no `{name}` to read"), "");
+            }
+        }
         let named = g
             .smtp_server
             .as_ref()

@@ -87,10 +87,10 @@ pub struct GlobalDefs {
     pub script_user: Option<User>,
     /// Refuse root scripts that others can change.
     pub script_security: bool,
-    /// Two FIFOs at most: `notify_fifo`, `vrrp_notify_fifo`.
-    pub fifos: Vec<Fifo>,
-    /// Readers of the FIFOs, same order of keywords.
-    pub fifo_scripts: Vec<Command>,
+    /// `notify_fifo` and `notify_fifo_script`.
+    pub notify_fifo: Fifo,
+    /// `vrrp_notify_fifo` and `vrrp_notify_fifo_script`.
+    pub vrrp_notify_fifo: Fifo,
     /// 1 to 99: SCHED_RR.
     pub rt_priority: Option<u8>,
     /// -20 to 19.
@@ -118,12 +118,14 @@ pub struct Command {
 }
 
 /// A FIFO for notifications.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fifo {
-    /// Its path.
-    pub path: String,
+    /// Its path; `None`: there is none.
+    pub path: Option<String>,
     /// Its owner.
     pub user: Option<User>,
+    /// Reads it; gets the path as its last argument.
+    pub script: Option<Command>,
 }
 
 /// A weight: what a tracked thing does to the priority.
@@ -238,6 +240,16 @@ pub struct Tracks {
     pub files: Vec<Track>,
 }
 
+/// What is said of an instance that a reload takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Deleted {
+    /// That it is in FAULT.
+    #[default]
+    Fault,
+    /// `notify_deleted`: that it is DELETED; the command runs too, if one is written.
+    Deleted(Option<Command>),
+}
+
 /// Notifications of an instance or a group.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Notify {
@@ -252,7 +264,7 @@ pub struct Notify {
     /// At stop.
     pub stop: Option<Command>,
     /// Gone after a reload.
-    pub deleted: Option<Command>,
+    pub deleted: Deleted,
     /// A lower priority was heard while MASTER.
     pub master_rx_lower_pri: Option<Command>,
     /// Mail; `None`: as in `global_defs`.

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use self::units::Unit;
 use super::checks::Checks;
+use super::debounce::Debounce;
 use super::files::Files;
 use super::mail::Mailer;
 use super::netlink::{Assigned, Change, Links, Netlink};
@@ -57,11 +58,15 @@ pub(super) struct Engine {
     checks: Checks,
     processes: Processes,
     files: Files,
+    debounce: Debounce,
+    /// `vrrp_startup_delay`: the routers begin then, with or without a crash before.
+    startup: Option<(Time, bool)>,
     pub(super) notifier: Notifier,
     pub(super) mailer: Mailer,
     /// Outputs of this round.
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
+    netlink_overruns: u64,
     /// Instances whose last advert could not be sent: said once, not with every advert.
     mute: std::cell::RefCell<BTreeSet<String>>,
 }
@@ -86,10 +91,13 @@ impl Engine {
             checks: Checks::default(),
             processes: Processes::default(),
             files: Files::default(),
+            debounce: Debounce::default(),
+            startup: None,
             notifier: Notifier::default(),
             mailer: Mailer::default(),
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
+            netlink_overruns: 0,
             mute: std::cell::RefCell::default(),
             config,
         })
@@ -98,6 +106,15 @@ impl Engine {
     /// Begins with the configuration given to `new`.
     pub(super) fn start(&mut self, now: Time, crashed: bool) {
         let config = std::mem::take(&mut self.config);
+        let delay = config.global.startup_delay;
+        if !delay.is_zero() {
+            log::event(
+                "info",
+                "starting is delayed",
+                &[("seconds", json!(delay.as_secs_f64()))],
+            );
+            self.startup = Some((now + delay, crashed));
+        }
         self.install(now, config, crashed);
     }
 
@@ -116,6 +133,9 @@ impl Engine {
             return Err("the configuration has errors; the old one stays".to_owned());
         }
         self.install(now, loaded.config, false);
+        if self.config.global.fifo_write_states_on_reload {
+            self.write_states(now);
+        }
         Ok(())
     }
 
@@ -132,6 +152,8 @@ impl Engine {
             self.processes.next_timer(),
             self.notifier.next_timer(),
             self.pacer.next_timer(),
+            self.debounce.next_timer(),
+            self.startup.map(|(at, _)| at),
         ];
         units.chain(others.into_iter().flatten()).min()
     }
@@ -193,9 +215,11 @@ impl Engine {
         // The packets first: what follows may take a moment.
         self.execute(now);
         self.announce_paced(now);
+        self.start_delayed(now);
         let checks = self.checks.tick(now);
         let processes = self.processes.tick(now);
-        if self.files.tick(now) || processes || checks {
+        let links = self.debounce.tick(now, &self.links);
+        if self.files.tick(now) || processes || checks || links {
             self.retrack(now);
         }
         self.notifier.tick(now);
@@ -224,6 +248,7 @@ impl Engine {
     /// Interfaces or addresses changed.
     pub(super) fn changed(&mut self, now: Time, changes: &[Change]) {
         if changes.contains(&Change::Overrun) {
+            self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
             match self.netlink.read() {
                 Ok(links) => self.links = links,
@@ -233,6 +258,7 @@ impl Engine {
         for change in changes {
             self.links.apply(change);
         }
+        self.debounce.tick(now, &self.links);
         let lost: BTreeSet<Assigned> = changes
             .iter()
             .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })

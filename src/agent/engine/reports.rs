@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Engine;
-use crate::agent::mail::About;
-use crate::agent::notify::word;
+use crate::agent::notify::{About, word};
 use crate::agent::{log, plan};
 use crate::vrrp::{Alarm, Output, Router, Time};
 
@@ -27,15 +26,10 @@ impl Engine {
                     ("priority", json!(priority)),
                 ];
                 log::event("info", "transition", &fields);
+                let (about, name, notify) = (About::Instance, &instance.name, &instance.notify);
                 self.notifier
-                    .transition(&self.config, "INSTANCE", &instance.name, &instance.notify, to, priority);
-                self.mailer.transition(
-                    &self.config.global,
-                    About::Instance,
-                    &instance.name,
-                    &instance.notify,
-                    to,
-                );
+                    .transition(&self.config, about, name, notify, to, priority);
+                self.mailer.transition(&self.config.global, about, name, notify, to);
             }
             Output::Priority { from, to } => {
                 log::event(
@@ -43,12 +37,17 @@ impl Engine {
                     "effective priority",
                     &[("instance", name), ("from", json!(from)), ("to", json!(to))],
                 );
+                let group = unit.sync.as_ref().and_then(|s| s.notify.priority_changes);
+                let wanted = instance.notify.priority_changes.or(group);
+                if wanted.unwrap_or(self.config.global.notify_priority_changes) {
+                    self.notifier.priority(&instance.name, router.state(), to);
+                }
             }
             Output::LowerHeard { src, priority } => {
                 let fields = [("instance", name), ("from", json!(src)), ("priority", json!(priority))];
                 log::event("warning", "heard an advert of lower priority", &fields);
-                self.notifier
-                    .lower(&self.config, &instance.name.clone(), &instance.notify.clone());
+                let own = router.snapshot(now).priority;
+                self.notifier.lower(&self.config, &instance.name, &instance.notify, own);
             }
             Output::Alarm(alarm) => {
                 let (level, message, src) = match &alarm {
@@ -71,13 +70,29 @@ impl Engine {
             let Some(state) = unit.group.routers().first().map(Router::state) else {
                 continue;
             };
-            if states.len() == 1 && unit.told != Some(state) {
+            let started = unit.members.iter().all(|m| m.started);
+            if started && states.len() == 1 && unit.told != Some(state) {
                 unit.told = Some(state);
                 let priority = unit.members[0].effective.priority;
                 self.notifier
-                    .transition(&self.config, "GROUP", &sync.name, &sync.notify, state, priority);
+                    .transition(&self.config, About::Group, &sync.name, &sync.notify, state, priority);
                 self.mailer
                     .transition(&self.config.global, About::Group, &sync.name, &sync.notify, state);
+            }
+        }
+    }
+
+    /// `fifo_write_vrrp_states_on_reload`.
+    pub(super) fn write_states(&mut self, now: Time) {
+        for unit in &self.units {
+            for (member, router) in unit.members.iter().zip(unit.group.routers()) {
+                let (name, priority) = (&member.instance.name, router.snapshot(now).priority);
+                self.notifier
+                    .line(About::Instance, name, word(router.state()), priority);
+            }
+            if let (Some(sync), Some(state)) = (&unit.sync, unit.told) {
+                let priority = unit.members.first().map_or(0, |m| m.effective.priority);
+                self.notifier.line(About::Group, &sync.name, word(state), priority);
             }
         }
     }
@@ -109,9 +124,9 @@ impl Engine {
             }
         }
         json!({
-            "engine": "agent", "pid": std::process::id(), "config": self.path, "instances": instances,
+            "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.path, "instances": instances,
             "scripts": self.checks.status(), "processes": self.processes.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
-            "dropped_log_lines": log::dropped(),
+            "dropped_log_lines": log::dropped(), "netlink_overruns": self.netlink_overruns,
         })
     }
 }

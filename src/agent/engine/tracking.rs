@@ -37,10 +37,8 @@ impl Engine {
             }
         }
         let mut e = effective(i.priority, all);
-        let up = self
-            .links
-            .named(&i.interface)
-            .is_some_and(|l| l.running || i.dont_track_primary);
+        let up = self.debounce.running(&self.links, &i.interface)
+            || (i.dont_track_primary && self.links.named(&i.interface).is_some());
         e.fault |= !up || member.source.is_none();
         e
     }
@@ -100,7 +98,7 @@ impl Engine {
             }
         }
         for t in &tracks.interfaces {
-            push(own(t, None), self.links.named(&t.name).is_some_and(|l| l.running));
+            push(own(t, None), self.debounce.running(&self.links, &t.name));
         }
     }
 }

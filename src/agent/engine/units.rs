@@ -1,6 +1,6 @@
 //! What the engine runs: routers, alone or in sync groups, and how a configuration becomes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::Engine;
 use crate::agent::netlink::Assigned;
+use crate::agent::notify::About;
 use crate::agent::{log, plan};
-use crate::keepalived::{Config, Instance, SyncGroup};
+use crate::keepalived::{Config, Deleted, Instance, SyncGroup};
 use crate::vrrp::track::Effective;
 use crate::vrrp::{Group, Input, Output, Router, State, Time};
 
@@ -35,11 +36,14 @@ impl Engine {
         self.checks.configure(&config, now);
         self.processes.configure(&config, now);
         self.files.configure(&config, now);
-        self.notifier.configure(&config);
+        self.notifier.configure(&config, now);
+        self.debounce.configure(&config, &self.links);
         let free = self.pacer.configure(&config);
         self.announce_now(free);
         let mut old: Vec<(Member, Router)> = Vec::new();
+        let mut told: BTreeMap<String, State> = BTreeMap::new();
         for unit in std::mem::take(&mut self.units) {
+            told.extend(unit.sync.and_then(|s| Some((s.name, unit.told?))));
             old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
         }
         self.vips = plan::vips(&config);
@@ -84,14 +88,22 @@ impl Engine {
             self.units.push(Unit {
                 group: Group::new(routers),
                 members,
+                told: sync.as_ref().and_then(|s| told.remove(&s.name)),
                 sync: sync.map(Box::new),
-                told: None,
             });
         }
         for (member, mut router) in old {
             // Gone from the configuration: as if it stopped.
             log::event("info", "instance is gone", &[("instance", json!(member.instance.name))]);
             let was_master = router.state() == State::Master;
+            let priority = router.snapshot(now).priority;
+            let (gone, notify) = (&member.instance.name, &member.instance.notify);
+            self.notifier.deleted(&self.config, gone, notify, priority);
+            if notify.deleted == Deleted::Fault {
+                let global = &self.config.global;
+                self.mailer
+                    .transition(global, About::Instance, gone, notify, State::Fault);
+            }
             let farewell = router.handle(now, Input::Stop);
             if was_master {
                 self.take_off(&member.instance, &kept_addresses);
@@ -125,9 +137,30 @@ impl Engine {
                     &member.instance,
                     member.source.unwrap_or(unspecified(member.instance.ipv6)),
                 );
-                let started = std::mem::replace(&mut member.started, true);
+                // What a former life may have left goes at once, also if we wait.
+                let waits = (!member.started && self.startup.is_some()).then(|| member.instance.clone());
+                let begins = !member.started && self.startup.is_none();
+                member.started |= begins;
                 self.give(now, u, m, Input::Configure(Box::new(settings), effective));
-                if !started {
+                if begins {
+                    self.give(now, u, m, Input::Start { crashed });
+                }
+                if let Some(instance) = waits {
+                    self.take_off(&instance, &kept_addresses);
+                }
+            }
+        }
+        self.execute(now);
+    }
+
+    /// Ends `vrrp_startup_delay`.
+    pub(super) fn start_delayed(&mut self, now: Time) {
+        let Some((_, crashed)) = self.startup.take_if(|(at, _)| *at <= now) else {
+            return;
+        };
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                if !std::mem::replace(&mut self.units[u].members[m].started, true) {
                     self.give(now, u, m, Input::Start { crashed });
                 }
             }

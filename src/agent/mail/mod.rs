@@ -12,6 +12,7 @@ use serde_json::json;
 
 use self::smtp::Mail;
 use super::log;
+use super::notify::About;
 use crate::keepalived::{GlobalDefs, Notify};
 use crate::vrrp::State;
 
@@ -19,15 +20,6 @@ use crate::vrrp::State;
 const QUEUE: usize = 64;
 /// keepalived's `smtp_connect_timeout` unless written.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Whom a mail is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum About {
-    /// A `vrrp_instance`.
-    Instance,
-    /// A `vrrp_sync_group`.
-    Group,
-}
 
 /// All mails.
 #[derive(Default)]
