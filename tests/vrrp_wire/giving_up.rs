@@ -97,7 +97,7 @@ fn after_a_crash_the_address_goes_first_and_then_the_word() {
     pair.settle(false, VIP);
     // Not by silence: between the word and the new owner's first advert the dead one was not waited for.
     let (a, b) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
-    let adverts: Vec<Frame> = capture.read().iter().copied().collect();
+    let adverts: Vec<Frame> = capture.read().to_vec();
     let zero = adverts
         .iter()
         .position(|f| matches!(f, Frame::Advert { src, priority: 0, .. } if *src == a));
