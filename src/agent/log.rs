@@ -63,7 +63,7 @@ pub(super) fn event(level: &str, message: &str, fields: &[(&str, Value)]) {
         object.insert((*key).to_owned(), value.clone());
     }
     let line = format!("{}\n", Value::Object(object));
-    // Only this side adds, from several threads: a few lines more than QUEUE do no harm.
+    // Several threads may be here at once: a few lines more than QUEUE do no harm.
     if WAITING.fetch_add(1, Ordering::Relaxed) >= QUEUE || sender().send(Message::Line(line)).is_err() {
         WAITING.fetch_sub(1, Ordering::Relaxed);
         DROPPED.fetch_add(1, Ordering::Relaxed);

@@ -184,14 +184,15 @@ impl Engine {
         if failed.is_empty() && mute.is_empty() {
             return;
         }
-        for (n, instance) in instances.iter().enumerate() {
-            match failed.iter().find(|(at, _)| *at == n) {
+        for instance in instances {
+            // One of several unicast peers is enough.
+            match failed.iter().find(|(at, _)| instances[*at].name == instance.name) {
                 None => drop(mute.remove(&instance.name)),
-                Some((_, e)) => {
+                Some((at, e)) => {
                     if mute.insert(instance.name.clone()) {
                         let fields = [
                             ("instance", json!(instance.name)),
-                            ("to", json!(messages[n].dst)),
+                            ("to", json!(messages[*at].dst)),
                             ("error", json!(e.to_string())),
                         ];
                         log::event("warning", "sending adverts fails", &fields);
