@@ -495,7 +495,7 @@ fn only_the_packet_thread_is_real_time_and_scripts_are_ordinary() {
     fs::write(
         &script,
         format!(
-            "#!/bin/sh\n{{ cat /proc/$$/stat /proc/$$/status; readlink /proc/$$/fd/*; echo PATH=$PATH; }} >{0}.new\nmv {0}.new {0}\n",
+            "#!/bin/sh\n{{ cat /proc/self/stat /proc/self/status; readlink /proc/$$/fd/*; echo PATH=$PATH; }} >{0}.new\nmv {0}.new {0}\n",
             seen.display()
         ),
     )

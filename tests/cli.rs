@@ -96,9 +96,30 @@ fn what_would_ask_fails_without_a_terminal() {
 }
 
 #[test]
-fn the_engine_to_come_is_refused_and_says_what_works() {
-    let dir = with_inventory(&[("engine: keepalived", "engine: agent")]);
-    expect(&hapair(dir.path(), &["render"]), 2, &["agent", "keepalived"]);
+fn each_engine_gets_its_own_unit() {
+    let dir = with_inventory(&[("engine: agent", "engine: agent\n  metrics_listen: 127.0.0.1:9112")]);
+    let agent = hapair(dir.path(), &["render"]);
+    expect(&agent, 0, &["hapair-agent.service", "--metrics-listen 127.0.0.1:9112"]);
+    assert!(!String::from_utf8_lossy(&agent.stdout).contains("keepalived.service.d"));
+    let dir = with_inventory(&[("engine: agent", "engine: keepalived")]);
+    let keepalived = hapair(dir.path(), &["render"]);
+    expect(
+        &keepalived,
+        0,
+        &["/etc/systemd/system/keepalived.service.d/hapair.conf"],
+    );
+    assert!(!String::from_utf8_lossy(&keepalived.stdout).contains("/usr/local/sbin/hapair-agent"));
+}
+
+#[test]
+fn a_handover_holds_for_a_time_or_is_resumed() {
+    let dir = with_inventory(&[]);
+    expect(&hapair(dir.path(), &["handover", "--hold", "soon"]), 2, &["10m"]);
+    expect(
+        &hapair(dir.path(), &["handover", "--resume", "--hold", "5m"]),
+        2,
+        &["--resume"],
+    );
 }
 
 #[test]

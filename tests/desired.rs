@@ -725,6 +725,7 @@ fn impossible_wishes_are_named() {
     let wish = |change: &dyn Fn(&mut Inventory, &mut Facts)| {
         let mut inventory = load("example-el7");
         let mut facts = fresh(&inventory, "nginx-master", 7);
+        inventory.vrrp.as_mut().expect("VRRP").engine = hapair::state::Engine::Keepalived;
         change(&mut inventory, &mut facts);
         desired::host_state(
             &inventory,
@@ -744,7 +745,6 @@ fn impossible_wishes_are_named() {
         wish(&|_, f| f.release.id = "rocky".into()),
         wish(&|_, f| f.release.major = 6),
         wish(&|i, _| i.hosts[0].release = Some(8)),
-        wish(&|i, _| i.vrrp.as_mut().expect("VRRP").engine = hapair::state::Engine::Agent),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].init_fail = true),
         wish(&|i, _| i.vrrp.as_mut().expect("VRRP").scripts[0].interval = 0.5),
         wish(&|i, _| {
@@ -762,9 +762,7 @@ fn impossible_wishes_are_named() {
 #[test]
 fn an_operator_template_takes_the_place_of_ours() {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir
-        .path()
-        .join("etc/systemd/system/keepalived.service.d/hapair.conf.tera");
+    let file = dir.path().join("etc/systemd/system/hapair-agent.service.tera");
     std::fs::create_dir_all(file.parent().expect("a parent")).expect("directories");
     std::fs::write(&file, "[Service]\n# instead of {{ other_engine }}\nRestart=always\n").expect("a template");
     let templates = Templates::with_overrides(dir.path()).expect("templates");
@@ -774,10 +772,10 @@ fn an_operator_template_takes_the_place_of_ours() {
     let files = desired::files(&state);
     let ours = files
         .iter()
-        .find(|f| f.path.ends_with("keepalived.service.d/hapair.conf"))
-        .expect("the drop-in");
+        .find(|f| f.path.ends_with("hapair-agent.service"))
+        .expect("the unit");
     assert_eq!(
         ours.content,
-        "[Service]\n# instead of hapair-agent.service\nRestart=always\n"
+        "[Service]\n# instead of keepalived.service\nRestart=always\n"
     );
 }

@@ -96,7 +96,7 @@ fn the_example_loads_with_the_values_of_the_seed() {
     let names: Vec<&str> = inventory.hosts.iter().map(|h| h.name.as_str()).collect();
     assert_eq!(names, ["nginx-master", "nginx-backup"]);
     let vrrp = inventory.vrrp.as_ref().expect("vrrp");
-    assert_eq!(vrrp.engine, Engine::Keepalived);
+    assert_eq!(vrrp.engine, Engine::Agent);
     let instance = &vrrp.instances[0];
     assert_eq!(instance.virtual_router_id, 51);
     assert_eq!(
@@ -182,7 +182,7 @@ fn the_example_shows_every_key_and_each_works() {
         ("  selinux: disabled", "  "),
         ("  nginx: stable", "  "),
         ("    app:", "      "),
-        ("  engine: keepalived", "  "),
+        ("  engine: agent", "  "),
         (
             "    router_id: {nginx-master: nginx_master, nginx-backup: nginx_backup}",
             "    ",

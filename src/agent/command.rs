@@ -60,7 +60,7 @@ fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
     let mut a = Arguments {
         config: "/etc/keepalived/keepalived.conf".into(),
         config_id: None,
-        state_dir: "/run/hapair".into(),
+        state_dir: daemon::STATE_DIR.into(),
         json: false,
         wait: None,
         timeout: Duration::from_secs(30),
@@ -143,8 +143,8 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
 }
 
 fn ask(a: &Arguments, line: &str) -> anyhow::Result<String> {
-    let socket = daemon::socket_in(&a.state_dir);
-    control::ask(&socket, line).with_context(|| format!("no agent answers on {}", socket.display()))
+    control::ask(&a.state_dir, line)
+        .with_context(|| format!("no agent answers on {}", daemon::socket_in(&a.state_dir).display()))
 }
 
 fn status(a: &Arguments) -> anyhow::Result<Invocation> {

@@ -110,9 +110,12 @@ fn serve(client: UnixStream, asker: &Asker) -> io::Result<()> {
     (&client).write_all(text.as_bytes())
 }
 
-/// The client's side: one request, its whole answer.
-pub(super) fn ask(path: &Path, line: &str) -> io::Result<String> {
-    let mut stream = UnixStream::connect(path)?;
+/// The client's side: one request to the daemon of that state directory, its whole answer.
+///
+/// # Errors
+/// No daemon listens there, or it does not answer in time.
+pub fn ask(state_dir: &Path, line: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(super::daemon::socket_in(state_dir))?;
     stream.set_read_timeout(Some(2 * PATIENCE))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();

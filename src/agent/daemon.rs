@@ -22,6 +22,9 @@ use super::netlink::Monitor;
 use super::{config, log, metrics_http, sys};
 use crate::vrrp::{Input, Time};
 
+/// Where the daemon as installed keeps its socket and the mark of a run.
+pub const STATE_DIR: &str = "/run/hapair";
+
 /// What the daemon is told on its command line.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -113,7 +116,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         bail!("{} has errors", options.config.display());
     }
     fs::create_dir_all(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
-    if super::control::ask(&options.socket(), "status").is_ok() {
+    if super::control::ask(&options.state_dir, "status").is_ok() {
         bail!("another agent answers on {}", options.socket().display());
     }
     let crashed = options.mark().exists();

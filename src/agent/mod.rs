@@ -29,5 +29,7 @@ pub mod users;
 mod vrrp_socket;
 
 pub use command::{Invocation, USAGE, invoke};
+pub use control::ask;
+pub use daemon::STATE_DIR;
 pub use harden::Hardening;
 pub use release::release;

@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Status,
     /// Break one thing at a time on purpose and measure the outage seen through the VIP
     Failover(FailoverArgs),
+    /// Move the VIP to the other host on purpose and keep it there
+    Handover(HandoverArgs),
     /// Build twins of both hosts on this machine and run apply, re-apply and the drill on them
     Rehearse(RehearseArgs),
     /// The twins by hand
@@ -144,6 +146,40 @@ pub(crate) struct FailoverArgs {
     pub(crate) report: Option<PathBuf>,
 }
 
+/// `handover`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HandoverArgs {
+    /// The host that gives its VIPs away [default: the one that owns any]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) from: Option<String>,
+    /// It may take them back after this time: 90, 90s, 10m, 2h [default: after --resume]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) hold: Option<std::time::Duration>,
+    /// Both hosts take part as configured again
+    #[arg(long, conflicts_with_all = ["from", "hold"])]
+    pub(crate) resume: bool,
+    /// Seconds the VIP may take to arrive
+    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(crate) gate_timeout: u64,
+}
+
+/// A time of 1 s to 30 days: a number of seconds, or one with `s`, `m`, `h` or `d` behind it.
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("write 90, 90s, 10m, 2h or 1d".to_owned()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match seconds {
+        Some(s @ 1..=2_592_000) => Ok(std::time::Duration::from_secs(s)),
+        _ => Err("from 1 s to 30 d".to_owned()),
+    }
+}
+
 /// `rehearse`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RehearseArgs {
@@ -205,11 +241,37 @@ impl Command {
             Command::Apply(_) => "apply",
             Command::Status => "status",
             Command::Failover(_) => "failover",
+            Command::Handover(_) => "handover",
             Command::Rehearse(_) => "rehearse",
             Command::Lab(_) => "lab",
             Command::AgentBinary { .. } => "agent-binary",
             Command::Completions { .. } => "completions",
             Command::Man { .. } => "man",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_as_operators_write_them() {
+        for (text, value) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("30d", 2_592_000)] {
+            assert_eq!(seconds(text).map(|d| d.as_secs()), Ok(value), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "m",
+            "1w",
+            "-5",
+            "1.5h",
+            "31d",
+            "99999999999999999999s",
+            "1h30m",
+        ] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 }

@@ -43,6 +43,7 @@ fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Command::Apply(apply) => inside(global, || commands::apply::run(global, apply, ui)),
         Command::Status => inside(global, || commands::status::run(global, ui)),
         Command::Failover(failover) => inside(global, || commands::failover::run(global, failover, ui)),
+        Command::Handover(handover) => inside(global, || commands::handover::run(global, handover, ui)),
         Command::Rehearse(rehearse) => commands::rehearse::run(global, rehearse, ui),
         Command::Lab(lab) => lab::run(global, &lab.command, ui),
         Command::AgentBinary { file } => commands::agent_binary::run(file, ui),

@@ -4,6 +4,7 @@
 //! own templates. Each step of a bootstrap has a file; each appends [`Resource`]s in the order of [`Stage`]s.
 
 mod assumed;
+mod engine;
 mod error;
 mod files;
 mod guard;

@@ -25,6 +25,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "etc/nginx/conf.d/default.conf.tera",
     "etc/sysconfig/network-scripts/ifcfg-INTERFACE.tera",
     "etc/sysctl.d/90-hapair.conf.tera",
+    "etc/systemd/system/hapair-agent.service.tera",
     "etc/systemd/system/keepalived.service.d/hapair.conf.tera",
     "etc/yum.repos.d/BASE.repo.tera",
     "etc/yum.repos.d/CentOS-Media.repo.tera",

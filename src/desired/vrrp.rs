@@ -1,4 +1,4 @@
-//! Step 8: check scripts, keepalived.conf, and the engine that reads it.
+//! Step 8: check scripts, keepalived.conf, and (in `engine`) who reads it.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,13 @@ use serde::Serialize;
 use super::error::DesiredError;
 use super::guard::Place;
 use super::system::address_of;
-use super::{Build, scripts};
+use super::{Build, engine, scripts};
 use crate::inventory::{GlobalDefs, InitialState, Instance, Script, ScriptKind, TrackProcess, Vip, Vrrp};
 use crate::state::resource::InstanceRef;
-use crate::state::{Engine, Reaction, Spec, Stage, Validator};
+use crate::state::{Engine, Reaction, Spec, Stage};
 
 const CONF: &str = "etc/keepalived/keepalived.conf.tera";
 const CONF_PATH: &str = "/etc/keepalived/keepalived.conf";
-const DROP_IN: &str = "etc/systemd/system/keepalived.service.d/hapair.conf.tera";
-const DROP_IN_PATH: &str = "/etc/systemd/system/keepalived.service.d/hapair.conf";
 const SCRIPT_DIRECTORY: &str = "/usr/libexec/keepalived";
 
 /// What keepalived.conf's template sees. Optional numbers are texts, so that a written 0 is not taken for absent.
@@ -97,14 +95,9 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let Some(vrrp) = &build.inventory.vrrp else {
         return Ok(());
     };
-    if vrrp.engine == Engine::Agent {
-        return Err(build.impossible(
-            "this version of hapair-agent does not speak VRRP yet",
-            "write `engine: keepalived` under `vrrp`",
-        ));
+    if vrrp.engine == Engine::Keepalived {
+        check_version(build, vrrp)?;
     }
-    check_version(build, vrrp)?;
-    build.push_service(Stage::Vrrp, Engine::Agent.unit(), false, true);
     if vrrp
         .scripts
         .iter()
@@ -154,23 +147,23 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     }
     build.state.engine = Some(vrrp.engine);
 
-    let unit = Engine::Keepalived.unit();
-    let text = build.render(DROP_IN, &serde_json::json!({"other_engine": Engine::Agent.unit()}))?;
-    build.push_file(
-        Stage::Vrrp,
-        DROP_IN_PATH,
-        text,
-        0o644,
-        None,
-        vec![Reaction::DaemonReload],
-    );
+    engine::add_program(build, vrrp)?;
     let text = build.render(CONF, &view)?;
-    let reload = vec![Reaction::Reload { unit: unit.to_owned() }];
+    let reload = vec![Reaction::Reload {
+        unit: vrrp.engine.unit().to_owned(),
+    }];
     // Only root may read the password.
     build
-        .push_file(Stage::Vrrp, CONF_PATH, text, 0o600, Some(Validator::Keepalived), reload)
+        .push_file(
+            Stage::Vrrp,
+            CONF_PATH,
+            text,
+            0o600,
+            Some(engine::validator(vrrp.engine)),
+            reload,
+        )
         .election_critical = true;
-    build.push_service(Stage::Vrrp, unit, true, false);
+    engine::add_services(build, vrrp.engine);
     Ok(())
 }
 

@@ -95,6 +95,7 @@ pub(super) fn inventory(port: u16) -> Inventory {
         }),
         vrrp: Some(Vrrp {
             engine: Engine::Keepalived,
+            metrics_listen: None,
             global_defs: GlobalDefs::default(),
             scripts: vec![script],
             track_processes: vec![],
@@ -231,6 +232,7 @@ impl HostLink for FakeLink {
                         priority: 100,
                         vips: vec![VIP.into()],
                         owns_vip: w.owns[self.index],
+                        held: false,
                     }],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],

@@ -1,40 +1,8 @@
 //! hapair's own reading of keepalived.conf, on the host.
 
-use std::path::Path;
-
 use super::error::{Error, Result};
-use crate::keepalived::{Diagnostic, Include, Options, Resolver, Severity, glob_match, lint};
-
-/// Reads what `include` names from the host's files.
-#[derive(Debug, Clone, Copy)]
-struct Files;
-
-impl Resolver for Files {
-    fn include(&self, pattern: &str, from: &Path) -> Vec<Include> {
-        let full = from.parent().unwrap_or(Path::new("/")).join(pattern);
-        let (Some(parent), Some(name)) = (full.parent(), full.file_name().map(|n| n.to_string_lossy())) else {
-            return Vec::new();
-        };
-        let Ok(entries) = std::fs::read_dir(parent) else {
-            return Vec::new();
-        };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .map(|e| e.file_name().to_string_lossy().into_owned())
-            .filter(|found| glob_match(&name, found))
-            .collect();
-        names.sort();
-        let read = |name: String| {
-            let path = parent.join(name);
-            let content = std::fs::read_to_string(&path).map_err(|e| e.to_string());
-            Include {
-                path: path.to_string_lossy().into_owned(),
-                content,
-            }
-        };
-        names.into_iter().map(read).collect()
-    }
-}
+use crate::agent::config::Files;
+use crate::keepalived::{Diagnostic, Options, Severity, lint};
 
 /// Everything there is to say about a text.
 pub fn findings(text: &str, path: &str) -> Vec<Diagnostic> {

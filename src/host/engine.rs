@@ -1,10 +1,17 @@
-//! The VRRP engine beside changes of the network.
+//! The VRRP engine beside changes of the network, and handing over on command.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::error::Result;
-use super::{facts, systemd};
-use crate::state::Engine;
+use super::error::{Error, Result};
+use super::root::Root;
+use super::{facts, fault, systemd};
+use crate::agent;
+use crate::state::frame::VrrpOrder;
+use crate::state::{Engine, Fault};
+
+/// keepalived cannot hold back: it is stopped instead, and started again after so many seconds if nobody resumes it.
+const UNTIL_RESUMED: u64 = 30 * 24 * 3600;
 
 /// How long an engine may take to put its addresses back by itself.
 const BY_ITSELF: Duration = Duration::from_secs(3);
@@ -33,4 +40,44 @@ pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(
         systemd::ctl("restart", unit)?;
     }
     Ok(())
+}
+
+/// Hands the VIPs over, or resumes, by whichever engine runs.
+///
+/// # Errors
+/// No engine runs, or it refuses.
+pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
+    let runs = |engine: Engine| systemd::one(engine.unit()).is_active();
+    let stopped = Fault::Stop {
+        unit: Engine::Keepalived.unit().to_owned(),
+    };
+    match order {
+        VrrpOrder::HandOver { hold } if runs(Engine::Agent) => {
+            let seconds = hold.map(|s| format!(" {s}")).unwrap_or_default();
+            ask_agent(&format!("handover{seconds}"))
+        }
+        VrrpOrder::HandOver { hold } if runs(Engine::Keepalived) => {
+            fault::inject(root, &stopped, hold.unwrap_or(UNTIL_RESUMED))
+        }
+        VrrpOrder::HandOver { .. } => Err(Error::new("no VRRP engine runs on this host")),
+        VrrpOrder::Resume => {
+            fault::repair(root, &stopped)?;
+            if runs(Engine::Agent) {
+                ask_agent("resume")
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+fn ask_agent(line: &str) -> Result<()> {
+    let answer = agent::ask(Path::new(agent::STATE_DIR), line)
+        .map_err(|e| Error::new(format!("the agent does not answer: {e}")).hint("see `journalctl -u hapair-agent`"))?;
+    let answer: serde_json::Value =
+        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is no JSON: {e}")))?;
+    match answer["error"].as_str() {
+        Some(error) => Err(Error::new(format!("the agent refused `{line}`: {error}"))),
+        None => Ok(()),
+    }
 }

@@ -13,7 +13,7 @@ use super::observe::{fingerprint, observe};
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{converge, fault, fetch, status, systemd};
+use super::{converge, engine, fault, fetch, status, systemd};
 use crate::state::frame::{Operator, PROTOCOL};
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
@@ -193,6 +193,7 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
+            Request::Vrrp { order } => engine::order(&self.root, order).map(|()| Some(Reply::Ack)),
             Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
         };

@@ -1,6 +1,7 @@
 //! The host at a glance, and what other hands changed since the last apply.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::exec;
@@ -8,8 +9,9 @@ use super::facts::{self, Tools};
 use super::observe::{digest, observe};
 use super::root::Root;
 use super::txn::LAST;
-use crate::state::resource::Resource;
-use crate::state::{Engine, HostState, HostStatus, InstanceState, InstanceStatus};
+use crate::agent;
+use crate::state::resource::{InstanceRef, Resource};
+use crate::state::{AgentStatus, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
 
 /// What `Status` answers.
 pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
@@ -25,26 +27,21 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         .into_iter()
         .chain([Engine::Agent, Engine::Keepalived])
         .find(|e| runs(*e));
-    let mut log = None;
+    let word = engine.map(|engine| Word::of(root, engine));
     let instances = state
         .instances
         .iter()
         .map(|instance| {
             let owns_vip = !facts::owned(&instance.vips).is_empty();
-            let state = match (engine, owns_vip) {
-                (None, _) => InstanceState::Stopped,
-                (_, true) => InstanceState::Master,
-                (Some(engine), false) if is_fault(log.get_or_insert_with(|| journal(root, engine)), &instance.name) => {
-                    InstanceState::Fault
-                }
-                (_, false) => InstanceState::Backup,
-            };
+            let told = word.as_ref().map(|word| word.on(instance, owns_vip));
+            let (state, priority, held) = told.unwrap_or((InstanceState::Stopped, instance.priority, false));
             InstanceStatus {
                 name: instance.name.clone(),
                 state,
-                priority: instance.priority,
+                priority,
                 vips: instance.vips.clone(),
                 owns_vip,
+                held,
             }
         })
         .collect();
@@ -74,7 +71,47 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
     }
 }
 
-/// What the engine logged last. keepalived tells its state nowhere else without writing a file.
+/// What the engine that runs says of its instances.
+enum Word {
+    /// The agent's own account; empty while it starts.
+    Agent(AgentStatus),
+    /// keepalived's last lines in the journal: it tells its state nowhere else without writing a file.
+    Keepalived(String),
+}
+
+impl Word {
+    fn of(root: &Root, engine: Engine) -> Word {
+        match engine {
+            Engine::Agent => Word::Agent(agent_status().unwrap_or(AgentStatus { instances: Vec::new() })),
+            Engine::Keepalived => Word::Keepalived(journal(root, engine)),
+        }
+    }
+
+    /// State, effective priority, and whether it holds back.
+    fn on(&self, instance: &InstanceRef, owns_vip: bool) -> (InstanceState, u8, bool) {
+        match self {
+            Word::Agent(status) => match status.instances.iter().find(|i| i.name == instance.name) {
+                Some(told) => (told.state, told.priority, told.held),
+                // Not configured on this host yet, or the agent does not answer yet.
+                None => (InstanceState::Stopped, instance.priority, false),
+            },
+            Word::Keepalived(log) => {
+                let state = match owns_vip {
+                    true => InstanceState::Master,
+                    false if is_fault(log, &instance.name) => InstanceState::Fault,
+                    false => InstanceState::Backup,
+                };
+                (state, instance.priority, false)
+            }
+        }
+    }
+}
+
+fn agent_status() -> Option<AgentStatus> {
+    let answer = agent::ask(Path::new(agent::STATE_DIR), "status").ok()?;
+    serde_json::from_str(&answer).ok()
+}
+
 fn journal(root: &Root, engine: Engine) -> String {
     if !root.is_live() {
         return String::new();

@@ -77,7 +77,9 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
         let text = String::from_utf8_lossy(content);
         match validator {
             Validator::Repository => repository(&text).map_err(|e| e.context(&file.path.display().to_string()))?,
-            Validator::Keepalived => super::check_config::check(&text, &file.path.display().to_string())?,
+            Validator::Keepalived | Validator::Agent => {
+                super::check_config::check(&text, &file.path.display().to_string())?;
+            }
             _ => {}
         }
     }
@@ -126,7 +128,7 @@ fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<Stri
         )
     };
     Ok(match validator {
-        Validator::Repository => None,
+        Validator::Repository | Validator::Agent => None,
         Validator::Nginx => line(need("nginx")?, &["-t"]),
         Validator::Sudoers => line(need("visudo")?, &["-c", "-q", "-f", "/etc/sudoers"]),
         Validator::Keepalived => {

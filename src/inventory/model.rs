@@ -1,7 +1,7 @@
 //! The inventory after validation: what the rest of the program works with.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -315,6 +315,8 @@ pub struct Listen {
 pub struct Vrrp {
     /// Who speaks it.
     pub engine: Engine,
+    /// Where the agent serves metrics over HTTP; never with keepalived.
+    pub metrics_listen: Option<SocketAddr>,
     /// `global_defs`.
     pub global_defs: GlobalDefs,
     /// `vrrp_script`.

@@ -12,6 +12,7 @@ use super::model::*;
 pub fn check(config: &Config) -> Vec<Diagnostic> {
     let mut c = Checker {
         config,
+        known: Known::of(config),
         out: Vec::new(),
     };
     c.names();
@@ -29,7 +30,48 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
 
 struct Checker<'c> {
     config: &'c Config,
+    known: Known<'c>,
     out: Vec<Diagnostic>,
+}
+
+/// What is looked up by name: a configuration of `~SEQ` has tens of thousands of instances.
+struct Known<'c> {
+    instances: HashMap<&'c str, &'c Instance>,
+    /// The group of an instance.
+    groups: HashMap<&'c str, &'c SyncGroup>,
+    /// Weights of scripts and processes.
+    scripts: HashMap<&'c str, i16>,
+    processes: HashMap<&'c str, i16>,
+    files: HashSet<&'c str>,
+    /// Scripts and processes that something tracks.
+    tracked_scripts: HashSet<&'c str>,
+    tracked_processes: HashSet<&'c str>,
+}
+
+impl<'c> Known<'c> {
+    /// Of two with the same name the first counts.
+    fn of(c: &'c Config) -> Known<'c> {
+        fn first<'n, V>(all: impl DoubleEndedIterator<Item = (&'n String, V)>) -> HashMap<&'n str, V> {
+            all.rev().map(|(name, value)| (name.as_str(), value)).collect()
+        }
+        let memberships = c
+            .sync_groups
+            .iter()
+            .flat_map(|g| g.members.iter().map(move |(m, _)| (m, g)));
+        let tracks = || {
+            let groups = c.sync_groups.iter().map(|g| &g.tracks);
+            c.instances.iter().map(|i| &i.tracks).chain(groups)
+        };
+        Known {
+            instances: first(c.instances.iter().map(|i| (&i.name, i))),
+            groups: first(memberships),
+            scripts: first(c.scripts.iter().map(|s| (&s.name, s.weight.value))),
+            processes: first(c.track_processes.iter().map(|p| (&p.name, p.weight.value))),
+            files: c.track_files.iter().map(|f| f.name.as_str()).collect(),
+            tracked_scripts: tracks().flat_map(|t| &t.scripts).map(|t| t.name.as_str()).collect(),
+            tracked_processes: tracks().flat_map(|t| &t.processes).map(|t| t.name.as_str()).collect(),
+        }
+    }
 }
 
 impl Checker<'_> {
@@ -78,12 +120,10 @@ impl Checker<'_> {
 
     fn globals(&mut self) {
         let g = &self.config.global;
-        let place = self
-            .config
-            .instances
-            .first()
-            .map(|i| i.place.clone())
-            .unwrap_or_default();
+        // Mail may be asked for by an instance alone, without a `global_defs`.
+        let written = Some(&g.place).filter(|p| p.line > 0);
+        let place = written.or(self.config.instances.first().map(|i| &i.place)).cloned();
+        let Some(place) = place else { return };
         let instances = self.config.instances.iter().map(|i| &i.notify);
         let groups = self.config.sync_groups.iter().map(|s| &s.notify);
         let general = g.smtp_alert_vrrp.or(g.smtp_alert);
@@ -158,7 +198,7 @@ impl Checker<'_> {
     }
 
     fn addresses(&mut self, i: &Instance) {
-        if i.vips.is_empty() && i.vips_excluded.is_empty() {
+        if i.vips.is_empty() && i.vips_excluded.is_empty() && !i.no_vips {
             self.error(&i.place, format!("vrrp_instance `{}` has no virtual_ipaddress", i.name));
         }
         if i.vips.len() > 255 {
@@ -221,33 +261,14 @@ impl Checker<'_> {
     }
 
     fn tracks(&mut self, owner: &str, tracks: &Tracks, instance: Option<&Instance>) {
-        let c = self.config;
-        let mut check = |list: &[Track], kind: &str, known: &dyn Fn(&str) -> bool| {
-            let mut seen = HashSet::new();
-            for track in list {
-                if !known(&track.name) {
-                    self.error(
-                        &track.place,
-                        format!("`{owner}` tracks `{}`, but there is no such {kind}", track.name),
-                    );
-                }
-                if !seen.insert(track.name.as_str()) {
-                    self.warn(&track.place, format!("`{}` is tracked twice", track.name), "");
-                }
-            }
-        };
-        check(&tracks.scripts, "vrrp_script", &|n| {
-            c.scripts.iter().any(|s| s.name == n)
+        self.tracked(owner, &tracks.scripts, "vrrp_script", |k, n| k.scripts.contains_key(n));
+        self.tracked(owner, &tracks.processes, "vrrp_track_process", |k, n| {
+            k.processes.contains_key(n)
         });
-        check(&tracks.processes, "vrrp_track_process", &|n| {
-            c.track_processes.iter().any(|s| s.name == n)
-        });
-        check(&tracks.files, "track_file", &|n| {
-            c.track_files.iter().any(|s| s.name == n)
-        });
-        check(&tracks.interfaces, "interface", &|_| true);
+        self.tracked(owner, &tracks.files, "track_file", |k, n| k.files.contains(n));
+        self.tracked(owner, &tracks.interfaces, "interface", |_, _| true);
         let Some(i) = instance else { return };
-        let weights = weights(c, tracks);
+        let weights = weights(&self.known, tracks);
         if i.priority == 255 {
             for (place, _) in weights.iter().filter(|w| w.1 != 0) {
                 self.warn(
@@ -256,7 +277,7 @@ impl Checker<'_> {
                     "",
                 );
             }
-        } else if c.group_of(owner).is_some_and(|g| !g.tracking_weight) {
+        } else if self.known.groups.get(owner).is_some_and(|g| !g.tracking_weight) {
             for (place, _) in weights.iter().filter(|w| w.1 != 0) {
                 let message = format!("`{owner}` is in a sync group: a failure means FAULT, the weight is not used");
                 self.warn(
@@ -264,6 +285,19 @@ impl Checker<'_> {
                     message,
                     "track it in the group, or write sync_group_tracking_weight",
                 );
+            }
+        }
+    }
+
+    fn tracked(&mut self, owner: &str, list: &[Track], kind: &str, exists: fn(&Known<'_>, &str) -> bool) {
+        let mut seen = HashSet::new();
+        for track in list {
+            if !exists(&self.known, &track.name) {
+                let message = format!("`{owner}` tracks `{}`, but there is no such {kind}", track.name);
+                self.error(&track.place, message);
+            }
+            if !seen.insert(track.name.as_str()) {
+                self.warn(&track.place, format!("`{}` is tracked twice", track.name), "");
             }
         }
     }
@@ -293,71 +327,55 @@ impl Checker<'_> {
     }
 
     fn group(&mut self, group: &SyncGroup) {
-        let c = self.config;
         if group.members.is_empty() {
             self.error(&group.place, format!("vrrp_sync_group `{}` has no members", group.name));
         }
         for (member, place) in &group.members {
-            if c.instance(member).is_none() {
+            if !self.known.instances.contains_key(member.as_str()) {
                 self.error(place, format!("there is no vrrp_instance `{member}`"));
             }
-            if let Some(first) = c.group_of(member).filter(|g| g.name != group.name) {
+            let first = self.known.groups.get(member.as_str()).copied();
+            if let Some(first) = first.filter(|g| g.name != group.name) {
                 self.error(place, format!("`{member}` is a member of `{}` already", first.name));
             }
         }
         let priorities: HashSet<u8> = group
             .members
             .iter()
-            .filter_map(|(m, _)| c.instance(m))
+            .filter_map(|(m, _)| self.known.instances.get(m.as_str()))
             .map(|i| i.priority)
             .collect();
-        if priorities.len() > 1 && group.tracking_weight {
-            self.warn(
-                &group.place,
-                format!("the members of `{}` have different priorities", group.name),
-                "",
-            );
+        if priorities.len() > 1 {
+            let message = format!("the members of `{}` have different priorities", group.name);
+            let hint = "two hosts that are each better at another member never agree on an owner";
+            self.warn(&group.place, message, hint);
         }
         self.tracks(&group.name, &group.tracks, None);
     }
 
     fn unused(&mut self) {
         let c = self.config;
-        let used = |pick: &dyn Fn(&Tracks) -> &Vec<Track>, name: &str| {
-            let all = c
-                .instances
-                .iter()
-                .map(|i| &i.tracks)
-                .chain(c.sync_groups.iter().map(|g| &g.tracks));
-            all.flat_map(pick).any(|t| t.name == name)
-        };
-        for s in c.scripts.iter().filter(|s| !used(&|t| &t.scripts, &s.name)) {
-            self.out.push(Diagnostic::note(
-                &s.place,
-                format!("nothing tracks vrrp_script `{}`, so it never runs", s.name),
-            ));
+        for s in &c.scripts {
+            if !self.known.tracked_scripts.contains(s.name.as_str()) {
+                let message = format!("nothing tracks vrrp_script `{}`, so it never runs", s.name);
+                self.out.push(Diagnostic::note(&s.place, message));
+            }
         }
-        for p in c.track_processes.iter().filter(|p| !used(&|t| &t.processes, &p.name)) {
-            self.out.push(Diagnostic::note(
-                &p.place,
-                format!("nothing tracks vrrp_track_process `{}`", p.name),
-            ));
+        for p in &c.track_processes {
+            if !self.known.tracked_processes.contains(p.name.as_str()) {
+                let message = format!("nothing tracks vrrp_track_process `{}`", p.name);
+                self.out.push(Diagnostic::note(&p.place, message));
+            }
         }
     }
 }
 
 /// Places and effective weights of tracked scripts, processes and interfaces.
-fn weights<'t>(c: &Config, tracks: &'t Tracks) -> Vec<(&'t Place, i16)> {
-    let script = |t: &Track| c.script(&t.name).map_or(0, |s| s.weight.value);
-    let process = |t: &Track| {
-        c.track_processes
-            .iter()
-            .find(|p| p.name == t.name)
-            .map_or(0, |p| p.weight.value)
-    };
-    let own = |t: &Track, other: i16| t.weight.map_or(other, |w| w.value);
-    let scripts = tracks.scripts.iter().map(|t| (&t.place, own(t, script(t))));
-    let processes = tracks.processes.iter().map(|t| (&t.place, own(t, process(t))));
-    let interfaces = tracks.interfaces.iter().map(|t| (&t.place, own(t, 0)));
+fn weights<'t>(known: &Known<'_>, tracks: &'t Tracks) -> Vec<(&'t Place, i16)> {
+    let own = |t: &Track, other: Option<&i16>| t.weight.map_or(other.copied().unwrap_or(0), |w| w.value);
+    let by_name = |t: &'t Track, all: &HashMap<&str, i16>| (&t.place, own(t, all.get(t.name.as_str())));
+    let scripts = tracks.scripts.iter().map(|t| by_name(t, &known.scripts));
+    let processes = tracks.processes.iter().map(|t| by_name(t, &known.processes));
+    let interfaces = tracks.interfaces.iter().map(|t| (&t.place, own(t, None)));
     scripts.chain(processes).chain(interfaces).collect()
 }

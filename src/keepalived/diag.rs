@@ -33,7 +33,7 @@ pub struct Place {
     pub file_index: u32,
     /// From 1.
     pub line: u32,
-    /// From 1, in characters. What a definition produced has the column of its `$`.
+    /// From 1, in characters. What a definition produced has the place of its `$`.
     pub column: u32,
 }
 

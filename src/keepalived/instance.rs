@@ -1,14 +1,17 @@
 //! `vrrp_instance` and its addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::build::{Builder, Value, garp_count, garp_time};
+use super::build::Builder;
 use super::diag::Diagnostic;
+use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::table;
 use super::tree::Stmt;
+use super::value::Value;
 
 /// Bytes of the password field of VRRPv2 (RFC 2338, 5.3.10).
 const AUTH_LEN: usize = 8;
@@ -27,6 +30,7 @@ impl Builder<'_> {
             auth: None,
             vips: Vec::new(),
             vips_excluded: Vec::new(),
+            no_vips: false,
             source: None,
             unicast_peers: Vec::new(),
             unicast: false,
@@ -108,6 +112,7 @@ impl Builder<'_> {
             "accept" => i.accept = Some(on),
             "no_accept" => i.accept = Some(!on),
             "track_src_ip" => i.track_src_ip = on,
+            "no_virtual_ipaddress" => i.no_vips = on,
             "v3_checksum_as_v2" => i.v3_checksum_as_v2 = on,
             "dont_track_primary" => i.dont_track_primary = on,
             "native_ipv6" => i.ipv6 = on,
@@ -179,9 +184,10 @@ impl Builder<'_> {
     }
 
     fn addresses(&mut self, stmt: &Stmt, list: &mut Vec<Address>) {
+        let mut seen: HashSet<IpAddr> = list.iter().map(|a| a.ip).collect();
         for line in stmt.children() {
             if let Some(address) = self.address(line) {
-                if list.iter().any(|a| a.ip == address.ip) {
+                if !seen.insert(address.ip) {
                     self.warn(&line.place, format!("{} is written twice", address.ip));
                 } else {
                     list.push(address);

@@ -1,19 +1,25 @@
 //! keepalived.conf: lexer, parser, model, check.
 //!
 //! Pure: what has to be read from elsewhere (included files, environment) is asked of a [`Resolver`]. The way of a text:
-//! [`source`] (comments, `@` conditions, `$` definitions, `~SEQ`, includes) gives lines, [`tree`] gives statements with
+//! [`expand`] (comments, `@` conditions, `$` definitions, `~SEQ`, includes) gives lines, [`tree`] gives statements with
 //! nested bodies, [`table`] says which words exist and what may follow them, [`build`](self) fills the [`Config`],
 //! [`check`] looks at the whole. Nothing panics on any input; everything found is reported at once, with line and column.
 
 mod build;
 mod check;
 mod diag;
+mod expand;
+mod garp;
 mod glob;
 mod instance;
 mod model;
+mod rounds;
+mod shared;
 mod source;
 pub mod table;
+mod tracked;
 mod tree;
+mod value;
 
 pub use check::check;
 pub use diag::{Diagnostic, Place, Severity};
@@ -26,7 +32,7 @@ pub use tree::{Block, Stmt, Word, split_command};
 /// to run it first looks for [`Severity::Error`] here and in [`check`].
 pub fn parse(text: &str, options: &Options<'_>) -> (Config, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let lines = source::expand(text, options, &mut diagnostics);
+    let lines = expand::expand(text, options, &mut diagnostics);
     let statements = tree::build(&lines, &mut diagnostics);
     let config = build::config(&statements, &mut diagnostics);
     if config.instances.is_empty() {
@@ -45,7 +51,7 @@ pub fn parse(text: &str, options: &Options<'_>) -> (Config, Vec<Diagnostic>) {
 /// The statements of a text after expansion, without meaning: two files are the same configuration if these are equal.
 pub fn blocks(text: &str, options: &Options<'_>) -> (Vec<Block>, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let lines = source::expand(text, options, &mut diagnostics);
+    let lines = expand::expand(text, options, &mut diagnostics);
     let statements = tree::build(&lines, &mut diagnostics);
     (statements.iter().map(Block::from).collect(), diagnostics)
 }

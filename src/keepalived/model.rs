@@ -33,6 +33,8 @@ pub struct Config {
 /// `global_defs`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GlobalDefs {
+    /// Where; of the last block if there are several.
+    pub place: Place,
     /// Name of the machine in mails; `None`: the host name.
     pub router_id: Option<String>,
     /// Recipients.
@@ -415,6 +417,8 @@ pub struct Instance {
     pub vips: Vec<Address>,
     /// Addresses that move too.
     pub vips_excluded: Vec<Address>,
+    /// Having none is meant (`no_virtual_ipaddress`).
+    pub no_vips: bool,
     /// `mcast_src_ip` or `unicast_src_ip`.
     pub source: Option<IpAddr>,
     /// Not empty: unicast.

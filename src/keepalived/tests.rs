@@ -149,6 +149,15 @@ fn endless_definitions_are_reported_once() {
 }
 
 #[test]
+fn a_continued_line_has_the_places_of_its_parts() {
+    let (_, found) = lint("\\\nvrrp_instance V { \\\n  frobnicate 1 }\n", &Options::default());
+    let unknown = found.iter().find(|d| d.message.contains("frobnicate")).unwrap();
+    assert_eq!((unknown.place.line, unknown.place.column), (3, 3));
+    let instance = found.iter().find(|d| d.message.contains("no `interface`")).unwrap();
+    assert_eq!((instance.place.line, instance.place.column), (2, 1));
+}
+
+#[test]
 fn defaults_are_keepalived_s() {
     let text = "global_defs { \n vrrp_garp_master_repeat 2\n}\nvrrp_script s {\n script \"/bin/true\"\n interval 3\n}\n\
                 vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { fe80::1/64 \n fd00::1 }\n}\n";
@@ -170,6 +179,92 @@ fn defaults_are_keepalived_s() {
     assert_eq!(
         (config.scripts[0].timeout, config.scripts[0].fall),
         (Duration::from_secs(3), 1)
+    );
+}
+
+const INSTANCE: &str =
+    "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1/24\n }\n";
+
+#[test]
+fn each_script_belongs_to_its_own_fifo() {
+    let text = format!(
+        "global_defs {{\n vrrp_notify_fifo_script \"/bin/a -x\" nobody\n notify_fifo /run/all root\n vrrp_notify_fifo /run/v\n}}\n{INSTANCE}}}\n"
+    );
+    let (config, found) = lint(&text, &Options::default());
+    assert!(found.is_empty(), "{found:?}");
+    let g = config.global;
+    assert_eq!(g.notify_fifo.path.as_deref(), Some("/run/all"));
+    assert_eq!(g.notify_fifo.script, None);
+    let script = g.vrrp_notify_fifo.script.unwrap();
+    assert_eq!(
+        (g.vrrp_notify_fifo.path.as_deref(), script.argv.len()),
+        (Some("/run/v"), 2)
+    );
+    let lonely = format!("global_defs {{\n notify_fifo_script /bin/a\n}}\n{INSTANCE}}}\n");
+    let (_, found) = lint(&lonely, &Options::default());
+    assert!(found[0].message.contains("has no `notify_fifo`"), "{found:?}");
+}
+
+#[test]
+fn notify_deleted_stands_alone_or_with_a_command() {
+    let deleted = |line: &str| {
+        let (config, found) = lint(&format!("{INSTANCE}{line}}}\n"), &Options::default());
+        assert!(found.is_empty(), "{found:?}");
+        config.instances[0].notify.deleted.clone()
+    };
+    assert_eq!(deleted(""), Deleted::Fault);
+    assert_eq!(deleted(" notify_deleted\n"), Deleted::Deleted(None));
+    let Deleted::Deleted(Some(command)) = deleted(" notify_deleted \"/bin/gone now\" nobody\n") else {
+        panic!("a command");
+    };
+    assert_eq!(command.argv, ["/bin/gone", "now"]);
+}
+
+#[test]
+fn rules_of_processes_are_as_the_manual_page_says() {
+    let rule = |lines: &str| {
+        let text = format!("vrrp_track_process p {{\n{lines}}}\n{INSTANCE} track_process {{\n p\n }}\n}}\n");
+        let (config, found) = lint(&text, &Options::default());
+        let p = &config.track_processes[0];
+        (p.params, p.quorum, p.quorum_max, found.len())
+    };
+    assert_eq!(rule(" process p\n"), (ParamMatch::Any, 1, None, 0));
+    assert_eq!(rule(" process p -a\n"), (ParamMatch::Exact, 1, None, 0));
+    assert_eq!(
+        rule(" process p\n param_match initial\n"),
+        (ParamMatch::Exact, 1, None, 0)
+    );
+    assert_eq!(
+        rule(" process p -a\n param_match initial\n"),
+        (ParamMatch::Initial, 1, None, 0)
+    );
+    assert_eq!(
+        rule(" param_match partial\n process p -a\n"),
+        (ParamMatch::Partial, 1, None, 0)
+    );
+    assert_eq!(rule(" process p\n param_match other\n").3, 1);
+    assert_eq!(
+        rule(" process p\n quorum_max 0\n"),
+        (ParamMatch::Any, 0, Some(0), 0),
+        "none may run"
+    );
+    assert_eq!(rule(" process p\n quorum 3\n quorum_max 2\n").3, 1);
+}
+
+#[test]
+fn a_named_mail_server_is_warned_about_only_if_mail_is_wanted() {
+    let found = |server: &str, alert: &str| {
+        let text = format!(
+            "global_defs {{\n notification_email {{\n a@b\n }}\n smtp_server {server}\n{alert}}}\n{INSTANCE}}}\n"
+        );
+        lint(&text, &Options::default()).1
+    };
+    assert!(found("mail.example.com", "").is_empty());
+    assert!(found("192.0.2.1", " smtp_alert\n").is_empty());
+    assert!(
+        found("mail.example.com", " smtp_alert\n")[0]
+            .message
+            .contains("/etc/hosts")
     );
 }
 

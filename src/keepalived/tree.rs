@@ -212,20 +212,20 @@ fn tokens(line: &Line, out: &mut Vec<Diagnostic>) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut i = 0;
     while i < chars.len() {
-        let (c, column) = chars[i];
+        let (c, at) = chars[i];
         match c {
             _ if c.is_whitespace() => i += 1,
             '{' => {
-                tokens.push(Token::Open(line.place(column)));
+                tokens.push(Token::Open(line.place(at)));
                 i += 1;
             }
             '}' => {
-                tokens.push(Token::Close(line.place(column)));
+                tokens.push(Token::Close(line.place(at)));
                 i += 1;
             }
             _ => {
                 let (text, used, closed) = word(&plain[i..], true);
-                let place = line.place(column);
+                let place = line.place(at);
                 if !closed {
                     out.push(Diagnostic::error(&place, "a quote is opened and not closed"));
                 }

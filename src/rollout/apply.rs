@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::desired;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
-use crate::state::{HostStatus, InstanceState, Request, Stage};
+
+use crate::state::{Engine, HostState, HostStatus, Request, Stage};
 
 use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
@@ -111,21 +113,12 @@ impl Run<'_> {
     }
 
     async fn lock(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        for member in &mut pair.members {
-            member
-                .order(Request::Lock {
-                    operator: Some(self.options.operator.clone()),
-                })
-                .await?;
-        }
-        Ok(())
+        pair.lock(Some(&self.options.operator)).await
     }
 
     /// The locks also end with the conversations, so a failure here is no failure of the apply.
     async fn unlock(&self, pair: &mut Pair) {
-        for member in &mut pair.members {
-            let _ = member.order(Request::Lock { operator: None }).await;
-        }
+        let _ = pair.lock(None).await;
     }
 
     async fn converge(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
@@ -142,10 +135,59 @@ impl Run<'_> {
             .iter()
             .any(|m| m.plan.changes.iter().any(|c| c.election_critical));
         if living && critical {
-            self.services_election_critical(pair, order).await
+            self.agree(pair, order, &statuses).await
         } else {
             self.services(pair, order).await
         }
+    }
+
+    /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one as
+    /// well, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an engine waits for
+    /// three adverts before it takes it.
+    async fn agree(
+        &mut self,
+        pair: &mut Pair,
+        order: [usize; 2],
+        statuses: &[HostStatus; 2],
+    ) -> Result<(), RolloutError> {
+        let Some(interim) = self.with_engines_of(pair, statuses) else {
+            return self.services_election_critical(pair, order).await;
+        };
+        let wanted = pair.members.each_ref().map(|m| m.state.clone());
+        pair.aim(interim).await?;
+        self.services_election_critical(pair, order).await?;
+        pair.aim(wanted).await?;
+        self.services(pair, order).await
+    }
+
+    /// The desired states with the engines that run now; `None`: they are the wanted ones, or cannot read what is wanted.
+    fn with_engines_of(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
+        let running = statuses.each_ref().map(|s| s.engine);
+        if running == pair.members.each_ref().map(|m| m.state.engine) {
+            return None;
+        }
+        let state = |host: usize| {
+            let mut inventory = self.cx.inventory.clone();
+            if let (Some(vrrp), Some(engine)) = (&mut inventory.vrrp, running[host]) {
+                vrrp.engine = engine;
+            }
+            let member = &pair.members[host];
+            let made = desired::host_state(
+                &inventory,
+                member.host(),
+                member.link.facts(),
+                self.cx.templates,
+                &self.cx.secrets,
+            );
+            made.inspect_err(|error| {
+                self.cx.observer.warn(
+                    member.host(),
+                    format!("the engine that runs cannot follow ({error}): the VIP is away until the new one has it"),
+                );
+            })
+            .ok()
+        };
+        Some([state(0)?, state(1)?])
     }
 
     /// Both hosts look at their new files before either is touched.
@@ -165,11 +207,15 @@ impl Run<'_> {
             return Ok(());
         }
         let drops_vip = living && changes_in(&pair.members[host].plan, &[Stage::Network]) > 0;
-        let handed_over = drops_vip && self.hand_over(pair, host).await?;
+        let silenced = if drops_vip {
+            self.hand_over(pair, host).await?
+        } else {
+            None
+        };
         let result = self.transact(pair, host, Phase::Foundation.stages()).await;
         // Whatever became of it, the host takes part again; its own error comes first.
-        if handed_over {
-            let started = self.engine(pair, host, UnitAction::Start).await;
+        if let Some(engine) = silenced {
+            let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
             result.and(started)?;
             self.gate().host(&mut pair.members[host]).await?;
             self.gate().one_owner(pair, true).await?;
@@ -238,10 +284,13 @@ impl Run<'_> {
             pair.members[standby].host(),
             "silent while the owner changes what decides the election",
         );
-        self.engine(pair, standby, UnitAction::Stop).await?;
+        let silenced = pair.members[standby].status().await?.engine;
+        if let Some(engine) = silenced {
+            self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
+        }
         let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
         if let Err(error) = owner_changed {
-            return Err(self.standby_again(pair, standby, error).await);
+            return Err(self.standby_again(pair, standby, silenced, error).await);
         }
         // From here on the standby's old configuration would make it a second owner: it starts with the new one or
         // not at all.
@@ -260,19 +309,27 @@ impl Run<'_> {
 
     /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
     /// speak again with its own old one.
-    async fn standby_again(&self, pair: &mut Pair, standby: usize, error: RolloutError) -> RolloutError {
+    async fn standby_again(
+        &self,
+        pair: &mut Pair,
+        standby: usize,
+        silenced: Option<Engine>,
+        error: RolloutError,
+    ) -> RolloutError {
         let host = pair.members[standby].host().to_owned();
+        let Some(engine) = silenced else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
             return left_silent(&host, error);
         }
-        match self.engine(pair, standby, UnitAction::Start).await {
+        match self.order_engine(pair, standby, engine, UnitAction::Start).await {
             Ok(()) => error,
             Err(why) => error.hint(format!("VRRP on {host} could not be started again: {why}")),
         }
     }
 
-    /// Stops VRRP on an owner whose peer can take over, and waits until it has. `false`: it owns nothing.
-    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<bool, RolloutError> {
+    /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again;
+    /// `None`: the host owns nothing.
+    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
         let statuses = pair.statuses().await?;
         let mine: Vec<&str> = statuses[host]
             .instances
@@ -280,15 +337,12 @@ impl Run<'_> {
             .filter(|i| i.owns_vip)
             .map(|i| i.name.as_str())
             .collect();
-        if mine.is_empty() {
-            return Ok(false);
-        }
+        let Some(engine) = statuses[host].engine.filter(|_| !mine.is_empty()) else {
+            return Ok(None);
+        };
         let peer = 1 - host;
-        let nginx_needed = self.cx.inventory.nginx.is_some();
-        let fit = statuses[peer].instances.iter().all(|i| i.state != InstanceState::Fault)
-            && (!nginx_needed || statuses[peer].nginx == "active");
-        if !fit {
-            let message = "its network must change and its peer is not fit to take the VIP over";
+        if let Some(lacking) = self.gate().unfit(&statuses[peer]) {
+            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(
                 RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
                     .hint(format!("repair {} first: `hapair status`", pair.members[peer].host())),
@@ -297,27 +351,26 @@ impl Run<'_> {
         self.cx
             .observer
             .wait(pair.members[host].host(), "the peer takes over the VIP");
-        self.engine(pair, host, UnitAction::Stop).await?;
+        self.order_engine(pair, host, engine, UnitAction::Stop).await?;
         if let Err(error) = self.gate().one_owner(pair, false).await {
-            return Err(match self.engine(pair, host, UnitAction::Start).await {
+            return Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
                 Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
                 Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
             });
         }
-        Ok(true)
+        Ok(Some(engine))
     }
 
-    async fn engine(&self, pair: &mut Pair, host: usize, action: UnitAction) -> Result<(), RolloutError> {
-        let member = &mut pair.members[host];
-        let Some(engine) = member.state.engine else {
-            return Ok(());
-        };
-        member
-            .order(Request::Unit {
-                unit: engine.unit().to_owned(),
-                action,
-            })
-            .await
+    /// Starts or stops an engine that runs, or ran a moment ago; the wanted one may be another.
+    async fn order_engine(
+        &self,
+        pair: &mut Pair,
+        host: usize,
+        engine: Engine,
+        action: UnitAction,
+    ) -> Result<(), RolloutError> {
+        let unit = engine.unit().to_owned();
+        pair.members[host].order(Request::Unit { unit, action }).await
     }
 
     fn gate(&self) -> Gate<'_> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::desired::{self, Secrets, Templates};
 use crate::inventory::{Host, Inventory};
 use crate::remote::{Ask, Link, Target};
+use crate::state::frame::Operator;
 use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
 use super::error::{RolloutError, RolloutErrorKind};
@@ -129,9 +130,7 @@ impl Pair {
 
     /// Asks both hosts for their plans at once.
     pub async fn plan(&mut self, observer: &dyn Observer) -> Result<(), RolloutError> {
-        let [a, b] = &mut self.members;
-        let (ra, rb) = tokio::join!(a.replan(), b.replan());
-        ra.and(rb)?;
+        self.replan().await?;
         for member in &self.members {
             observer.tell(Progress::Plan {
                 host: member.host().to_owned(),
@@ -141,11 +140,34 @@ impl Pair {
         Ok(())
     }
 
+    /// Gives the hosts other desired states, and asks for the plans to get there.
+    pub(super) async fn aim(&mut self, states: [HostState; 2]) -> Result<(), RolloutError> {
+        let [a, b] = &mut self.members;
+        [a.state, b.state] = states;
+        self.replan().await
+    }
+
+    async fn replan(&mut self) -> Result<(), RolloutError> {
+        let [a, b] = &mut self.members;
+        let (ra, rb) = tokio::join!(a.replan(), b.replan());
+        ra.and(rb)
+    }
+
     /// Asks both hosts for their state at once.
     pub async fn statuses(&mut self) -> Result<[HostStatus; 2], RolloutError> {
         let [a, b] = &mut self.members;
         let (a, b) = tokio::join!(a.status(), b.status());
         Ok([a?, b?])
+    }
+
+    /// Takes or keeps both hosts' operator locks, or gives them back (`None`); each host is asked whatever the other says.
+    pub(super) async fn lock(&mut self, operator: Option<&Operator>) -> Result<(), RolloutError> {
+        let mut result = Ok(());
+        for member in &mut self.members {
+            let operator = operator.cloned();
+            result = result.and(member.order(Request::Lock { operator }).await);
+        }
+        result
     }
 
     /// Says goodbye to both.

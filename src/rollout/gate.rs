@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::inventory::Inventory;
+use crate::inventory::{Instance, Inventory};
 use crate::state::{HEALTH_PATH, HostStatus, InstanceState, Reply, Request};
 
 use super::apply::Interrupt;
@@ -40,7 +40,8 @@ impl Gate<'_> {
                 return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message)
                     .hint("the other host has not been touched by this step")
                     .hint(format!(
-                        "look at `journalctl -u nginx -u keepalived` on {name}, then run `hapair apply` again"
+                        "look at `journalctl -u nginx{}` on {name}, then run `hapair apply` again",
+                        self.engine_unit().map(|unit| format!(" -u {unit}")).unwrap_or_default()
                     )));
             }
             tokio::time::sleep(POLL).await;
@@ -64,15 +65,19 @@ impl Gate<'_> {
                 other => return Err(unexpected(member.host(), &other)),
             }
         }
-        let status = member.status().await?;
+        Ok(self.unfit(&member.status().await?))
+    }
+
+    /// Why a host cannot own a VIP now, by its own word.
+    pub(super) fn unfit(&self, status: &HostStatus) -> Option<String> {
         if self.inventory.nginx.is_some() && status.nginx != "active" {
-            return Ok(Some(format!("nginx is {}", status.nginx)));
+            return Some(format!("nginx is {}", status.nginx));
         }
-        Ok(status.instances.iter().find_map(|i| match i.state {
+        status.instances.iter().find_map(|i| match i.state {
             InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
             InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
             InstanceState::Master | InstanceState::Backup => None,
-        }))
+        })
     }
 
     fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
@@ -84,6 +89,10 @@ impl Gate<'_> {
             "interrupted while waiting for the pair to be healthy",
         )
         .hint("what is done stays done; run `hapair apply` again to do the rest"))
+    }
+
+    fn engine_unit(&self) -> Option<&'static str> {
+        self.inventory.vrrp.as_ref().map(|v| v.engine.unit())
     }
 
     fn local_health_url(&self) -> Option<String> {
@@ -113,7 +122,10 @@ impl Gate<'_> {
                     format!("after {} s {lacking}", self.timeout.as_secs()),
                 )
                 .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
-                .hint("no owner: look at `journalctl -u keepalived` on both hosts"));
+                .hint(format!(
+                    "no owner: look at `journalctl -u {}` on both hosts",
+                    self.engine_unit().unwrap_or("keepalived")
+                )));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -121,6 +133,11 @@ impl Gate<'_> {
 
     fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
         let vrrp = self.inventory.vrrp.as_ref()?;
+        // A host that holds back, after a crash or on command, does not take the VIP however long we wait.
+        let held = |instance: &Instance| {
+            let status = statuses.iter().find(|s| s.host == instance.preferred());
+            status.is_some_and(|s| s.instances.iter().any(|i| i.name == instance.name && i.held))
+        };
         vrrp.instances.iter().find_map(|instance| {
             let owners: Vec<&str> = statuses
                 .iter()
@@ -129,11 +146,13 @@ impl Gate<'_> {
                 .collect();
             match owners[..] {
                 [] => Some(format!("no host owns the VIP of {}", instance.name)),
-                [owner] if settled && !instance.nopreempt && owner != instance.preferred() => Some(format!(
-                    "{owner} still owns the VIP of {}, not {}",
-                    instance.name,
-                    instance.preferred()
-                )),
+                [owner] if settled && !instance.nopreempt && owner != instance.preferred() && !held(instance) => {
+                    Some(format!(
+                        "{owner} still owns the VIP of {}, not {}",
+                        instance.name,
+                        instance.preferred()
+                    ))
+                }
                 [_] => None,
                 _ => Some(format!("both hosts own the VIP of {}", instance.name)),
             }

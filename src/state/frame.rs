@@ -111,8 +111,26 @@ pub enum Request {
         /// Which.
         action: UnitAction,
     },
+    /// Give every VIP away, or take part again as configured, by whichever engine runs; answered by [`Reply::Ack`].
+    Vrrp {
+        /// Which.
+        order: VrrpOrder,
+    },
     /// Close.
     Bye,
+}
+
+/// What a host's VRRP engine is told beside its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VrrpOrder {
+    /// Hand the VIPs over, and do not take them back.
+    HandOver {
+        /// Seconds until they may be taken back; `None`: until [`VrrpOrder::Resume`].
+        hold: Option<u64>,
+    },
+    /// Take part again as configured.
+    Resume,
 }
 
 /// Who works on a pair.

@@ -22,7 +22,7 @@ pub use frame::{Reply, Request};
 pub use plan::{Change, Plan};
 pub use resource::{Content, Engine, HostState, Reaction, Resource, SelinuxMode, Spec, Stage, Validator};
 pub use secret::Secret;
-pub use status::{HostStatus, InstanceState, InstanceStatus};
+pub use status::{AgentInstance, AgentStatus, HostStatus, InstanceState, InstanceStatus};
 
 /// The response header that tells which host answered; never sent by a welcome page.
 pub const NODE_HEADER: &str = "X-Hapair-Node";

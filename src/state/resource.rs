@@ -59,6 +59,14 @@ impl Engine {
             Engine::Keepalived => "keepalived.service",
         }
     }
+
+    /// The one that must be off where this one is on.
+    pub fn other(self) -> Engine {
+        match self {
+            Engine::Agent => Engine::Keepalived,
+            Engine::Keepalived => Engine::Agent,
+        }
+    }
 }
 
 impl std::fmt::Display for Engine {
@@ -273,6 +281,9 @@ pub enum Validator {
     Nginx,
     /// hapair's own reading of keepalived.conf, and `keepalived -t` where the installed version has it (2.0.4).
     Keepalived,
+    /// hapair's own reading of keepalived.conf, for its agent: no keepalived need be installed, and one that is may
+    /// know fewer words.
+    Agent,
     /// `visudo -c`.
     Sudoers,
     /// At least one section header, and every line a comment, a header or an assignment.

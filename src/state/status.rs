@@ -39,6 +39,29 @@ pub struct InstanceStatus {
     pub vips: Vec<String>,
     /// At least one VIP is on the interface now.
     pub owns_vip: bool,
+    /// It does not take the VIP from a living owner for the time being: after a crash, or on command.
+    #[serde(default)]
+    pub held: bool,
+}
+
+/// What the agent's control socket says of itself, as far as the executor asks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AgentStatus {
+    /// Every instance of its configuration.
+    pub instances: Vec<AgentInstance>,
+}
+
+/// One instance, in the agent's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AgentInstance {
+    /// `VI_1`.
+    pub name: String,
+    /// State of the election.
+    pub state: InstanceState,
+    /// Effective priority, 1 to 255.
+    pub priority: u8,
+    /// See [`InstanceStatus::held`].
+    pub held: bool,
 }
 
 /// VRRP state, in keepalived's words.

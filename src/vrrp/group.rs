@@ -1,7 +1,8 @@
 //! Routers that own their addresses together or not at all (keepalived's `vrrp_sync_group`).
 
 use super::Time;
-use super::machine::{Input, Output, Router, State};
+use super::event::{Input, Output, State};
+use super::machine::Router;
 
 /// One router, or the routers of a sync group.
 ///
@@ -18,6 +19,11 @@ impl Group {
         let grouped = routers.len() > 1;
         for router in &mut routers {
             router.grouped = grouped;
+            if !grouped && router.wants {
+                // It waited for a group that it has left.
+                router.wants = false;
+                router.down_at = Some(Time::ZERO);
+            }
         }
         Group { routers }
     }
@@ -44,6 +50,11 @@ impl Group {
     pub fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
         let mut out = Vec::new();
         let was_master = self.any_master();
+        for (n, router) in self.routers.iter_mut().enumerate() {
+            let mut more = Vec::new();
+            router.step_down_if_stalled(now, &mut more);
+            collect(&mut out, n, more);
+        }
         collect(&mut out, member, self.routers[member].handle(now, input));
         self.settle(now, was_master, &mut out);
         out
@@ -65,9 +76,7 @@ impl Group {
     }
 
     fn settle(&mut self, now: Time, was_master: bool, out: &mut Vec<(usize, Output)>) {
-        if self.routers.len() < 2 {
-            return;
-        }
+        // Also alone: the others may have failed before it left them.
         let failing: Vec<bool> = self.routers.iter().map(Router::own_fault).collect();
         for member in 0..self.routers.len() {
             let others = failing.iter().enumerate().any(|(n, failing)| *failing && n != member);
@@ -76,6 +85,9 @@ impl Group {
             collect(out, member, more);
         }
         let all_master = self.routers.iter().all(|r| r.state() == State::Master);
+        if self.routers.len() < 2 {
+            return;
+        }
         if was_master && !all_master {
             for member in 0..self.routers.len() {
                 let mut more = Vec::new();

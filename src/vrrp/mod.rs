@@ -16,16 +16,21 @@
 //! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
 
+mod backup;
+mod event;
 pub mod frame;
 mod group;
 mod machine;
+mod master;
 pub mod packet;
+mod reception;
 mod rules;
 mod settings;
 pub mod track;
 
+pub use event::{Alarm, Cause, Input, Output, Packet, Snapshot, State, Statistics};
 pub use group::Group;
-pub use machine::{Alarm, Cause, Input, Output, Packet, Router, Snapshot, State, Statistics};
+pub use machine::Router;
 pub use packet::{Advert, Form, PacketError};
 pub use rules::{Ignored, same_bytes};
 pub use settings::{GarpTimes, Peer, Settings};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::machine::Packet;
+use super::event::Packet;
 use super::packet::{Advert, Form, PacketError};
 use super::settings::Settings;
 

@@ -14,7 +14,7 @@ pub struct Settings {
     pub vrid: u8,
     /// 1 to 255, before anything tracked changes it; 255 is never changed.
     pub priority: u8,
-    /// Between two adverts.
+    /// Between two adverts, as written; what counts is [`Settings::interval`].
     pub advert_int: Duration,
     /// Own address: the source of adverts, decides between equal priorities.
     pub source: IpAddr,
@@ -104,6 +104,11 @@ impl Settings {
         } else {
             Duration::from_millis(u64::from(field.max(1)) * 10)
         }
+    }
+
+    /// Between two adverts, exactly as they say it: a version 3 that is written as 0.015 s says, and keeps, 0.01 s.
+    pub fn interval(&self) -> Duration {
+        self.interval_of(self.interval_field())
     }
 
     /// What a lower priority waits longer than a higher one: (256 − priority) / 256 of a second in version 2

@@ -92,9 +92,8 @@ fn a_configuration_that_nginx_refuses_is_never_in_place() {
     )]));
     // Both hosts look at their new files before either is touched: nothing was applied, so nothing was rolled back.
     fails_unharmed(&twins, 1, "no_such_directive").says("neither host was changed");
-    HOSTS
-        .iter()
-        .for_each(|host| drop(twins.sh(host, "systemctl is-active nginx keepalived && nginx -t")));
+    let runs = format!("systemctl is-active nginx {} && nginx -t", engine_unit());
+    HOSTS.iter().for_each(|host| drop(twins.sh(host, &runs)));
 }
 
 #[test]
@@ -109,7 +108,8 @@ fn a_full_disk_is_named_and_puts_the_host_back() {
     let run = run.says("No space left on device").says(BACKUP);
     assert!(run.all().contains("hint"), "{}", run.all());
     assert_eq!(before, twins.fingerprint(BACKUP), "the host was harmed");
-    twins.sh(BACKUP, "umount /var/lib/hapair && systemctl is-active nginx keepalived");
+    let runs = format!("umount /var/lib/hapair && systemctl is-active nginx {}", engine_unit());
+    twins.sh(BACKUP, &runs);
     twins.apply().expect(0);
 }
 

@@ -39,11 +39,15 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
         );
         assert_ne!(twins.try_sh(host, "systemctl is-active firewalld").code, 0);
         assert_ne!(twins.try_sh(host, "systemctl is-enabled firewalld").code, 0);
-        twins.sh(host, "rpm -q nginx keepalived");
+        twins.sh(host, "rpm -q nginx");
+        let unit = engine_unit();
         twins.sh(
             host,
-            "systemctl is-enabled nginx keepalived && systemctl is-active nginx keepalived",
+            &format!("systemctl is-enabled nginx {unit} && systemctl is-active nginx {unit}"),
         );
+        if engine() == "agent" {
+            twins.sh(host, "! rpm -q keepalived && ! systemctl is-active keepalived");
+        }
         twins.sh(host, "grep -q mirrors.aliyun.com /etc/yum.repos.d/CentOS-Base.repo");
         twins.sh(host, "grep -q gpgcheck=1 /etc/yum.repos.d/nginx.repo");
         assert_eq!(
@@ -86,7 +90,7 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
     let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
     let hosts = status["hosts"].as_array().expect("hosts");
     assert_eq!(hosts[0]["host"], MASTER);
-    assert_eq!(hosts[0]["engine"], "keepalived");
+    assert_eq!(hosts[0]["engine"], engine().as_str());
     assert_eq!(hosts[0]["instances"][0]["state"], "MASTER");
     assert_eq!(hosts[1]["instances"][0]["state"], "BACKUP");
     assert_eq!(hosts[0]["nginx"], "active");
@@ -104,7 +108,11 @@ fn rehearse_keeps_the_contract_of_its_summary() {
     let _turn = turn();
     let dir = tempfile::tempdir().expect("a scratch folder");
     let inventory = dir.path().join("inventory.yaml");
-    std::fs::write(&inventory, example_with(&[("name: edge", "name: hapair-tests")])).expect("inventory");
+    let edits = [
+        ("name: edge", "name: hapair-tests"),
+        (ENGINE_LINE, &format!("engine: {}", engine())),
+    ];
+    std::fs::write(&inventory, example_with(&edits)).expect("inventory");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hapair"))
         .arg("-i")
         .arg(&inventory)

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::support::*;
 
 /// What a client saw while something was done.
-struct Seen {
-    asked: usize,
-    longest_outage: Duration,
-    most_owners: usize,
+pub(crate) struct Seen {
+    pub(crate) asked: usize,
+    pub(crate) longest_outage: Duration,
+    pub(crate) most_owners: usize,
 }
 
 /// Asks the VIP over HTTP and ARP all the while `work` runs.
-fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
+pub(crate) fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
@@ -42,6 +42,7 @@ async fn look(vip: IpAddr, over: &AtomicBool) -> Seen {
         most_owners: 0,
     };
     let mut last_good = Instant::now();
+    let mut before = 0;
     while !over.load(Ordering::Relaxed) {
         let address = SocketAddr::new(vip, 80);
         let answer = hapair::probe::http_once(address, "vip", "/.hapair/health", Duration::from_millis(250)).await;
@@ -51,7 +52,9 @@ async fn look(vip: IpAddr, over: &AtomicBool) -> Seen {
             last_good = Instant::now();
         }
         let owners = hapair::probe::arp::who_has(v4, &interface, Duration::from_millis(30)).expect("ARP");
-        seen.most_owners = seen.most_owners.max(owners.len());
+        // A handover in the middle of one look shows both; two owners show in the next look too.
+        seen.most_owners = seen.most_owners.max(owners.len().min(before));
+        before = owners.len();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     seen.longest_outage = seen.longest_outage.max(last_good.elapsed());

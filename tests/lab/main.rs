@@ -7,5 +7,7 @@ mod support;
 mod bad_cases;
 mod bootstrap;
 mod election;
+mod engine;
+mod handover;
 mod options;
 mod secrets;

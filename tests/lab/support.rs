@@ -17,6 +17,23 @@ pub(crate) const HOSTS: [&str; 2] = [MASTER, BACKUP];
 /// The inventory every test starts from: what a new user starts from.
 pub(crate) const EXAMPLE: &str = include_str!("../../inventory.example.yaml");
 
+/// The line of [`EXAMPLE`] that names the engine.
+pub(crate) const ENGINE_LINE: &str = "engine: agent";
+
+/// The engine that the tests run with: `HAPAIR_LAB_ENGINE`, which tests/run sets to each in turn.
+pub(crate) fn engine() -> String {
+    std::env::var("HAPAIR_LAB_ENGINE").unwrap_or_else(|_| "agent".to_owned())
+}
+
+/// Its unit, without suffix.
+pub(crate) fn engine_unit() -> &'static str {
+    match engine().as_str() {
+        "agent" => "hapair-agent",
+        "keepalived" => "keepalived",
+        other => panic!("HAPAIR_LAB_ENGINE is agent or keepalived, not {other}"),
+    }
+}
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Waits until no other test has twins; the turn ends with the value.
@@ -112,10 +129,16 @@ impl Twins {
         twins
     }
 
-    /// Replaces the inventory.
+    /// Replaces the inventory; it gets the engine of this run.
     pub(crate) fn write(&self, inventory: &str) {
+        self.write_with_engine(inventory, &engine());
+    }
+
+    /// The same with an engine of the test's choice.
+    pub(crate) fn write_with_engine(&self, inventory: &str, engine: &str) {
         // A name of its own: an operator's twins of the example are none of the tests' business.
         let own = inventory.replacen("name: edge", "name: hapair-tests", 1);
+        let own = own.replacen(ENGINE_LINE, &format!("engine: {engine}"), 1);
         std::fs::write(self.inventory(), own).expect("inventory written");
     }
 
@@ -208,7 +231,7 @@ impl Twins {
     pub(crate) fn fingerprint(&self, host: &str) -> String {
         self.sh(
             host,
-            "find /etc -xdev -type f -not -path '/etc/ssh/*' -not -name '*.cache' -not -name ld.so.cache \
+            "find /etc /usr/local/sbin -xdev -type f -not -path '/etc/ssh/*' -not -name '*.cache' -not -name ld.so.cache \
              -exec stat -c '%n %a %U %G' {} + -exec sha256sum {} + | sort",
         )
     }

@@ -3,6 +3,7 @@
 pub(crate) mod agent_binary;
 pub(crate) mod apply;
 pub(crate) mod failover;
+pub(crate) mod handover;
 pub(crate) mod manual;
 pub(crate) mod plan;
 pub(crate) mod rehearse;

@@ -46,10 +46,15 @@ fn show(ui: &Ui, status: &HostStatus) {
             i.state.to_string()
         };
         ui.say(format!(
-            "  {} {state} priority {} {}",
+            "  {} {state} priority {} {}{}",
             i.name,
             i.priority,
-            i.vips.join(" ")
+            i.vips.join(" "),
+            if i.held {
+                ", takes over from no living owner for now"
+            } else {
+                ""
+            }
         ));
     }
     for resource in &status.drift {

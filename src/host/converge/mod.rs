@@ -169,7 +169,11 @@ pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Resul
     let mut tools = Tools::default();
     for stage in stages {
         let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
-        for (validator, program) in [(Validator::Nginx, "nginx"), (Validator::Keepalived, "keepalived")] {
+        for (validator, program) in [
+            (Validator::Nginx, Some("nginx")),
+            (Validator::Keepalived, Some("keepalived")),
+            (Validator::Agent, None),
+        ] {
             let staged = group(root, validator, &resources, &context, &mut tools)?.staged;
             if staged.is_empty() {
                 continue;
@@ -178,7 +182,7 @@ pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Resul
             // keepalived also looks at the scripts that its configuration names; those that are still to come would
             // be missed.
             let alone = validator != Validator::Keepalived || scripts_in_place(root, &resources, &context, &mut tools);
-            if alone && exec::which(&[program]).is_some() {
+            if alone && program.is_some_and(|name| exec::which(&[name]).is_some()) {
                 let scratch = PathBuf::from(format!("/run/hapair-validate-{}", std::process::id()));
                 validate::staged(validator, &staged, &scratch)?;
             }

@@ -1,6 +1,7 @@
 //! `vrrp`: engine, `global_defs`, and what the instances share.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::hosts::RawHost;
 use super::{address, election, instance, script};
@@ -13,7 +14,14 @@ use crate::inventory::suggest;
 use crate::inventory::table::Table;
 use crate::state::Engine;
 
-const KEYS: &[&str] = &["engine", "global_defs", "scripts", "track_processes", "instances"];
+const KEYS: &[&str] = &[
+    "engine",
+    "metrics_listen",
+    "global_defs",
+    "scripts",
+    "track_processes",
+    "instances",
+];
 const GLOBAL_KEYS: &[&str] = &[
     "router_id",
     "notification_email",
@@ -33,6 +41,7 @@ pub(super) fn read(inventory: &Table<'_>, hosts: &[RawHost]) -> Option<Vrrp> {
     let table = inventory.table("vrrp", KEYS)?;
     let engines = [("agent", Engine::Agent), ("keepalived", Engine::Keepalived)];
     let engine = table.choice("engine", &engines).map_or(Engine::Agent, |e| e.value);
+    let metrics_listen = metrics_listen(&table, engine);
     let global_defs = global_defs(&table, hosts);
     let scripts = script::scripts(&table);
     let processes = script::processes(&table);
@@ -55,11 +64,33 @@ pub(super) fn read(inventory: &Table<'_>, hosts: &[RawHost]) -> Option<Vrrp> {
     address::check_together(context, &instances);
     Some(Vrrp {
         engine,
+        metrics_listen,
         global_defs,
         scripts: scripts.into_iter().map(|s| s.value).collect(),
         track_processes: processes.into_iter().map(|p| p.value).collect(),
         instances: instances.into_iter().map(instance::RawInstance::finish).collect(),
     })
+}
+
+/// `metrics_listen`: an address and a port of the hosts.
+fn metrics_listen(vrrp: &Table<'_>, engine: Engine) -> Option<SocketAddr> {
+    let context = vrrp.context;
+    let text = context.text(vrrp.get("metrics_listen")?, "metrics_listen")?;
+    let address = text.value.parse::<SocketAddr>().ok().filter(|a| a.port() > 0);
+    if address.is_none() {
+        let message = format!(
+            "metrics_listen must be an address and a port, not {}",
+            quote(text.value)
+        );
+        context.error_hint(text.span, message, "as in 127.0.0.1:9112, 0.0.0.0:9112 or [::1]:9112");
+    } else if engine != Engine::Agent {
+        context.error_hint(
+            text.span,
+            "metrics_listen with engine keepalived",
+            "keepalived serves no metrics: take it out, or write engine: agent",
+        );
+    }
+    address
 }
 
 fn global_defs(vrrp: &Table<'_>, hosts: &[RawHost]) -> GlobalDefs {

@@ -16,7 +16,7 @@ if [ "${1:-}" = boot ]; then
   done
   set -- --quiet --register=no --keep-unit --settings=no --private-users=no --link-journal=no --resolv-conf=off --timezone=off \
     --directory=/run/twin --machine="$LAB_MACHINE" --hostname=localhost.localdomain \
-    --network-namespace-path=/proc/self/ns/net --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_NICE \
+    --network-namespace-path=/proc/self/ns/net --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_NICE,CAP_IPC_LOCK \
     --console=read-only --kill-signal=SIGRTMIN+3
   [ -z "${LAB_DISC_AT:-}" ] || set -- "$@" "--bind-ro=$LAB_DISC:$LAB_DISC_AT"
   exec env -i PATH="$PATH" SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_LOG_LEVEL=warning systemd-nspawn "$@" --boot

@@ -1,0 +1,163 @@
+//! Moving the VIP to the other host on purpose, and letting it come back.
+
+use std::time::Duration;
+
+use crate::state::frame::{Operator, VrrpOrder};
+use crate::state::{HostStatus, Request};
+
+use super::apply::Interrupt;
+use super::connect::{Context, Pair};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::gate::Gate;
+
+/// How to hand over.
+#[derive(Debug, Clone)]
+pub struct HandoverOptions {
+    /// The host that gives its VIPs away; `None`: the one that owns any.
+    pub from: Option<String>,
+    /// How long it does not take them back; `None`: until [`resume`].
+    pub hold: Option<Duration>,
+    /// Who does it, for the lock.
+    pub operator: Operator,
+    /// How long the peer may take.
+    pub gate_timeout: Duration,
+}
+
+/// Who owned the VIPs before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// Gave them away.
+    pub from: String,
+    /// Owns them now.
+    pub to: String,
+    /// Instances that moved.
+    pub instances: Vec<String>,
+}
+
+/// Moves every VIP of one host to the other, which must be fit to own it.
+///
+/// # Errors
+/// Nobody, or both, own VIPs; the peer is not fit; the VIP does not arrive there (then the host takes part again).
+pub async fn hand_over(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    options: &HandoverOptions,
+    interrupt: Interrupt,
+) -> Result<Handover, RolloutError> {
+    let gate = gate(cx, options, interrupt);
+    let statuses = gate.one_owner(pair, false).await?;
+    let from = giver(&statuses, options.from.as_deref())?;
+    let to = 1 - from;
+    let [giving, taking] = [from, to].map(|i| statuses[i].host.clone());
+    if let Some(lacking) = gate.unfit(&statuses[to]) {
+        let message = format!("it cannot take the VIP over: {lacking}");
+        return Err(RolloutError::on(&taking, RolloutErrorKind::Failed, message).hint("nothing was changed"));
+    }
+    let instances: Vec<String> = statuses[from]
+        .instances
+        .iter()
+        .filter(|i| i.owns_vip)
+        .map(|i| i.name.clone())
+        .collect();
+    pair.lock(Some(&options.operator)).await?;
+    let moved = async {
+        let hold = options.hold.map(|h| h.as_secs());
+        tell(pair, from, VrrpOrder::HandOver { hold }).await?;
+        cx.observer.wait(&taking, "it takes the VIP over");
+        let now = gate.one_owner(pair, false).await?;
+        match instances.iter().find(|name| !now[to].owns(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("the VIP of {name} came back to {giving}");
+                Err(
+                    RolloutError::on(&taking, RolloutErrorKind::Failed, message).hint(format!(
+                        "it did not take the VIP in time: do adverts arrive there? look at its journal, and at a \
+                         firewall that drops protocol 112 from {giving}"
+                    )),
+                )
+            }
+        }
+    }
+    .await;
+    let result = match moved {
+        Ok(()) => Ok(()),
+        Err(error) => Err(match tell(pair, from, VrrpOrder::Resume).await {
+            Ok(()) => error.hint(format!("{giving} takes part again as before")),
+            Err(why) => error.hint(format!("{giving} could not be resumed: {why}")),
+        }),
+    };
+    // The locks also end with the conversations.
+    let _ = pair.lock(None).await;
+    result?;
+    cx.observer
+        .fact(&taking, format!("owns the VIP of {}", instances.join(", ")));
+    Ok(Handover {
+        from: giving,
+        to: taking,
+        instances,
+    })
+}
+
+/// Lets both hosts take part as configured again, and waits until the preferred one has its VIPs where it preempts.
+///
+/// # Errors
+/// A host refuses, or the pair does not settle.
+pub async fn resume(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    options: &HandoverOptions,
+    interrupt: Interrupt,
+) -> Result<[HostStatus; 2], RolloutError> {
+    let gate = gate(cx, options, interrupt);
+    pair.lock(Some(&options.operator)).await?;
+    let resumed = async {
+        for host in [0, 1] {
+            tell(pair, host, VrrpOrder::Resume).await?;
+        }
+        gate.one_owner(pair, true).await
+    }
+    .await;
+    let _ = pair.lock(None).await;
+    resumed
+}
+
+fn gate<'a>(cx: &'a Context<'_>, options: &HandoverOptions, interrupt: Interrupt) -> Gate<'a> {
+    Gate {
+        inventory: cx.inventory,
+        observer: cx.observer,
+        timeout: options.gate_timeout,
+        interrupt,
+    }
+}
+
+/// Which host gives: the named one, else the only one that owns a VIP.
+fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<usize, RolloutError> {
+    let usage = |message: String| RolloutError::pair(RolloutErrorKind::Usage, message);
+    let owns = |i: usize| statuses[i].instances.iter().any(|instance| instance.owns_vip);
+    if let Some(name) = named {
+        let Some(host) = statuses.iter().position(|s| s.host == name) else {
+            return Err(usage(format!("no host `{name}` in the inventory")));
+        };
+        if !owns(host) {
+            return Err(RolloutError::on(
+                name,
+                RolloutErrorKind::Failed,
+                "it owns no VIP, so there is nothing to hand over",
+            ));
+        }
+        return Ok(host);
+    }
+    match (owns(0), owns(1)) {
+        (true, false) => Ok(0),
+        (false, true) => Ok(1),
+        (true, true) => Err(usage("both hosts own VIPs".to_owned()).hint(format!(
+            "say which one gives its own away: `--from {}` or `--from {}`",
+            statuses[0].host, statuses[1].host
+        ))),
+        (false, false) => Err(RolloutError::pair(RolloutErrorKind::Failed, "no host owns a VIP")),
+    }
+}
+
+async fn tell(pair: &mut Pair, host: usize, order: VrrpOrder) -> Result<(), RolloutError> {
+    pair.members[host].order(Request::Vrrp { order }).await
+}

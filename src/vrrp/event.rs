@@ -1,0 +1,208 @@
+//! What happens to a router, and what it wants done.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Time;
+use super::packet::{Advert, Form};
+use super::rules::Ignored;
+use super::settings::Settings;
+use super::track::Effective;
+
+/// State of the election, in keepalived's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Takes no part.
+    Stopped,
+    /// Wants to take part and may not.
+    Fault,
+    /// Takes part and does not own the addresses.
+    Backup,
+    /// Owns the addresses.
+    Master,
+}
+
+/// Why a state changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The router starts.
+    Start,
+    /// The owner was silent for too long, or there was none.
+    Silence,
+    /// The owner said that it stops.
+    OwnerStopped,
+    /// The owner has a lower priority.
+    Preempt,
+    /// Somebody has a higher priority, or an equal one and a higher address.
+    Higher(IpAddr),
+    /// Something tracked fails.
+    Fault,
+    /// What was tracked is good again.
+    Recovered,
+    /// Another member of the sync group.
+    Group,
+    /// On command.
+    Handover,
+    /// We did not run for so long that the others must have elected somebody else.
+    Stalled,
+    /// The router stops.
+    Stop,
+}
+
+/// A received packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<'b> {
+    /// Sender.
+    pub src: IpAddr,
+    /// Destination.
+    pub dst: IpAddr,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// What follows the IP header.
+    pub payload: &'b [u8],
+}
+
+/// What happens to a router.
+#[derive(Debug, Clone)]
+pub enum Input<'b> {
+    /// It begins; `crashed`: its last life did not end by [`Input::Stop`].
+    Start {
+        /// No clean end before.
+        crashed: bool,
+    },
+    /// A VRRP packet for its id arrived on its interface.
+    ///
+    /// Whoever was kept from running hands in what has piled up before the next [`Input::Tick`].
+    Packet(Packet<'b>),
+    /// [`Router::next_timer`] has passed.
+    Tick,
+    /// What is tracked changed.
+    Tracked(Effective),
+    /// New settings for the same router ([`Settings::same_router`]), and the effective priority under them.
+    Configure(Box<Settings>, Effective),
+    /// Somebody else removed an address.
+    AddressLost,
+    /// Give the addresses away and do not take them back from a living owner for that long (`None`: until [`Input::Resume`]).
+    ///
+    /// If nobody takes them, they come back after the usual wait for an owner's silence: three adverts and the skew time, unless
+    /// written otherwise. Nobody announces that it would take them, so a standby that lives is for the caller to look for.
+    Handover(Option<Duration>),
+    /// Do not take over from a living owner for that long (`None`: until [`Input::Resume`]). A silent one is replaced as ever.
+    Hold(Option<Duration>),
+    /// Ends [`Input::Hold`], a handover's hold, and the hold after a crash.
+    Resume,
+    /// It ends.
+    Stop,
+}
+
+/// What a router wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send to the group or to every peer.
+    Send {
+        /// What.
+        advert: Advert,
+        /// How its checksum is made.
+        form: Form,
+    },
+    /// Put every address of the current settings on its interface that is not there yet.
+    Acquire,
+    /// Take every address off.
+    Release,
+    /// Tell the neighbours about every address so many times.
+    Announce {
+        /// Messages an address.
+        count: u32,
+    },
+    /// The state changed.
+    Transition {
+        /// Old state.
+        from: State,
+        /// New state.
+        to: State,
+        /// Why.
+        cause: Cause,
+    },
+    /// The effective priority changed.
+    Priority {
+        /// Old.
+        from: u8,
+        /// New.
+        to: u8,
+    },
+    /// While owner, a lower priority was heard.
+    LowerHeard {
+        /// From whom.
+        src: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
+    /// Somebody should look.
+    Alarm(Alarm),
+}
+
+/// Something is configured differently elsewhere. Each is raised once until the state changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alarm {
+    /// An advert counts, though its VIP list is not ours.
+    VipMismatch {
+        /// Sender.
+        src: IpAddr,
+        /// Its list.
+        theirs: Vec<IpAddr>,
+    },
+    /// The list of that sender is ours again.
+    VipMatch {
+        /// Sender.
+        src: IpAddr,
+    },
+    /// A packet does not count.
+    Ignored {
+        /// Sender.
+        src: IpAddr,
+        /// Why.
+        reason: Ignored,
+    },
+}
+
+/// Counters since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Adverts that counted.
+    pub received: u64,
+    /// Adverts sent.
+    pub sent: u64,
+    /// Packets that did not count.
+    pub ignored: u64,
+    /// Of those, for their password or authentication type.
+    pub auth_failures: u64,
+    /// Of those, for their checksum.
+    pub checksum_errors: u64,
+    /// Priority 0 heard.
+    pub zero_received: u64,
+    /// Priority 0 sent.
+    pub zero_sent: u64,
+    /// Times it became owner.
+    pub became_master: u64,
+    /// Times it ceased to be owner.
+    pub left_master: u64,
+}
+
+/// A router's state for people and for `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// State.
+    pub state: State,
+    /// When it was entered.
+    pub since: Time,
+    /// Why.
+    pub cause: Cause,
+    /// Effective priority.
+    pub priority: u8,
+    /// The owner that was heard last: address and priority.
+    pub owner: Option<(IpAddr, u8)>,
+    /// It does not take over from a living owner now, although it otherwise would.
+    pub held: bool,
+    /// Counters.
+    pub statistics: Statistics,
+}

@@ -1,0 +1,85 @@
+//! A packet's way in: what counts goes to the owner's or the standby's side, the rest is counted and said once.
+
+use std::mem::discriminant;
+use std::net::IpAddr;
+
+use super::Time;
+use super::backup::Owner;
+use super::event::{Alarm, Output, Packet, State};
+use super::machine::Router;
+use super::packet::{Advert, PacketError};
+use super::rules::{self, Ignored};
+
+/// Alarms remembered at most, so that a flood of forged senders costs no memory.
+const MAX_ALARMS: usize = 32;
+impl Router {
+    pub(super) fn packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Output>) {
+        if matches!(self.state, State::Stopped | State::Fault) {
+            return;
+        }
+        let (advert, form) = match rules::accept(&self.s, packet) {
+            Ok(accepted) => accepted,
+            Err(reason) => return self.ignored(packet.src, reason, out),
+        };
+        self.statistics.received += 1;
+        self.statistics.zero_received += u64::from(advert.priority == 0);
+        if self.s.version == 3 {
+            self.form = form;
+        }
+        let known = self.owner.is_some_and(|o| o.src == packet.src);
+        if !(self.s.skip_check_adv_addr && known) {
+            self.compare_vips(packet.src, &advert, out);
+        }
+        let interval = self.s.interval_of(advert.interval);
+        let sender = Owner {
+            src: packet.src,
+            priority: advert.priority,
+            interval,
+            heard: now,
+        };
+        match self.state {
+            State::Master => self.as_master(now, sender, out),
+            _ => self.as_backup(now, sender),
+        }
+    }
+
+    fn compare_vips(&mut self, src: IpAddr, advert: &Advert, out: &mut Vec<Output>) {
+        let same = advert.addresses == self.s.vips || {
+            // The order does not matter; keepalived looks for each of its own.
+            let sorted = |list: &[IpAddr]| {
+                let mut list = list.to_vec();
+                list.sort_unstable();
+                list
+            };
+            sorted(&advert.addresses) == sorted(&self.s.vips)
+        };
+        let raised = self.mismatched.contains(&src);
+        if same && raised {
+            self.mismatched.retain(|s| *s != src);
+            out.push(Output::Alarm(Alarm::VipMatch { src }));
+        } else if !same && !raised && self.mismatched.len() < MAX_ALARMS {
+            self.mismatched.push(src);
+            out.push(Output::Alarm(Alarm::VipMismatch {
+                src,
+                theirs: advert.addresses.clone(),
+            }));
+        }
+    }
+
+    fn ignored(&mut self, src: IpAddr, reason: Ignored, out: &mut Vec<Output>) {
+        if reason == Ignored::Own {
+            return;
+        }
+        self.statistics.ignored += 1;
+        match reason {
+            Ignored::AuthType(_) | Ignored::Password => self.statistics.auth_failures += 1,
+            Ignored::Packet(PacketError::Checksum) => self.statistics.checksum_errors += 1,
+            _ => {}
+        }
+        let known = |(s, r): &(IpAddr, Ignored)| *s == src && discriminant(r) == discriminant(&reason);
+        if self.alarms.len() < MAX_ALARMS && !self.alarms.iter().any(known) {
+            self.alarms.push((src, reason));
+            out.push(Output::Alarm(Alarm::Ignored { src, reason }));
+        }
+    }
+}

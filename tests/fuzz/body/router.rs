@@ -1,0 +1,274 @@
+//! A router, or a sync group of up to three, given whatever may come: it must stay sane.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hapair::vrrp::packet::{GROUP4, GROUP6};
+use hapair::vrrp::track::Effective;
+use hapair::vrrp::{Advert, Form, GarpTimes, Group, Input, Output, Packet, Peer, Router, Settings, State, Time};
+
+use super::bytes::Bytes;
+
+const FORMS: [Form; 3] = [Form::Plain, Form::Pseudo, Form::PseudoGroup];
+
+pub(crate) fn run(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let members = 1 + usize::from(bytes.upto(2));
+    let (version, v6) = [(2, false), (3, false), (3, true)][usize::from(bytes.upto(2))];
+    let routers = (0..members).map(|m| Router::new(settings(&mut bytes, version, v6, m)));
+    let mut bench = Bench {
+        group: Group::new(routers.collect()),
+        now: Duration::from_secs(bytes.byte().into()),
+        holds: vec![false; members],
+        states: vec![State::Stopped; members],
+        sent: vec![0; members],
+    };
+    // Ticks cost no bytes, so the length of a run is bounded here.
+    for _ in 0..400 {
+        if bytes.is_empty() {
+            break;
+        }
+        step(&mut bench, &mut bytes, version, v6);
+    }
+}
+
+struct Bench {
+    group: Group,
+    now: Time,
+    /// By member: the addresses are on the interface.
+    holds: Vec<bool>,
+    states: Vec<State>,
+    sent: Vec<u64>,
+}
+
+fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Settings {
+    let flags = bytes.byte();
+    let vips = (0..bytes.upto(3)).map(|_| bytes.address(v6)).collect();
+    let peer = Peer {
+        ip: bytes.address(v6),
+        ttl: (bytes.byte() & 1, 255),
+    };
+    Settings {
+        version,
+        vrid: 1 + member as u8,
+        priority: bytes.byte().max(1),
+        advert_int: match version {
+            2 => Duration::from_secs(1 + u64::from(bytes.byte() & 3)),
+            _ => Duration::from_millis(10 * (1 + u64::from(bytes.byte()))),
+        },
+        source: bytes.address(v6),
+        vips,
+        auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
+        peers: (flags & 2 == 2).then_some(vec![peer]),
+        check_unicast_src: flags & 4 == 4,
+        preempt: flags & 8 == 8,
+        preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
+        crash_hold: Duration::from_secs(5),
+        down_adverts: 1 + bytes.upto(99),
+        lower_prio_no_advert: flags & 16 == 16,
+        higher_prio_send_advert: flags & 32 == 32,
+        skip_check_adv_addr: flags & 64 == 64,
+        form: FORMS[usize::from(bytes.upto(2))],
+        garp: GarpTimes {
+            repeat: bytes.byte().into(),
+            refresh: Duration::from_secs(bytes.upto(3).into()),
+            ..GarpTimes::default()
+        },
+    }
+}
+
+fn effective(bytes: &mut Bytes<'_>, base: u8) -> Effective {
+    Effective {
+        priority: if base == 255 { 255 } else { bytes.byte().clamp(1, 254) },
+        fault: bytes.upto(3) == 0,
+    }
+}
+
+fn duration(bytes: &mut Bytes<'_>) -> Option<Duration> {
+    match bytes.byte() {
+        0 => None,
+        255 => Some(Duration::MAX),
+        n => Some(Duration::from_secs(n.into())),
+    }
+}
+
+fn step(bench: &mut Bench, bytes: &mut Bytes<'_>, version: u8, v6: bool) {
+    let members = bench.group.routers().len();
+    let op = bytes.byte();
+    let member = usize::from(op >> 4) % members;
+    let base = bench.group.routers()[member].settings().priority;
+    match op & 15 {
+        0 | 1 => {
+            let crashed = op & 1 == 1;
+            // Only what stands still is started.
+            if bench.states.iter().all(|s| *s == State::Stopped) {
+                bench.give_all(&Input::Start { crashed });
+            }
+        }
+        2 | 3 => {
+            bench.now += Duration::from_millis(u64::from(bytes.byte()) * 4);
+            bench.tick();
+        }
+        4 => {
+            // Adverts that are due, one after the other.
+            for _ in 0..bytes.upto(7) {
+                if let Some(at) = bench.group.next_timer() {
+                    bench.now = bench.now.max(at);
+                    bench.tick();
+                }
+            }
+        }
+        // Kept from running.
+        5 => bench.now += Duration::from_secs(bytes.byte().into()),
+        6 => bench.give(member, Input::Tracked(effective(bytes, base))),
+        7 => {
+            let s = settings(bytes, version, v6, member);
+            let e = effective(bytes, s.priority);
+            bench.give(member, Input::Configure(Box::new(s), e));
+        }
+        8 => bench.give_all(&Input::Handover(duration(bytes))),
+        9 => bench.give_all(&Input::Hold(duration(bytes))),
+        10 => bench.give_all(&Input::Resume),
+        11 => bench.give(member, Input::AddressLost),
+        12 if op & 16 == 16 => bench.give_all(&Input::Stop),
+        12 => bench.regroup(),
+        13 => {
+            let (src, dst) = (bytes.address(v6), bytes.address(v6));
+            let ttl = bytes.byte();
+            let len = bytes.byte();
+            let payload = bytes.slice(len.into());
+            bench.give(member, Input::Packet(Packet { src, dst, ttl, payload }));
+        }
+        _ => advert(bench, bytes, member),
+    }
+    bench.check();
+}
+
+/// An advert that mostly counts.
+fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
+    let s = bench.group.routers()[member].settings().clone();
+    let v6 = s.source.is_ipv6();
+    let twist = bytes.byte();
+    let mut advert: Advert = s.advert(bytes.byte());
+    let src = match (&s.peers, v6) {
+        (Some(peers), _) if twist & 1 == 0 => peers[0].ip,
+        (_, true) => IpAddr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, twist >> 5]),
+        (_, false) => IpAddr::from([10, 0, 0, twist >> 5]),
+    };
+    let dst = match (&s.peers, v6) {
+        (Some(_), _) => s.source,
+        (None, true) => IpAddr::V6(GROUP6),
+        (None, false) => IpAddr::V4(GROUP4),
+    };
+    if twist & 2 == 2 {
+        advert.addresses.clear();
+    }
+    if s.version == 3 {
+        advert.interval = bytes.byte().into();
+    }
+    let form = FORMS[usize::from(bytes.upto(2))];
+    let payload = advert.encode(src, dst, form);
+    let packet = Packet {
+        src,
+        dst,
+        ttl: 255,
+        payload: &payload,
+    };
+    bench.give(member, Input::Packet(packet));
+}
+
+impl Bench {
+    fn give(&mut self, member: usize, input: Input<'_>) {
+        let out = self.group.handle(self.now, member, input);
+        self.outputs(out);
+    }
+
+    fn give_all(&mut self, input: &Input<'_>) {
+        let out = self.group.handle_all(self.now, input);
+        self.outputs(out);
+    }
+
+    fn tick(&mut self) {
+        self.give_all(&Input::Tick);
+        // What is due has been done: whoever waits for the next timer does not spin.
+        if let Some(at) = self.group.next_timer() {
+            assert!(at > self.now, "a timer at {at:?} after a tick at {:?}", self.now);
+        }
+    }
+
+    /// A reload that puts the members together or takes them apart; the first stays.
+    fn regroup(&mut self) {
+        let group = std::mem::replace(&mut self.group, Group::new(Vec::new()));
+        let mut routers = group.into_routers();
+        routers.truncate(1);
+        self.group = Group::new(routers);
+        self.holds.truncate(1);
+        self.states.truncate(1);
+        self.sent.truncate(1);
+        let router = &self.group.routers()[0];
+        let same = Effective {
+            priority: router.snapshot(self.now).priority,
+            fault: false,
+        };
+        let settings = Box::new(router.settings().clone());
+        self.give(0, Input::Configure(settings, same));
+        self.tick();
+        // Alone and healthy, a router is never stuck.
+        let stuck = self.group.next_timer().is_none() && self.states[0] != State::Stopped;
+        assert!(!stuck, "{:?} waits for nothing", self.group.routers()[0]);
+    }
+
+    fn outputs(&mut self, out: Vec<(usize, Output)>) {
+        assert!(out.len() <= 64 * self.states.len(), "{} outputs", out.len());
+        for (member, output) in out {
+            match output {
+                Output::Send { advert, form } => self.send(member, &advert, form),
+                Output::Acquire => self.holds[member] = true,
+                Output::Release => self.holds[member] = false,
+                Output::Announce { count } => {
+                    assert!(count > 0 || self.group.routers()[member].settings().garp.repeat == 0)
+                }
+                Output::Transition { from, to, .. } => {
+                    assert_eq!(from, self.states[member]);
+                    assert_ne!(from, to);
+                    self.states[member] = to;
+                }
+                Output::Priority { from, to } => assert!(from != to && to > 0),
+                Output::LowerHeard { priority, .. } => assert!(priority > 0),
+                Output::Alarm(_) => {}
+            }
+        }
+    }
+
+    fn send(&mut self, member: usize, advert: &Advert, form: Form) {
+        self.sent[member] += 1;
+        let s = self.group.routers()[member].settings();
+        assert_eq!((advert.version, advert.vrid), (s.version, s.vrid));
+        assert_eq!(advert.addresses.len(), s.vips.len());
+        let dst = match s.source {
+            IpAddr::V4(_) => IpAddr::V4(GROUP4),
+            IpAddr::V6(_) => IpAddr::V6(GROUP6),
+        };
+        let bytes = advert.encode(s.source, dst, form);
+        assert_eq!(
+            Advert::decode(&bytes, s.source, dst).map(|(a, _)| a).as_ref(),
+            Ok(advert)
+        );
+    }
+
+    fn check(&self) {
+        let routers = self.group.routers();
+        for (n, router) in routers.iter().enumerate() {
+            let snapshot = router.snapshot(self.now);
+            assert_eq!(snapshot.state, self.states[n]);
+            assert_eq!(snapshot.state == State::Master, self.holds[n], "addresses and state");
+            assert_eq!(snapshot.statistics.sent, self.sent[n]);
+            assert!(snapshot.priority > 0);
+            assert!(snapshot.owner.is_none_or(|(_, priority)| priority > 0));
+            let st = snapshot.statistics;
+            assert!(st.became_master - st.left_master == u64::from(snapshot.state == State::Master));
+        }
+        let masters = self.states.iter().filter(|s| **s == State::Master).count();
+        assert!(masters == 0 || masters == routers.len(), "a group torn apart");
+    }
+}
