@@ -27,15 +27,13 @@ def master_down(mode, priority):
 
 
 def configuration(name, mode, instances=1, vips_each=1, check=None, rt_priority=None):
-    """The file that both engines read. `check`: a file whose absence fails the check, and the weight."""
+    """The file that both engines read. `check`: a script and its weight."""
     lines = ["global_defs {", f" router_id {name}", " script_user root"]
     if rt_priority:
         lines.append(f" vrrp_rt_priority {rt_priority}")
     lines.append("}")
     if check:
-        every = 1 if MODES[mode]["version"] == 2 else 0.1
-        lines += ["vrrp_script chk {", f' script "/usr/bin/test -e {check[0]}"', f" interval {every:g}",
-                  f" weight {check[1]}", " fall 1", " rise 1", "}"]
+        lines += ["vrrp_script chk {", f' script "{check[0]}"', " interval 1", f" weight {check[1]}", " fall 1", " rise 1", "}"]
     for number in range(1, instances + 1):
         lines += [f"vrrp_instance V{number} {{", " state BACKUP", " interface eth0", f" virtual_router_id {number}",
                   f" priority {PRIORITY[name]}", f" {MODES[mode]['lines']}"]
@@ -190,7 +188,7 @@ class Pair:
         until("the owner has every VIP", lambda: self.world.wire.vips("a") == self.vips)
 
     def start_standby(self):
-        # Only the owner is checked: the file is one for both.
+        # Only the owner is checked.
         self.b.start(configuration("b", self.mode, **(self.settings | {"check": None})))
         until("the standby waits", self.b.is_standby)
         # It must have heard every owner.
