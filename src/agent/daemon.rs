@@ -20,7 +20,7 @@ use super::engine::Engine;
 use super::harden::{self, Hardening};
 use super::netlink::Monitor;
 use super::{config, log, metrics_http, sys};
-use crate::vrrp::Input;
+use crate::vrrp::{Input, Time};
 
 /// Where the daemon as installed keeps its socket and the mark of a run.
 pub const STATE_DIR: &str = "/run/hapair";
@@ -67,6 +67,9 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
 const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A timer that is later than this has been kept waiting.
+const PUNCTUAL: Duration = Duration::from_millis(1);
+
 const SIGNAL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 const NETLINK: u64 = u64::MAX - 2;
@@ -79,6 +82,8 @@ struct Daemon {
     epoll: Epoll,
     signals: SignalFd,
     timer: TimerFd,
+    /// When the timer ends; `None`: it has ended.
+    armed: Option<Time>,
     monitor: Monitor,
     control: Control,
     /// [`Engine::opened`] when epoll was last told.
@@ -134,6 +139,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
         )?,
+        armed: None,
         monitor,
         control,
         opened: 0,
@@ -179,8 +185,12 @@ impl Daemon {
                 Err(e) => return Err(e).context("epoll"),
             };
             let has = |token: u64| events[..ready].iter().any(|e| e.data() == token);
-            // Packets before timers: what has piled up while we did not run decides whether a timer still counts.
-            self.engine.receive(sys::now());
+            // Packets before timers: what has piled up while we did not run decides whether a timer still counts. That epoll
+            // was silent about them says nothing if we were kept from running after it.
+            let now = sys::now();
+            if has(PACKETS) || ready == events.len() || self.armed.is_some_and(|at| now > at + PUNCTUAL) {
+                self.engine.receive(now);
+            }
             if has(NETLINK) {
                 let changes = self.monitor.changes().context("netlink")?;
                 self.engine.changed(sys::now(), &changes);
@@ -189,9 +199,14 @@ impl Daemon {
                 self.engine.processes_told(sys::now());
             }
             if has(TIMER) {
-                let _ = self.timer.wait();
+                // Not read: setting it again makes it unreadable.
+                self.armed = None;
             }
-            self.engine.tick(sys::now());
+            // Nothing is due before the timer ends; what has been set since ends it earlier in the next round.
+            let now = sys::now();
+            if self.armed.is_none_or(|at| at <= now) {
+                self.engine.tick(now);
+            }
             if has(CONTROL) {
                 for request in self.control.take() {
                     let answer = self.answer(&request.line);
@@ -242,13 +257,18 @@ impl Daemon {
             next = Some(next.map_or(self.next_watchdog, |n| n.min(self.next_watchdog)));
         }
         match next {
+            // It is left alone if it ends earlier: with every advert that is heard another wait would begin, and few are ever
+            // waited out.
+            Some(at) if self.armed.is_some_and(|armed| armed <= at) => {}
             // Absolute, so that time spent here shifts nothing. Zero would disarm it.
             Some(at) => {
+                self.armed = Some(at);
                 let at = TimeSpec::from_duration(at.max(Duration::from_nanos(1)));
                 self.timer
                     .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             }
-            None => self.timer.unset()?,
+            None if self.armed.is_none() => self.timer.unset()?,
+            None => {}
         }
         Ok(())
     }

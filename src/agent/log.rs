@@ -3,8 +3,8 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
@@ -19,7 +19,9 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-static SENDER: OnceLock<SyncSender<Message>> = OnceLock::new();
+static SENDER: OnceLock<Sender<Message>> = OnceLock::new();
+/// Lines that wait. The channel itself has no limit: one with a limit would hold the memory for all of them from the start.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Lines dropped since start because nobody read them.
@@ -27,16 +29,19 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-fn sender() -> &'static SyncSender<Message> {
+fn sender() -> &'static Sender<Message> {
     SENDER.get_or_init(|| {
-        let (sender, receiver) = sync_channel::<Message>(QUEUE);
+        let (sender, receiver) = channel::<Message>();
         let spawned = std::thread::Builder::new()
             .name("log".to_owned())
             .stack_size(64 * 1024)
             .spawn(move || {
                 for message in receiver {
                     match message {
-                        Message::Line(line) => drop(std::io::stderr().write_all(line.as_bytes())),
+                        Message::Line(line) => {
+                            drop(std::io::stderr().write_all(line.as_bytes()));
+                            WAITING.fetch_sub(1, Ordering::Relaxed);
+                        }
                         Message::Flush(done) => drop(done.try_send(())),
                     }
                 }
@@ -58,7 +63,9 @@ pub(super) fn event(level: &str, message: &str, fields: &[(&str, Value)]) {
         object.insert((*key).to_owned(), value.clone());
     }
     let line = format!("{}\n", Value::Object(object));
-    if sender().try_send(Message::Line(line)).is_err() {
+    // Several threads may be here at once: a few lines more than QUEUE do no harm.
+    if WAITING.fetch_add(1, Ordering::Relaxed) >= QUEUE || sender().send(Message::Line(line)).is_err() {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -66,7 +73,7 @@ pub(super) fn event(level: &str, message: &str, fields: &[(&str, Value)]) {
 /// Waits until what was logged is written, but not for ever.
 pub(super) fn flush() {
     let (done, wait) = sync_channel(1);
-    if sender().try_send(Message::Flush(done)).is_ok() {
+    if sender().send(Message::Flush(done)).is_ok() {
         let _ = wait.recv_timeout(Duration::from_millis(500));
     }
 }

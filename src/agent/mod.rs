@@ -26,6 +26,7 @@ mod release;
 mod spawn;
 mod sys;
 pub mod users;
+mod vrrp_socket;
 
 pub use command::{Invocation, USAGE, invoke};
 pub use control::ask;

@@ -102,6 +102,15 @@ impl Links {
 pub struct Netlink {
     fd: OwnedFd,
     sequence: u32,
+    buffer: Box<[u8]>,
+}
+
+/// Messages of a batch.
+const BATCH: usize = 256;
+
+/// Where a datagram is read into: the kernel cuts the answer to a question to what is read at once.
+fn buffer() -> Box<[u8]> {
+    vec![0; 16 * 1024].into()
 }
 
 fn open(groups: u32) -> io::Result<OwnedFd> {
@@ -110,11 +119,8 @@ fn open(groups: u32) -> io::Result<OwnedFd> {
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as u16;
     address.nl_groups = groups;
-    // Room for a burst of changes; without the privilege the kernel's limit holds.
-    let room = 4 * 1024 * 1024i32;
-    if sys::set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room).is_err() {
-        sys::set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &room)?;
-    }
+    sys::room(&fd, sys::Buffer::Receive, sys::BURST)?;
+    sys::room(&fd, sys::Buffer::Send, sys::BURST)?;
     sys::bind(&fd, &address)?;
     Ok(fd)
 }
@@ -125,6 +131,7 @@ impl Netlink {
         Ok(Netlink {
             fd: open(0)?,
             sequence: 0,
+            buffer: buffer(),
         })
     }
 
@@ -138,7 +145,7 @@ impl Netlink {
             let mut done = false;
             while !done {
                 let mut error = None;
-                self.receive(|kind, body| match i32::from(kind) {
+                self.receive(|kind, _, body| match i32::from(kind) {
                     libc::NLMSG_DONE => done = true,
                     libc::NLMSG_ERROR => error = error_of(body),
                     _ => {
@@ -157,25 +164,20 @@ impl Netlink {
 
     /// Adds addresses, all in one batch. What is there already is no error. The first error counts, the rest is tried.
     pub fn add(&mut self, addresses: &[NewAddress]) -> io::Result<()> {
-        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let messages: Vec<Vec<u8>> = addresses.iter().map(|a| add_message(a, flags, self.next())).collect();
-        self.batch(&messages, libc::EEXIST)
+        self.batch(addresses, libc::EEXIST, |a, flags, sequence| {
+            add_message(a, flags | libc::NLM_F_CREATE | libc::NLM_F_EXCL, sequence)
+        })
     }
 
     /// Removes addresses, all in one batch. What is not there is no error.
     pub fn remove(&mut self, addresses: &[Assigned]) -> io::Result<()> {
-        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
-        let messages: Vec<Vec<u8>> = addresses
-            .iter()
-            .map(|a| {
-                let mut m = Message::new(libc::RTM_DELADDR, flags, self.next());
-                m.address_header(a, 0, 0);
-                m.ip(libc::IFA_LOCAL, a.ip);
-                m.ip(libc::IFA_ADDRESS, a.ip);
-                m.finish()
-            })
-            .collect();
-        self.batch(&messages, libc::EADDRNOTAVAIL)
+        self.batch(addresses, libc::EADDRNOTAVAIL, |a, flags, sequence| {
+            let mut m = Message::new(libc::RTM_DELADDR, flags, sequence);
+            m.address_header(a, 0, 0);
+            m.ip(libc::IFA_LOCAL, a.ip);
+            m.ip(libc::IFA_ADDRESS, a.ip);
+            m
+        })
     }
 
     fn next(&mut self) -> u32 {
@@ -183,16 +185,25 @@ impl Netlink {
         self.sequence
     }
 
-    fn batch(&mut self, messages: &[Vec<u8>], harmless: i32) -> io::Result<()> {
+    /// Sends the messages that `one` makes, as one batch. The kernel has done everything when the call returns; only the
+    /// last message asks for an acknowledgement, so that it answers once and else for errors alone.
+    fn batch<T>(&mut self, items: &[T], harmless: i32, one: impl Fn(&T, i32, u32) -> Message) -> io::Result<()> {
         let mut first = None;
-        // The kernel answers while it reads: its answers must fit into our receive buffer.
-        for part in messages.chunks(256) {
-            self.send(&part.concat())?;
-            let mut open = part.len();
-            while open > 0 {
-                self.receive(|kind, body| {
+        // The answers to one batch must fit into our receive buffer.
+        for part in items.chunks(BATCH) {
+            let mut bytes = Vec::with_capacity(part.len() * 64);
+            for (n, item) in part.iter().enumerate() {
+                let ack = if n + 1 == part.len() { libc::NLM_F_ACK } else { 0 };
+                let sequence = self.next();
+                bytes.extend(one(item, libc::NLM_F_REQUEST | ack, sequence).finish());
+            }
+            self.send(&bytes)?;
+            let last = self.sequence;
+            let mut open = true;
+            while open {
+                self.receive(|kind, sequence, body| {
                     if i32::from(kind) == libc::NLMSG_ERROR {
-                        open = open.saturating_sub(1);
+                        open &= sequence != last;
                         let error = error_of(body);
                         let gone = error.as_ref().and_then(io::Error::raw_os_error) == Some(libc::ENODEV);
                         if let Some(error) = error.filter(|e| e.raw_os_error() != Some(harmless) && !gone) {
@@ -216,7 +227,12 @@ impl Netlink {
     }
 
     /// Waits for one datagram and hands out its messages.
-    fn receive(&self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+    fn receive(&mut self, mut each: impl FnMut(u16, u32, &[u8])) -> io::Result<()> {
+        // What the kernel was asked it has answered by now, so as a rule there is nothing to wait for.
+        if let Some(got) = datagram(self.fd.as_raw_fd(), &mut self.buffer)? {
+            split(&self.buffer[..got], &mut each);
+            return Ok(());
+        }
         let mut poll = libc::pollfd {
             fd: self.fd.as_raw_fd(),
             events: libc::POLLIN,
@@ -230,38 +246,39 @@ impl Netlink {
                 "the kernel does not answer on netlink",
             ));
         }
-        let mut buffer = vec![0u8; 64 * 1024];
-        if let Some(got) = datagram(self.fd.as_raw_fd(), &mut buffer)? {
-            split(&buffer[..got], &mut each);
-        }
         Ok(())
     }
 }
 
 /// A socket that tells of changes.
 #[derive(Debug)]
-pub struct Monitor(OwnedFd);
+pub struct Monitor {
+    fd: OwnedFd,
+    buffer: Box<[u8]>,
+}
 
 impl Monitor {
     /// Opens it. Whoever reads the state afterwards misses nothing.
     pub fn open() -> io::Result<Monitor> {
         let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
-        Ok(Monitor(open(groups as u32)?))
+        Ok(Monitor {
+            fd: open(groups as u32)?,
+            buffer: buffer(),
+        })
     }
 
     /// For epoll.
     pub fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 
     /// Every change that waits.
-    pub fn changes(&self) -> io::Result<Vec<Change>> {
+    pub fn changes(&mut self) -> io::Result<Vec<Change>> {
         let mut all = Vec::new();
-        let mut buffer = vec![0u8; 64 * 1024];
         loop {
-            match datagram(self.raw(), &mut buffer) {
+            match datagram(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(None) => return Ok(all),
-                Ok(Some(got)) => split(&buffer[..got], &mut |kind, body| all.extend(change(kind, body))),
+                Ok(Some(got)) => split(&self.buffer[..got], &mut |kind, _, body| all.extend(change(kind, body))),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => all.push(Change::Overrun),
                 Err(e) => return Err(e),
             }
@@ -285,13 +302,14 @@ fn datagram(fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// Walks the messages of a datagram.
-fn split(mut bytes: &[u8], each: &mut dyn FnMut(u16, &[u8])) {
+/// Walks the messages of a datagram: kind, sequence number, body.
+fn split(mut bytes: &[u8], each: &mut dyn FnMut(u16, u32, &[u8])) {
     while let Some(header) = bytes.get(..NLMSGHDR) {
         let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = u16::from_ne_bytes([header[4], header[5]]);
         let Some(body) = bytes.get(NLMSGHDR..len) else { return };
-        each(kind, body);
+        let sequence = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
+        each(kind, sequence, body);
         bytes = bytes.get(align(len)..).unwrap_or_default();
     }
 }
@@ -415,7 +433,7 @@ impl Message {
     }
 }
 
-fn add_message(a: &NewAddress, flags: i32, sequence: u32) -> Vec<u8> {
+fn add_message(a: &NewAddress, flags: i32, sequence: u32) -> Message {
     let mut m = Message::new(libc::RTM_NEWADDR, flags, sequence);
     // Another host had it until now: waiting for duplicate address detection would only delay.
     let address_flags = if a.at.ip.is_ipv6() { libc::IFA_F_NODAD as u8 } else { 0 };
@@ -437,7 +455,7 @@ fn add_message(a: &NewAddress, flags: i32, sequence: u32) -> Vec<u8> {
         info.extend([0; 8]);
         m.attribute(libc::IFA_CACHEINFO, &info);
     }
-    m.finish()
+    m
 }
 
 #[cfg(test)]
@@ -459,10 +477,10 @@ mod tests {
                 scope: 0,
                 preferred: Some(0),
             };
-            let mut two = add_message(&new, 0, 1);
-            two.extend(add_message(&new, 0, 2));
+            let mut two = add_message(&new, 0, 1).finish();
+            two.extend(add_message(&new, 0, 2).finish());
             let mut seen = Vec::new();
-            split(&two, &mut |kind, body| seen.extend(change(kind, body)));
+            split(&two, &mut |kind, _, body| seen.extend(change(kind, body)));
             assert_eq!(seen, [Change::Address(at), Change::Address(at)]);
         }
     }
@@ -470,7 +488,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), kind in 14..22u16) {
-            split(&bytes, &mut |kind, body| drop(change(kind, body)));
+            split(&bytes, &mut |kind, _, body| drop(change(kind, body)));
             change(kind, &bytes);
         }
     }

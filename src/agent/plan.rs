@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::netlink::{Assigned, Links, NewAddress};
-use crate::keepalived::{Address, Auth, Config, Instance};
+use super::vrrp_socket::Outgoing;
+use crate::keepalived::{Address, Auth, Config, Instance, SyncGroup};
 use crate::vrrp::packet::{GROUP4, GROUP6};
-use crate::vrrp::{Form, GarpTimes, Peer, Settings};
+use crate::vrrp::{Advert, Form, GarpTimes, Peer, Settings};
 
 /// After a crash a host does not take the addresses back for so long.
 pub const CRASH_HOLD: Duration = Duration::from_secs(60);
@@ -22,6 +24,21 @@ pub fn vips(config: &Config) -> BTreeSet<IpAddr> {
         .flat_map(|i| i.vips.iter().chain(&i.vips_excluded))
         .map(|v| v.ip)
         .collect()
+}
+
+/// What stays together: every sync group with its members, and every other instance alone.
+pub fn units(config: &Config) -> Vec<(Option<SyncGroup>, Vec<Arc<Instance>>)> {
+    let mut grouped = BTreeSet::new();
+    let mut units = Vec::with_capacity(config.sync_groups.len() + config.instances.len());
+    for sync in &config.sync_groups {
+        let named = sync.members.iter().filter_map(|(m, _)| config.instance(m).cloned());
+        let members: Vec<Arc<Instance>> = named.collect();
+        grouped.extend(members.iter().map(|m| m.name.clone()));
+        units.push((Some(sync.clone()), members));
+    }
+    let alone = config.instances.iter().filter(|i| !grouped.contains(&i.name));
+    units.extend(alone.map(|i| (None, vec![i.clone()])));
+    units
 }
 
 /// The source address of an instance's adverts, if it has one now: the written one if it is on the host, else the first of the
@@ -54,6 +71,32 @@ pub fn group(config: &Config, instance: &Instance) -> IpAddr {
         true => (config.global.mcast_group6, IpAddr::V6(GROUP6)),
     };
     instance.mcast_dst.or(global).unwrap_or(standard)
+}
+
+/// Where the adverts of an instance go.
+pub(super) fn targets(config: &Config, instance: &Instance) -> impl Iterator<Item = IpAddr> {
+    let group = (!instance.unicast).then(|| group(config, instance));
+    let peers = if instance.unicast {
+        &instance.unicast_peers[..]
+    } else {
+        &[]
+    };
+    group.into_iter().chain(peers.iter().map(|p| p.ip))
+}
+
+/// An advert on its way to one target.
+pub(super) fn outgoing(instance: &Instance, source: IpAddr, to: IpAddr, advert: &Advert, form: Form) -> Outgoing {
+    Outgoing {
+        message: advert.encode(source, to, form),
+        src: source,
+        dst: to,
+        // keepalived's defaults for unicast: 255 over IPv4, 64 over IPv6.
+        hops: match (instance.unicast, instance.unicast_ttl) {
+            (true, Some(ttl)) => ttl,
+            (true, None) if instance.ipv6 => 64,
+            _ => 255,
+        },
+    }
 }
 
 /// What the state machine is told.

@@ -1,10 +1,11 @@
 //! The stop step: after a crash the addresses go, then the peers are told.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use super::netlink::{Assigned, Netlink};
-use super::sys::VrrpSocket;
+use super::vrrp_socket::{Outgoing, VrrpSocket};
 use super::{config, daemon, plan};
 
 /// What ExecStopPost does. Nothing, unless the daemon ended without cleaning up itself; so it never takes an address from
@@ -29,18 +30,23 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
     let vips = plan::vips(&config);
     let removed = netlink.remove(&off);
+    let mut by_wire: BTreeMap<(&str, bool), Vec<Outgoing>> = BTreeMap::new();
     for instance in &released {
-        let (Some(source), Some(link)) = (plan::source(&vips, instance, &links), links.named(&instance.interface))
-        else {
+        let Some(source) = plan::source(&vips, instance, &links) else {
             continue;
         };
         let settings = plan::settings(instance, source);
-        let socket = VrrpSocket::open(&instance.interface, link.index, instance.ipv6)?;
-        let group = [plan::group(&config, instance)];
-        let peers: Vec<_> = instance.unicast_peers.iter().map(|p| p.ip).collect();
-        for to in if instance.unicast { &peers[..] } else { &group[..] } {
-            let message = settings.advert(0).encode(source, *to, settings.form);
-            socket.send(&message, source, *to, instance.unicast_ttl.unwrap_or(255))?;
+        let farewell = settings.advert(0);
+        let messages =
+            plan::targets(&config, instance).map(|to| plan::outgoing(instance, source, to, &farewell, settings.form));
+        let wire = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+        wire.extend(messages);
+    }
+    for ((interface, ipv6), messages) in by_wire {
+        let Some(link) = links.named(interface) else { continue };
+        let failed = VrrpSocket::open(interface, link.index, ipv6)?.send(&messages);
+        if let Some((_, e)) = failed.into_iter().next() {
+            return Err(e);
         }
     }
     removed?;

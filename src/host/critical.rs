@@ -49,7 +49,7 @@ fn elections(text: &str) -> BTreeMap<String, Election> {
     };
     let (config, _) = parse(text, &options);
     let instances = config.instances.iter();
-    instances.map(|i| (i.name.clone(), Election::from(i))).collect()
+    instances.map(|i| (i.name.clone(), Election::from(&**i))).collect()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl<'c> Known<'c> {
             c.instances.iter().map(|i| &i.tracks).chain(groups)
         };
         Known {
-            instances: first(c.instances.iter().map(|i| (&i.name, i))),
+            instances: first(c.instances.iter().map(|i| (&i.name, &**i))),
             groups: first(memberships),
             scripts: first(c.scripts.iter().map(|s| (&s.name, s.weight.value))),
             processes: first(c.track_processes.iter().map(|p| (&p.name, p.weight.value))),

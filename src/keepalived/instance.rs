@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::Builder;
@@ -97,7 +98,7 @@ impl Builder<'_> {
         i.ipv6 |= i.vips.first().is_some_and(|vip| vip.ip.is_ipv6());
         i.version = version.unwrap_or(if i.ipv6 { 3 } else { 2 });
         i.garp = resolve(i.garp, &self.config.global);
-        self.config.instances.push(i);
+        self.config.instances.push(Arc::new(i));
     }
 
     fn flag(&mut self, line: &Stmt, i: &mut Instance, name: &str, on: bool) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diag::Place;
@@ -21,8 +22,8 @@ pub struct Config {
     pub sync_groups: Vec<SyncGroup>,
     /// `garp_group`, in order.
     pub garp_groups: Vec<GarpGroup>,
-    /// `vrrp_instance`, in order.
-    pub instances: Vec<Instance>,
+    /// `vrrp_instance`, in order; shared with whoever runs them.
+    pub instances: Vec<Arc<Instance>>,
     /// `interface_up_down_delays`: interface to delays before down and before up count.
     pub up_down_delays: BTreeMap<String, (Duration, Duration)>,
     /// Blocks of load balancing and BFD that were skipped.
@@ -464,7 +465,7 @@ pub struct Instance {
 
 impl Config {
     /// The instance of that name.
-    pub fn instance(&self, name: &str) -> Option<&Instance> {
+    pub fn instance(&self, name: &str) -> Option<&Arc<Instance>> {
         self.instances.iter().find(|i| i.name == name)
     }
 

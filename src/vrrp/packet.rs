@@ -185,33 +185,32 @@ fn form_of(bytes: &[u8], version: u8, src: IpAddr, dst: IpAddr) -> Option<Form> 
         (_, IpAddr::V6(_)) => &[Form::Pseudo],
         _ => &[Form::Pseudo, Form::Plain, Form::PseudoGroup],
     };
-    let mut zeroed = bytes.to_vec();
-    zeroed[6..8].fill(0);
     let stored = u16::from_be_bytes([bytes[6], bytes[7]]);
+    // The sum that was made while the field was still zero.
+    let sum = words(bytes) - u64::from(stored);
     forms
         .iter()
         .copied()
-        .find(|form| checksum(&zeroed, src, dst, *form) == stored)
+        .find(|form| fold(sum + pseudo_header(bytes.len(), src, dst, *form)) == stored)
 }
 
 /// Internet checksum (RFC 1071) of a message whose checksum field is zero.
 fn checksum(message: &[u8], src: IpAddr, dst: IpAddr, form: Form) -> u16 {
-    let mut sum = 0u64;
-    if form != Form::Plain {
-        let dst = if form == Form::PseudoGroup {
-            IpAddr::V4(GROUP4)
-        } else {
-            dst
-        };
-        for address in [src, dst] {
-            match address {
-                IpAddr::V4(a) => sum += words(&a.octets()),
-                IpAddr::V6(a) => sum += words(&a.octets()),
-            }
-        }
-        sum += u64::from(PROTOCOL) + message.len() as u64;
-    }
-    fold(sum + words(message))
+    fold(words(message) + pseudo_header(message.len(), src, dst, form))
+}
+
+/// What a form adds to the sum of the message.
+fn pseudo_header(len: usize, src: IpAddr, dst: IpAddr, form: Form) -> u64 {
+    let dst = match form {
+        Form::Plain => return 0,
+        Form::Pseudo => dst,
+        Form::PseudoGroup => IpAddr::V4(GROUP4),
+    };
+    let sum = |address: IpAddr| match address {
+        IpAddr::V4(a) => words(&a.octets()),
+        IpAddr::V6(a) => words(&a.octets()),
+    };
+    sum(src) + sum(dst) + u64::from(PROTOCOL) + len as u64
 }
 
 /// Sum of 16-bit words; a last odd byte counts as the high one.

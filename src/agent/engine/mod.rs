@@ -23,13 +23,14 @@ use super::netlink::{Assigned, Change, Links, Netlink};
 use super::notify::Notifier;
 use super::pacing::Pacer;
 use super::processes::Processes;
-use super::sys::{FrameSocket, VrrpSocket};
+use super::sys::FrameSocket;
+use super::vrrp_socket::{Arrivals, VrrpSocket};
 use super::{config, log, plan};
 use crate::keepalived::Config;
 use crate::vrrp::{Input, Output, Packet, State, Time};
 
-/// Packets read from a socket before anything else gets its turn.
-const ROUND: usize = 1024;
+/// So often a socket is read, up to eight packets each time, before anything else gets its turn.
+const ROUNDS: usize = 128;
 
 /// Interface and family: what a socket is for.
 type Wire = (String, bool);
@@ -48,8 +49,12 @@ pub(super) struct Engine {
     sockets: BTreeMap<Wire, (u32, VrrpSocket)>,
     /// Counts openings, so that epoll is told only then.
     pub(super) opened: u64,
-    buffer: Vec<u8>,
+    arrivals: Arrivals,
     units: Vec<Unit>,
+    /// When each unit wants its tick: looked at with every wake-up, so it is kept at hand.
+    due: Vec<Option<Time>>,
+    /// Virtual router ids, sorted, with unit and member.
+    ids: Vec<(u8, usize, usize)>,
     checks: Checks,
     processes: Processes,
     files: Files,
@@ -79,8 +84,10 @@ impl Engine {
             pacer: Pacer::default(),
             sockets: BTreeMap::new(),
             opened: 0,
-            buffer: vec![0; 8192],
+            arrivals: Arrivals::default(),
             units: Vec::new(),
+            due: Vec::new(),
+            ids: Vec::new(),
             checks: Checks::default(),
             processes: Processes::default(),
             files: Files::default(),
@@ -98,7 +105,7 @@ impl Engine {
 
     /// Begins with the configuration given to `new`.
     pub(super) fn start(&mut self, now: Time, crashed: bool) {
-        let config = self.config.clone();
+        let config = std::mem::take(&mut self.config);
         let delay = config.global.startup_delay;
         if !delay.is_zero() {
             log::event(
@@ -138,7 +145,7 @@ impl Engine {
     }
 
     pub(super) fn next_timer(&self) -> Option<Time> {
-        let units = self.units.iter().filter_map(|u| u.group.next_timer());
+        let units = self.due.iter().copied().flatten();
         let others = [
             self.files.next_timer(),
             self.checks.next_timer(),
@@ -153,25 +160,14 @@ impl Engine {
 
     /// Everything that has arrived.
     pub(super) fn receive(&mut self, now: Time) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let wires: Vec<Wire> = self.sockets.keys().cloned().collect();
-        for wire in wires {
+        let sockets = std::mem::take(&mut self.sockets);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for (wire, (_, socket)) in &sockets {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
-            for _ in 0..ROUND {
-                let Some((_, socket)) = self.sockets.get(&wire) else {
-                    break;
-                };
-                match socket.receive(&mut buffer) {
-                    Ok(None) => break,
-                    Ok(Some(r)) => {
-                        let packet = Packet {
-                            src: r.src,
-                            dst: r.dst,
-                            ttl: r.ttl,
-                            payload: &buffer[r.message],
-                        };
-                        self.packet(now, &wire, packet);
-                    }
+            for _ in 0..ROUNDS {
+                match socket.receive(&mut arrivals, |packet| self.packet(now, wire, packet)) {
+                    Ok(true) => {}
+                    Ok(false) => break,
                     Err(e) => {
                         // ENETDOWN: netlink tells of it too.
                         log::event(
@@ -184,7 +180,8 @@ impl Engine {
                 }
             }
         }
-        self.buffer = buffer;
+        self.arrivals = arrivals;
+        self.sockets = sockets;
         self.execute(now);
     }
 
@@ -192,30 +189,27 @@ impl Engine {
         let Some(vrid) = packet.payload.get(1) else { return };
         // The same id may be used by several unicast instances: the sender decides, if he is known.
         let mut chosen: Option<(usize, usize, bool)> = None;
-        for (u, unit) in self.units.iter().enumerate() {
-            for (m, member) in unit.members.iter().enumerate() {
-                let i = &member.instance;
-                if i.vrid == *vrid && i.interface == wire.0 && i.ipv6 == wire.1 {
-                    let known = i.unicast_peers.iter().any(|p| p.ip == packet.src);
-                    if chosen.is_none_or(|c| known && !c.2) {
-                        chosen = Some((u, m, known));
-                    }
+        let first = self.ids.partition_point(|(id, ..)| id < vrid);
+        for (_, u, m) in self.ids[first..].iter().take_while(|(id, ..)| id == vrid) {
+            let i = &self.units[*u].members[*m].instance;
+            if i.interface == wire.0 && i.ipv6 == wire.1 {
+                let known = i.unicast_peers.iter().any(|p| p.ip == packet.src);
+                if chosen.is_none_or(|c| known && !c.2) {
+                    chosen = Some((*u, *m, known));
                 }
             }
         }
         if let Some((u, m, _)) = chosen {
-            let out = self.units[u].group.handle(now, m, Input::Packet(packet));
-            self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+            self.give(now, u, m, Input::Packet(packet));
         }
     }
 
     /// What is due.
     pub(super) fn tick(&mut self, now: Time) {
-        for (u, unit) in self.units.iter_mut().enumerate() {
-            if let Some(at) = unit.group.next_timer().filter(|at| *at <= now) {
+        for u in 0..self.due.len() {
+            if let Some(at) = self.due[u].filter(|at| *at <= now) {
                 self.worst_lag = self.worst_lag.max(now - at);
-                let out = unit.group.handle_all(now, &Input::Tick);
-                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+                self.give_all(now, u, &Input::Tick);
             }
         }
         // The packets first: what follows may take a moment.
@@ -307,6 +301,13 @@ impl Engine {
     fn give(&mut self, now: Time, u: usize, m: usize, input: Input<'_>) {
         let out = self.units[u].group.handle(now, m, input);
         self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        self.due[u] = self.units[u].group.next_timer();
+    }
+
+    fn give_all(&mut self, now: Time, u: usize, input: &Input<'_>) {
+        let out = self.units[u].group.handle_all(now, input);
+        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        self.due[u] = self.units[u].group.next_timer();
     }
 
     /// Gives an input to every router, or to the named instance's unit.
@@ -316,8 +317,7 @@ impl Engine {
             let named = |name: &str| self.units[u].members.iter().any(|m| m.instance.name == name);
             if instance.is_none_or(named) {
                 reached += self.units[u].members.len();
-                let out = self.units[u].group.handle_all(now, input);
-                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+                self.give_all(now, u, input);
             }
         }
         self.execute(now);

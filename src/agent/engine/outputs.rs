@@ -1,6 +1,7 @@
 //! Does what the routers want, through sockets and netlink.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
 
 use serde_json::json;
@@ -8,10 +9,31 @@ use serde_json::json;
 use super::{Engine, Wire};
 use crate::agent::netlink::{Assigned, Change, NewAddress};
 use crate::agent::pacing::Waiting;
-use crate::agent::sys::VrrpSocket;
+use crate::agent::vrrp_socket::{Outgoing, VrrpSocket};
 use crate::agent::{log, plan};
 use crate::keepalived::Instance;
 use crate::vrrp::{Advert, Form, Output, Time, frame};
+
+/// What a router wants: unit, member, output.
+type Order = (usize, usize, Output);
+
+/// An advert and what it takes to send it.
+pub(super) type ToSend<'a> = (&'a Instance, IpAddr, &'a Advert, Form);
+
+/// So many routers are released first: their peers hear of it while the addresses of the others are still taken off.
+const FIRST: usize = 4;
+
+/// The orders in parts that are carried out one after the other. Orders of one router are never torn apart.
+fn parts(batch: &[Order]) -> impl Iterator<Item = &[Order]> {
+    let router = |(u, m, _): &Order| (*u, *m);
+    let releases = batch.iter().enumerate().filter(|(_, o)| matches!(o.2, Output::Release));
+    let cut = releases.map(|(at, _)| at).nth(FIRST).map_or(batch.len(), |at| {
+        let begins = batch[..at].iter().rposition(|o| router(o) != router(&batch[at]));
+        begins.map_or(batch.len(), |before| before + 1)
+    });
+    let (first, rest) = batch.split_at(cut);
+    [first, rest].into_iter().filter(|part| !part.is_empty())
+}
 
 impl Engine {
     /// Sockets for every wire of the configuration, on the interfaces as they are numbered now.
@@ -64,32 +86,36 @@ impl Engine {
             return;
         }
         let mut wants: BTreeMap<(usize, usize), bool> = BTreeMap::new();
-        let mut released = BTreeSet::new();
         for (u, m, output) in &batch {
             match output {
                 Output::Acquire => drop(wants.insert((*u, *m), true)),
-                Output::Release => {
-                    wants.insert((*u, *m), false);
-                    released.insert((*u, *m));
-                }
+                Output::Release => drop(wants.insert((*u, *m), false)),
                 _ => {}
             }
         }
-        let off: Vec<Assigned> = released
-            .iter()
-            .flat_map(|at| self.addresses(*at))
-            .map(|a| a.at)
-            .collect();
-        self.remove(&off);
-        for (u, m, output) in &batch {
-            if let Output::Send { advert, form } = output {
-                let source = self.units[*u].group.routers()[*m].settings().source;
-                let instance = &self.units[*u].members[*m].instance;
-                self.send(instance, source, advert, *form);
-            }
+        for part in parts(&batch) {
+            let released: BTreeSet<(usize, usize)> = part
+                .iter()
+                .filter(|(_, _, output)| matches!(output, Output::Release))
+                .map(|(u, m, _)| (*u, *m))
+                .collect();
+            let off = released.iter().flat_map(|at| self.addresses(*at)).map(|a| a.at);
+            self.remove(&off.collect::<Vec<_>>());
+            let adverts: Vec<ToSend<'_>> = part
+                .iter()
+                .filter_map(|(u, m, output)| {
+                    let Output::Send { advert, form } = output else {
+                        return None;
+                    };
+                    let unit = &self.units[*u];
+                    let source = unit.group.routers()[*m].settings().source;
+                    Some((&*unit.members[*m].instance, source, advert, *form))
+                })
+                .collect();
+            self.send(&adverts);
         }
-        let owners: Vec<(usize, usize)> = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at).collect();
-        let on: Vec<NewAddress> = owners.iter().flat_map(|at| self.addresses(*at)).collect();
+        let owners = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at);
+        let on: Vec<NewAddress> = owners.flat_map(|at| self.addresses(at)).collect();
         self.add(&on);
         self.announce(now, &batch, &wants);
         for (u, m, output) in batch {
@@ -135,27 +161,38 @@ impl Engine {
         missing.iter().for_each(|a| self.links.apply(&Change::Address(a.at)));
     }
 
-    pub(super) fn send(&self, instance: &Instance, source: IpAddr, advert: &Advert, form: Form) {
-        let Some((_, socket)) = self.sockets.get(&(instance.interface.clone(), instance.ipv6)) else {
+    /// Sends adverts, with one system call for each wire.
+    pub(super) fn send(&self, adverts: &[ToSend<'_>]) {
+        let mut by_wire: BTreeMap<(&str, bool), Vec<(&Instance, Outgoing)>> = BTreeMap::new();
+        for (instance, source, advert, form) in adverts {
+            let messages = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+            let targets = plan::targets(&self.config, instance);
+            messages.extend(targets.map(|to| (*instance, plan::outgoing(instance, *source, to, advert, *form))));
+        }
+        for ((interface, ipv6), messages) in by_wire {
+            let Some((_, socket)) = self.sockets.get(&(interface.to_owned(), ipv6)) else {
+                continue;
+            };
+            let (instances, messages): (Vec<&Instance>, Vec<Outgoing>) = messages.into_iter().unzip();
+            let failed = socket.send(&messages);
+            self.note_failures(&instances, &messages, &failed);
+        }
+    }
+
+    fn note_failures(&self, instances: &[&Instance], messages: &[Outgoing], failed: &[(usize, io::Error)]) {
+        let mut mute = self.mute.borrow_mut();
+        if failed.is_empty() && mute.is_empty() {
             return;
-        };
-        let group = [plan::group(&self.config, instance)];
-        let peers: Vec<IpAddr> = instance.unicast_peers.iter().map(|p| p.ip).collect();
-        let targets = if instance.unicast { &peers[..] } else { &group[..] };
-        // keepalived's defaults for unicast: 255 over IPv4, 64 over IPv6.
-        let hops = match (instance.unicast, instance.unicast_ttl) {
-            (true, Some(ttl)) => ttl,
-            (true, None) if instance.ipv6 => 64,
-            _ => 255,
-        };
-        for to in targets {
-            match socket.send(&advert.encode(source, *to, form), source, *to, hops) {
-                Ok(()) => drop(self.mute.borrow_mut().remove(&instance.name)),
-                Err(e) => {
-                    if self.mute.borrow_mut().insert(instance.name.clone()) {
+        }
+        for instance in instances {
+            // One of several unicast peers is enough.
+            match failed.iter().find(|(at, _)| instances[*at].name == instance.name) {
+                None => drop(mute.remove(&instance.name)),
+                Some((at, e)) => {
+                    if mute.insert(instance.name.clone()) {
                         let fields = [
                             ("instance", json!(instance.name)),
-                            ("to", json!(to)),
+                            ("to", json!(messages[*at].dst)),
                             ("error", json!(e.to_string())),
                         ];
                         log::event("warning", "sending adverts fails", &fields);
@@ -165,26 +202,30 @@ impl Engine {
         }
     }
 
-    fn announce(&mut self, now: Time, batch: &[(usize, usize, Output)], wants: &BTreeMap<(usize, usize), bool>) {
-        let mut frames: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+    /// Tells the neighbours: of every address once, then of all again, so that none waits for the repetitions of another.
+    fn announce(&mut self, now: Time, batch: &[Order], wants: &BTreeMap<(usize, usize), bool>) {
+        let mut all: Vec<(u32, IpAddr, Vec<u8>, u32)> = Vec::new();
         for (u, m, output) in batch {
             let Output::Announce { count } = output else { continue };
             if wants.get(&(*u, *m)) == Some(&false) {
                 continue;
             }
-            let addresses = self.addresses((*u, *m));
-            for _ in 0..*count {
-                for a in &addresses {
-                    let (index, ip) = (a.at.index, a.at.ip);
-                    let Some((link, mac)) = self.links.links.get(&index).and_then(|l| Some((l, l.mac?))) else {
-                        continue;
-                    };
-                    let frame = frame::announce(mac, ip);
-                    if self.pacer.paces(&link.name, ip.is_ipv6()) {
-                        self.pacer.push(&link.name, Waiting { index, ip, frame }, *count);
-                    } else {
-                        frames.entry(index).or_default().push(frame);
-                    }
+            for a in self.addresses((*u, *m)) {
+                if let Some(mac) = self.links.links.get(&a.at.index).and_then(|l| l.mac) {
+                    all.push((a.at.index, a.at.ip, frame::announce(mac, a.at.ip), *count));
+                }
+            }
+        }
+        let rounds = all.iter().map(|(.., count)| *count).max().unwrap_or(0);
+        let mut frames: BTreeMap<u32, Vec<&[u8]>> = BTreeMap::new();
+        for round in 0..rounds {
+            for (index, ip, frame, count) in all.iter().filter(|(.., count)| round < *count) {
+                let name = self.links.links.get(index).map_or("", |l| &l.name);
+                if self.pacer.paces(name, ip.is_ipv6()) {
+                    let (index, ip, frame) = (*index, *ip, frame.clone());
+                    self.pacer.push(name, Waiting { index, ip, frame }, *count);
+                } else {
+                    frames.entry(*index).or_default().push(frame);
                 }
             }
         }
@@ -202,11 +243,11 @@ impl Engine {
 
     pub(super) fn announce_now(&self, messages: Vec<Waiting>) {
         for message in messages {
-            self.tell(message.index, &[message.frame]);
+            self.tell(message.index, &[&message.frame]);
         }
     }
 
-    fn tell(&self, index: u32, frames: &[Vec<u8>]) {
+    fn tell(&self, index: u32, frames: &[&[u8]]) {
         if let Err(e) = self.frames.send(index, frames) {
             log::event(
                 "warning",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::vrrp::track::Effective;
 use crate::vrrp::{Group, Input, Output, Router, State, Time};
 
 pub(super) struct Member {
-    pub(super) instance: Instance,
+    pub(super) instance: Arc<Instance>,
     pub(super) effective: Effective,
     /// The source address that the settings were made with.
     pub(super) source: Option<IpAddr>,
@@ -25,7 +26,7 @@ pub(super) struct Member {
 pub(super) struct Unit {
     pub(super) group: Group,
     pub(super) members: Vec<Member>,
-    pub(super) sync: Option<SyncGroup>,
+    pub(super) sync: Option<Box<SyncGroup>>,
     pub(super) told: Option<State>,
 }
 
@@ -45,29 +46,14 @@ impl Engine {
             told.extend(unit.sync.and_then(|s| Some((s.name, unit.told?))));
             old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
         }
-        self.config = config.clone();
         self.vips = plan::vips(&config);
-        let mut grouped = BTreeSet::new();
-        let mut plans: Vec<(Option<SyncGroup>, Vec<Instance>)> = Vec::new();
-        for sync in &config.sync_groups {
-            let members: Vec<Instance> = sync
-                .members
-                .iter()
-                .filter_map(|(m, _)| config.instance(m).cloned())
-                .collect();
-            grouped.extend(members.iter().map(|m| m.name.clone()));
-            plans.push((Some(sync.clone()), members));
-        }
-        plans.extend(
-            config
-                .instances
-                .iter()
-                .filter(|i| !grouped.contains(&i.name))
-                .map(|i| (None, vec![i.clone()])),
-        );
+        let plans = plan::units(&config);
+        self.config = config;
         let mut kept_addresses: BTreeSet<Assigned> = BTreeSet::new();
+        self.units.reserve_exact(plans.len());
         for (sync, instances) in plans {
-            let (mut members, mut routers) = (Vec::new(), Vec::new());
+            let mut members = Vec::with_capacity(instances.len());
+            let mut routers = Vec::with_capacity(instances.len());
             for instance in instances {
                 let source = plan::source(&self.vips, &instance, &self.links);
                 let settings = plan::settings(&instance, source.unwrap_or(unspecified(instance.ipv6)));
@@ -103,7 +89,7 @@ impl Engine {
                 group: Group::new(routers),
                 members,
                 told: sync.as_ref().and_then(|s| told.remove(&s.name)),
-                sync,
+                sync: sync.map(Box::new),
             });
         }
         for (member, mut router) in old {
@@ -122,13 +108,25 @@ impl Engine {
             if was_master {
                 self.take_off(&member.instance, &kept_addresses);
             }
+            let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
-                    self.send(&member.instance, router.settings().source, &advert, form);
+                    self.send(&[(&member.instance, source, &advert, form)]);
                 }
             }
         }
         self.open_sockets();
+        self.due = vec![None; self.units.len()];
+        let places = self.units.iter().enumerate();
+        self.ids = places
+            .flat_map(|(u, unit)| {
+                unit.members
+                    .iter()
+                    .enumerate()
+                    .map(move |(m, member)| (member.instance.vrid, u, m))
+            })
+            .collect();
+        self.ids.sort_unstable();
         for u in 0..self.units.len() {
             for m in 0..self.units[u].members.len() {
                 let effective = self.effective(u, m);
@@ -143,13 +141,10 @@ impl Engine {
                 let waits = (!member.started && self.startup.is_some()).then(|| member.instance.clone());
                 let begins = !member.started && self.startup.is_none();
                 member.started |= begins;
-                let mut out = unit
-                    .group
-                    .handle(now, m, Input::Configure(Box::new(settings), effective));
+                self.give(now, u, m, Input::Configure(Box::new(settings), effective));
                 if begins {
-                    out.extend(unit.group.handle(now, m, Input::Start { crashed }));
+                    self.give(now, u, m, Input::Start { crashed });
                 }
-                self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
                 if let Some(instance) = waits {
                     self.take_off(&instance, &kept_addresses);
                 }

@@ -1,6 +1,7 @@
 //! Release, SELinux, nginx's layout, disks, cloud-init.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -98,13 +99,14 @@ pub(super) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
         return BTreeMap::new();
     };
     let (config, _) = keepalived::parse(&text, &keepalived::Options::default());
-    let password = |instance: keepalived::Instance| match instance.auth {
-        Some(keepalived::Auth::Pass(bytes)) => {
-            Some((instance.name, Secret::new(String::from_utf8_lossy(&bytes).into_owned())))
-        }
+    let password = |instance: &Arc<keepalived::Instance>| match &instance.auth {
+        Some(keepalived::Auth::Pass(bytes)) => Some((
+            instance.name.clone(),
+            Secret::new(String::from_utf8_lossy(bytes).into_owned()),
+        )),
         _ => None,
     };
-    config.instances.into_iter().filter_map(password).collect()
+    config.instances.iter().filter_map(password).collect()
 }
 
 /// cloud-init is installed and not switched off (its file or the kernel's command line).

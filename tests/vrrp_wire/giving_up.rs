@@ -1,0 +1,130 @@
+//! How an owner ceases to be one: crash, fault, command.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use crate::capture::{Capture, Frame};
+use crate::net::{Engine, PASS, Pair, VIP, able, config, until};
+
+#[test]
+fn a_crash_gives_the_vip_away_and_does_not_take_it_back_at_once() {
+    if !able(&["keepalived"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.b.write(&config(200, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    pair.b.start(Engine::Keepalived);
+    pair.settle(true, VIP);
+    pair.a.end(libc::SIGKILL);
+    assert!(!pair.a.owns(VIP), "the stop step took it off");
+    pair.settle(false, VIP);
+    pair.a.start(Engine::Agent);
+    until("the agent hears the owner", || {
+        pair.a.instance()["statistics"]["received"].as_u64() > Some(4)
+    });
+    pair.settle(false, VIP);
+    assert_eq!(pair.a.instance()["held"], true);
+    assert!(pair.a.agent(&["resume"]).1);
+    pair.settle(true, VIP);
+}
+
+#[test]
+fn notifications_come_in_order() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let seen = pair.a.dir.join("seen");
+    let script = pair.a.dir.join("notify.sh");
+    // The first is slow: the second must wait for it.
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\n[ \"$3\" = BACKUP ] && sleep 0.3\necho \"$*\" >>{}\n",
+            seen.display()
+        ),
+    )
+    .unwrap();
+    let notify = format!("{PASS}\n notify \"/bin/sh {}\" root", script.display());
+    pair.a.write(&config(201, VIP, &notify));
+    pair.a.start(Engine::Agent);
+    until("owner", || pair.a.owns(VIP));
+    pair.a.end(libc::SIGTERM);
+    let text = fs::read_to_string(&seen).unwrap();
+    assert_eq!(
+        text,
+        "INSTANCE VI_1 BACKUP 201\nINSTANCE VI_1 MASTER 201\nINSTANCE VI_1 STOP 201\n"
+    );
+}
+
+#[test]
+fn after_a_crash_the_address_goes_first_and_then_the_word() {
+    if !able(&["keepalived", "strace"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let mut capture = Capture::new(&pair.b.net);
+    pair.a.write(&config(201, VIP, PASS));
+    pair.b.write(&config(200, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(VIP));
+    pair.b.start(Engine::Keepalived);
+    until("b waits", || pair.b.log().contains("Entering BACKUP STATE"));
+    capture.forget();
+    until("two more adverts", || capture.read().len() >= 2);
+    pair.a.signal(libc::SIGKILL);
+    let (_, mut child) = pair.a.daemon.take().unwrap();
+    drop(child.wait());
+    assert!(pair.a.owns(VIP), "nobody was there to take it off");
+    let trace = pair.a.dir.join("trace");
+    let config = pair.a.dir.join("keepalived.conf");
+    let mut release = pair.a.net.command("strace");
+    release
+        .args(["-f", "-e", "trace=sendto,sendmsg,sendmmsg", "-o"])
+        .arg(&trace);
+    release
+        .arg(env!("CARGO_BIN_EXE_hapair-agent"))
+        .args(["release", "--config"]);
+    release.arg(&config).arg("--state-dir").arg(pair.a.dir.join("state"));
+    assert!(release.status().unwrap().success());
+    let text = fs::read_to_string(&trace).unwrap();
+    let line = |wanted: &str| text.lines().position(|l| l.contains(wanted));
+    let (off, word) = (line("RTM_DELADDR"), line("224.0.0.18"));
+    assert!(off.is_some() && word.is_some() && off < word, "{text}");
+    assert!(!pair.a.owns(VIP));
+    pair.settle(false, VIP);
+    // Not by silence: between the word and the new owner's first advert the dead one was not waited for.
+    let (a, b) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
+    let adverts: Vec<Frame> = capture.read().to_vec();
+    let zero = adverts
+        .iter()
+        .position(|f| matches!(f, Frame::Advert { src, priority: 0, .. } if *src == a));
+    let first = adverts
+        .iter()
+        .position(|f| matches!(f, Frame::Advert { src, .. } if *src == b));
+    assert!(zero.is_some() && zero < first, "{adverts:?}");
+}
+
+#[test]
+fn a_clean_stop_takes_the_address_off_before_it_says_so() {
+    if !able(&["strace"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(VIP));
+    let trace = crate::net::Trace::attach(&pair.a, "sendto,sendmsg,sendmmsg");
+    pair.a.end(libc::SIGTERM);
+    let text = trace.end();
+    let last = |wanted: &str| {
+        text.lines()
+            .collect::<Vec<_>>()
+            .iter()
+            .rposition(|l| l.contains(wanted))
+    };
+    let (off, word) = (last("RTM_DELADDR"), last("224.0.0.18"));
+    assert!(off.is_some() && word.is_some() && off < word, "{text}");
+}
