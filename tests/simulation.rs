@@ -1,12 +1,22 @@
-//! Many seeded runs of a virtual network: routers of two to five hosts, loss, delay, reordering, duplication,
-//! partitions, drifting clocks, crashes, stalls, restarts, reloads, priority changes, handovers.
+//! Many seeded runs of a virtual network: routers of two to five hosts, multicast and unicast, both versions, also in one sync
+//! group, intervals that differ; loss, delay, reordering, duplication, partitions, drifting clocks, crashes, stalls, restarts,
+//! reloads that change priority, preemption, interval, addresses and groups, priority changes, handover, hold and resume.
 //!
 //! Must hold in every run: who is not owner holds no VIP; a sync group owns all or nothing; `nopreempt` never takes over
 //! from a living owner; once the network is whole, there is exactly one owner within master_down_time plus one advert, and
-//! it stays the only one; in the end it is one that no other may preempt.
+//! it stays the only one; when it then stops, hands over or falls below a standby that may preempt, the next one has the VIP after
+//! its skew time, and it is settled again; in the end the owner is one that no other may preempt.
 //!
 //! `HAPAIR_SIM_SEEDS=N` sets the number of runs, `HAPAIR_SIM_SEED=S` replays one with its trace.
 
+#[path = "simulation/chaos.rs"]
+mod chaos;
+#[path = "simulation/node.rs"]
+mod node;
+#[path = "simulation/oracle.rs"]
+mod oracle;
+#[path = "simulation/rng.rs"]
+mod rng;
 #[path = "simulation/world.rs"]
 mod world;
 
@@ -71,6 +81,10 @@ fn every_seed_ends_with_one_owner() {
             && totals.crashes > seeds / 4
             && totals.lost > seeds
             && totals.preemptions > seeds / 20
+            && totals.reloads > seeds / 4
+            && totals.regroups > seeds / 100
+            && totals.commands > seeds / 4
+            && totals.finales > seeds / 4
     );
 }
 

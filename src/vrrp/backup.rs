@@ -51,7 +51,12 @@ impl Router {
 
     /// Ends a takeover from an owner that lives, if one is on its way.
     pub(super) fn leave_it_to_the_owner(&mut self, now: Time) {
-        if self.state == State::Backup && self.down_cause == Cause::Preempt {
+        if self.state != State::Backup {
+            return;
+        }
+        if let Some(lower) = self.passed_over {
+            self.follow(lower.heard, lower);
+        } else if self.down_cause == Cause::Preempt {
             self.wants = false;
             self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
         }
@@ -91,7 +96,9 @@ impl Router {
         // by now, and who may not preempt must not take its own wait for the better one as a reason to.
         if current.is_some_and(|o| o.src != sender.src && o.priority >= self.priority) {
             let at_once = !self.held(now) && (self.priority == 255 || self.s.preempt && self.s.preempt_delay.is_zero());
-            if !at_once {
+            if at_once {
+                self.passed_over = Some(sender);
+            } else {
                 self.follow(now, sender);
             }
             return;
@@ -108,10 +115,11 @@ impl Router {
         }
     }
 
-    /// Waits until that owner is silent.
-    pub(super) fn follow(&mut self, now: Time, owner: Owner) {
+    /// Waits until that owner, heard then, is silent.
+    pub(super) fn follow(&mut self, heard: Time, owner: Owner) {
         self.owner = Some(owner);
+        self.passed_over = None;
         self.wants = false;
-        self.wait_for_silence(now);
+        self.wait_for_silence(heard);
     }
 }

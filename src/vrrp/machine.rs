@@ -28,6 +28,8 @@ pub struct Router {
     pub(super) down_at: Option<Time>,
     pub(super) down_cause: Cause,
     pub(super) owner: Option<Owner>,
+    /// Backup: a lower owner that is left to the better one that was heard before it; if that one is dead, this one is the owner.
+    pub(super) passed_over: Option<Owner>,
     /// Preempt delay: since when a lower owner is known.
     pub(super) lower_since: Option<Time>,
     pub(super) hold: Option<Hold>,
@@ -58,6 +60,7 @@ impl Router {
             down_at: None,
             down_cause: Cause::Silence,
             owner: None,
+            passed_over: None,
             lower_since: None,
             hold: None,
             crash_hold: None,
@@ -207,6 +210,7 @@ impl Router {
         self.enter(now, State::Backup, cause, out);
         self.wants = false;
         self.lower_since = None;
+        self.passed_over = None;
         self.owner = owner;
         self.wait_for_silence(now);
     }
@@ -279,8 +283,11 @@ impl Router {
             }
             State::Backup => {
                 let interval = self.owner_interval();
-                let overtaken = self.owner.filter(|o| o.priority >= priority);
-                if self.down_cause == Cause::Preempt && overtaken.is_some() {
+                // Whom we would take over from: one that lives, and is lower.
+                let living = self
+                    .passed_over
+                    .or(self.owner.filter(|_| self.down_cause == Cause::Preempt));
+                if living.is_some_and(|o| o.priority >= priority) {
                     self.leave_it_to_the_owner(now);
                 } else if let Some(at) = self.down_at {
                     let shifted = at + self.s.skew(priority, interval);

@@ -170,3 +170,43 @@ fn adverts_go_as_often_as_they_say() {
     assert!(sent.len() > 50 && sent.iter().all(|s| s.1 == 1));
     assert!(sent.windows(2).all(|w| w[1].0 - w[0].0 == Duration::from_millis(10)));
 }
+
+/// We wait for the silence of a better owner that is dead, while a lower one lives: whatever then forbids a takeover from it makes us
+/// wait for its silence instead.
+#[test]
+fn a_lower_owner_beside_a_dead_better_one_is_a_living_owner() {
+    let third = IpAddr::from([10, 0, 0, 3]);
+    let mut nopreempt = settings(150);
+    nopreempt.preempt = false;
+    let inputs = [
+        Input::Hold(None),
+        Input::Handover(None),
+        Input::Configure(Box::new(nopreempt), effective(150)),
+        Input::Tracked(effective(90)),
+    ];
+    for input in inputs {
+        let mut b = Bench::new(settings(150));
+        b.hear_for(200, 3);
+        let lower = |b: &mut Bench| {
+            let payload = b.router.settings().advert(100).encode(third, GROUP, Form::Pseudo);
+            b.give(Input::Packet(Packet {
+                src: third,
+                dst: GROUP,
+                ttl: 255,
+                payload: &payload,
+            }));
+        };
+        b.pass(1.5);
+        lower(&mut b);
+        b.give(input.clone());
+        // The better one would be silent for long enough here.
+        b.pass(0.95);
+        for _ in 0..10 {
+            lower(&mut b);
+            b.pass(1.0);
+        }
+        assert_eq!(b.mastery(), None, "{input:?}");
+        b.pass(5.0);
+        assert_eq!(b.mastery().map(|m| m.1), Some(Cause::Silence), "{input:?}");
+    }
+}

@@ -38,13 +38,15 @@ pub(crate) fn run(data: &[u8]) {
     };
     let text = &parts.0[0];
     let (config, found) = lint(text, &options);
+    // Lengths of the lines of every file.
+    let lengths = |text: &String| text.lines().map(|l| l.chars().count()).collect();
+    let files: Vec<Vec<usize>> = parts.0.iter().map(lengths).collect();
     for d in &found {
         let file: usize = d.place.file.parse().expect("a file that was given");
         let (line, column) = (d.place.line as usize, d.place.column as usize);
-        let lines: Vec<&str> = parts.0[file].lines().collect();
         // An empty file has a first line, too, for what is missing in it.
-        assert!(line >= 1 && line <= lines.len().max(1), "{d}");
-        let length = lines.get(line - 1).map_or(0, |l| l.chars().count());
+        assert!(line >= 1 && line <= files[file].len().max(1), "{d}");
+        let length = files[file].get(line - 1).copied().unwrap_or(0);
         assert!(column >= 1 && column <= length.max(1), "{d}");
         assert!(!d.message.is_empty() && !d.message.ends_with('.'), "{d}");
     }
@@ -58,7 +60,6 @@ pub(crate) fn run(data: &[u8]) {
             assert!(i.vips.len() <= 255 && i.vips.iter().all(|v| v.ip.is_ipv6() == i.ipv6));
         }
     }
-    // The same text means the same again.
-    assert_eq!(blocks(text, &options).0, blocks(text, &options).0);
+    blocks(text, &options);
     split_command(text);
 }

@@ -1,0 +1,233 @@
+//! What must hold, in every run.
+
+use std::time::Duration;
+
+use hapair::vrrp::track::Effective;
+use hapair::vrrp::{Input, State, Time};
+
+use super::node::{HOLD, PREEMPT_DELAY};
+use super::world::{DRIFT, Event, World, ns};
+
+/// How far a run is, and what is wrong just now.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    pub(crate) healed: bool,
+    /// From here on exactly one owner.
+    pub(crate) one_owner: bool,
+    /// From here on no transition.
+    pub(crate) settled: bool,
+    /// Since when there is not one owner, and whether there is none.
+    wrong: Option<(u64, bool)>,
+    /// How long a VIP may be without owner.
+    gap: u64,
+}
+
+impl World {
+    /// The network is whole, and whoever was kept from running runs.
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "healed".to_owned());
+        let last_delay = self.max_delay;
+        self.oracle.healed = true;
+        self.loss = 0;
+        self.duplicates = 0;
+        let shortest = self.plan.members.iter().map(|m| ns(m.1)).min().unwrap_or_default();
+        self.max_delay = shortest / 100;
+        self.cut.iter_mut().for_each(|row| row.fill(false));
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].stalled {
+                // A crash whose stop step is still to come, or a stall.
+                if self.nodes[node].crashed {
+                    self.stop_step(node);
+                }
+                self.resume(node);
+            }
+            if let Some(daemon) = self.nodes[node].daemon.as_mut().filter(|d| !d.together()) {
+                // A group on one host and none on the other may leave a member without owner: not what is asked here.
+                daemon.regroup(true);
+                self.configure(node);
+            }
+            let dead = self.nodes[node].daemon.is_none();
+            if dead && (self.nodes[node].holds.contains(&true) || self.rng.chance(60)) {
+                self.start(node);
+            }
+        }
+        // Somebody must be able to own the addresses.
+        if !self.nodes.iter().any(|n| n.takes_part()) {
+            self.nodes[0].effective.fault = false;
+            let effective = self.nodes[0].effective;
+            self.start(0);
+            self.track(0, effective);
+        }
+        // Starts that are still to come would begin a new election.
+        for event in &mut self.pool {
+            if matches!(event, Some(Event::Start(_) | Event::Resume(_) | Event::StopStep(_))) {
+                *event = None;
+            }
+        }
+        let bound = self.bound();
+        let deadline = self.now + last_delay + bound + 2 * self.max_delay;
+        let settled = deadline + ns(HOLD + PREEMPT_DELAY) + 2 * bound;
+        self.push(deadline, Event::Deadline);
+        self.push(settled, Event::Settled);
+        self.push(settled + 2 * bound, Event::Finale);
+    }
+
+    /// The longest master_down_time plus one advert, by the slowest clock.
+    fn bound(&self) -> u64 {
+        let settings = || self.nodes.iter().flat_map(|n| n.settings.iter().map(move |s| (n, s)));
+        let slowest = settings().map(|(_, s)| s.advert_int).max().unwrap_or_default();
+        let down = settings().map(|(n, s)| s.master_down(n.effective.priority, slowest));
+        self.slow(down.max().unwrap_or_default() + slowest)
+    }
+
+    /// As long as that on the slowest clock.
+    fn slow(&self, time: Duration) -> u64 {
+        ns(time) * (1_000_000 + 2 * DRIFT as u64) / 1_000_000
+    }
+
+    /// The owner ends, gives the addresses away, or falls below a standby: each has its own time in which the next one has them.
+    pub(crate) fn finale(&mut self) {
+        self.oracle.settled = false;
+        let now: Vec<Time> = (0..self.nodes.len()).map(|n| self.local(n)).collect();
+        let Some(owner) = self.nodes.iter().position(|n| n.holds[0]) else {
+            return self.fail("nobody owns the addresses before the finale".to_owned());
+        };
+        let others = (0..self.nodes.len()).filter(|n| *n != owner && self.nodes[*n].takes_part());
+        let others: Vec<usize> = others.collect();
+        let (travel, bound) = (3 * self.max_delay + 10_000, self.bound());
+        match self.rng.below(4) {
+            0 if !others.is_empty() => {
+                self.note(|| format!("finale: h{owner} stops"));
+                self.oracle.gap = self.skews(owner, &others) + travel;
+                self.stop(owner);
+                self.totals.finales += 1;
+            }
+            1 => {
+                // Nobody there to take them: they come back after the usual wait.
+                self.oracle.gap = match others.is_empty() {
+                    true => bound,
+                    false => self.skews(owner, &others) + travel,
+                };
+                self.note(|| format!("finale: h{owner} hands over to {others:?}"));
+                self.input_all(owner, &Input::Handover(Some(HOLD / 3)));
+                self.totals.finales += 1;
+            }
+            2 => {
+                let eager = others.iter().filter(|n| self.nodes[**n].preempts_at_once(now[**n]));
+                let best = eager.max_by_key(|n| self.nodes[**n].effective.priority).copied();
+                let best = best.filter(|n| self.nodes[*n].effective.priority > 1);
+                if let Some(best) = best.filter(|_| self.nodes[owner].settings[0].priority != 255) {
+                    let below = self.nodes[best].effective.priority - 1;
+                    let priority = self.rng.between(1, below.into()) as u8;
+                    let at = self.now + self.skews(owner, &[best]) + travel;
+                    self.note(|| format!("finale: h{owner} falls to {priority}, below h{best}"));
+                    let fault = false;
+                    self.track(owner, Effective { priority, fault });
+                    self.push(at, Event::Moved(owner));
+                    self.totals.finales += 1;
+                }
+            }
+            _ => {}
+        }
+        let settled = self.now + ns(HOLD + PREEMPT_DELAY) + 2 * bound;
+        self.push(settled, Event::Settled);
+        self.push(settled + 2 * bound, Event::End);
+    }
+
+    /// The longest skew time of these standbys of an owner.
+    fn skews(&self, owner: usize, standbys: &[usize]) -> u64 {
+        let owner = &self.nodes[owner].settings;
+        let skew = |n: &usize| {
+            let node = &self.nodes[*n];
+            let members = node.settings.iter().zip(owner);
+            members
+                .map(|(s, o)| s.skew(node.effective.priority, o.advert_int))
+                .max()
+        };
+        self.slow(standbys.iter().filter_map(skew).max().unwrap_or_default())
+    }
+
+    pub(crate) fn judge_the_move(&mut self, from: usize) {
+        if self.nodes[from].holds.contains(&true) {
+            self.fail(format!("h{from} has fallen and still owns the addresses"));
+        }
+    }
+
+    /// State and addresses of a host agree, and what belongs together is together.
+    pub(crate) fn judge_a_node(&mut self, node: usize) {
+        let n = &self.nodes[node];
+        let Some(daemon) = &n.daemon else { return };
+        let torn = daemon.0.iter().any(|group| {
+            let masters = group.routers().iter().filter(|r| r.state() == State::Master).count();
+            masters != 0 && masters != group.routers().len()
+        });
+        let mut states = daemon.routers().zip(&n.holds);
+        let odd = states.any(|(r, holds)| (r.state() == State::Master) != *holds);
+        drop(states);
+        if odd {
+            self.fail(format!("h{node}: addresses and state disagree"));
+        } else if torn {
+            self.fail(format!("h{node}: the sync group is torn apart"));
+        }
+    }
+
+    /// After the deadline: one owner for each VIP, except while the word of a new one travels, or where a gap is due.
+    pub(crate) fn watch(&mut self) {
+        if !self.oracle.one_owner {
+            return;
+        }
+        let members = 0..self.plan.members.len();
+        let counts: Vec<usize> = members
+            .map(|m| self.nodes.iter().filter(|n| n.holds[m]).count())
+            .collect();
+        let wrong = counts.iter().any(|c| *c != 1).then(|| counts.contains(&0));
+        if let Some((since, none)) = self.oracle.wrong {
+            let most = if none { self.oracle.gap } else { 3 * self.max_delay };
+            // Also if this very event ends it.
+            if self.now > since + most {
+                let owners: Vec<&Vec<bool>> = self.nodes.iter().map(|n| &n.holds).collect();
+                let time = Duration::from_nanos(self.now - since);
+                let what = if none { "a VIP without owner" } else { "two owners" };
+                return self.fail(format!("{what} for {time:?}: {owners:?}"));
+            }
+        }
+        self.oracle.wrong = wrong.map(|none| match self.oracle.wrong {
+            Some((since, before)) if before == none => (since, none),
+            _ => (self.now, none),
+        });
+    }
+
+    /// Who does not preempt may only become owner after silence, priority 0, or a start.
+    pub(crate) fn judge_preemption(&mut self, node: usize, member: usize, now: Time) {
+        let n = &self.nodes[node];
+        let s = &n.settings[member];
+        if s.preempt || s.priority == 255 {
+            return;
+        }
+        if let Some(until) = n.owner_until[member]
+            && now < until
+        {
+            self.fail(format!(
+                "h{node}.{member} preempts although it must not: its owner lives for {:?} yet",
+                until - now
+            ));
+        }
+    }
+
+    /// In the end nobody who preempts is better than the owner.
+    pub(crate) fn judge_the_owner(&mut self) {
+        let priority = |n: usize| self.nodes[n].effective.priority;
+        let Some(owner) = self.nodes.iter().position(|n| n.holds[0]) else {
+            return self.fail("nobody owns the addresses in the end".to_owned());
+        };
+        let best = (0..self.nodes.len()).find(|n| {
+            let node = &self.nodes[*n];
+            let may = |s: &hapair::vrrp::Settings| s.preempt || s.priority == 255;
+            let preempts = node.takes_part() && !node.held(self.local(*n)) && node.settings.iter().all(may);
+            preempts && priority(*n) > priority(owner)
+        });
+        if let Some(best) = best {
+            self.fail(format!("h{owner} owns the addresses, h{best} should"));
+        }
+    }
+}
