@@ -171,10 +171,8 @@ fn expansion_has_an_end() {
         lint(&text, &Options::default());
     }
     let (_, found) = lint("~SEQ(A, 1, 1000000000) ~SEQ(B, 1, 1000000000)\n", &Options::default());
-    assert!(
-        found[0]
-            .to_string()
-            .contains("1:1: error: the configuration expands without end"),
-        "{found:?}"
-    );
+    let endless = found
+        .iter()
+        .filter(|d| d.message == "the configuration expands without end");
+    assert_eq!(endless.count(), 1, "{found:?}");
 }

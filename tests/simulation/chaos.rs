@@ -64,10 +64,23 @@ impl World {
                     _ => Input::Resume,
                 };
                 self.totals.commands += 1;
-                self.note(|| format!("h{node}: {input:?}"));
-                self.input_all(node, &input);
+                self.command(node, &input);
             }
         }
+    }
+
+    /// Handover, hold or resume.
+    pub(crate) fn command(&mut self, node: usize, input: &Input<'_>) {
+        self.note(|| format!("h{node}: {input:?}"));
+        let now = self.local(node);
+        let n = &mut self.nodes[node];
+        if n.daemon.is_some() {
+            n.held_until = match input {
+                Input::Handover(time) | Input::Hold(time) => Some(time.map_or(Duration::MAX, |time| now + time)),
+                _ => None,
+            };
+        }
+        self.input_all(node, input);
     }
 
     pub(crate) fn track(&mut self, node: usize, effective: Effective) {

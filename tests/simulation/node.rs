@@ -86,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) stalled: bool,
     pub(crate) queue: Vec<Letter>,
     pub(crate) effective: Effective,
+    /// Until when it was told to take over from nobody who lives, local time.
+    pub(crate) held_until: Option<Time>,
     /// Local clock: offset in ns, and deviation in parts per million.
     pub(crate) offset: u64,
     pub(crate) drift: i64,
@@ -98,9 +100,9 @@ impl Node {
         self.daemon.is_some() && !self.effective.fault
     }
 
+    /// By what it was told, not by what it says.
     pub(crate) fn held(&self, now: Time) -> bool {
-        let daemon = self.daemon.as_ref();
-        daemon.is_some_and(|d| d.routers().any(|r| r.snapshot(now).held))
+        self.held_until.is_some_and(|until| now < until)
     }
 
     /// It takes over from a living owner of lower priority, after its skew time.
@@ -206,6 +208,7 @@ impl Plan {
             stalled: false,
             queue: Vec::new(),
             effective: Effective { priority, fault: false },
+            held_until: None,
             offset: rng.below(1 << 40),
             drift: rng.below(2 * drift as u64 + 1) as i64 - drift,
             owner_until: vec![None; self.members.len()],

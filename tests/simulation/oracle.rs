@@ -109,7 +109,7 @@ impl World {
                     false => self.skews(owner, &others) + travel,
                 };
                 self.note(|| format!("finale: h{owner} hands over to {others:?}"));
-                self.input_all(owner, &Input::Handover(Some(HOLD / 3)));
+                self.command(owner, &Input::Handover(Some(HOLD / 3)));
                 self.totals.finales += 1;
             }
             2 => {
@@ -197,11 +197,11 @@ impl World {
         });
     }
 
-    /// Who does not preempt may only become owner after silence, priority 0, or a start.
+    /// Who does not preempt, or is held, may only become owner after silence, priority 0, or a start.
     pub(crate) fn judge_preemption(&mut self, node: usize, member: usize, now: Time) {
         let n = &self.nodes[node];
         let s = &n.settings[member];
-        if s.preempt || s.priority == 255 {
+        if (s.preempt || s.priority == 255) && !n.held(now) {
             return;
         }
         if let Some(until) = n.owner_until[member]

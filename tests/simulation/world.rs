@@ -10,7 +10,7 @@ use hapair::vrrp::packet::{GROUP4, GROUP6};
 use hapair::vrrp::track::Effective;
 use hapair::vrrp::{Advert, Cause, Form, Input, Output, Packet, State, Time};
 
-use super::node::{Daemon, Letter, Node, Plan};
+use super::node::{Daemon, HOLD, Letter, Node, Plan};
 use super::oracle::Oracle;
 use super::rng::Rng;
 
@@ -236,6 +236,7 @@ impl World {
         let mut daemon = Daemon::new(&n.settings);
         let crashed = std::mem::take(&mut n.crashed);
         n.owner_until.fill(None);
+        n.held_until = crashed.then(|| now + HOLD);
         let effective = n.effective;
         let mut out = Vec::new();
         for member in 0..n.settings.len() {

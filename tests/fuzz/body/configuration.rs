@@ -28,7 +28,7 @@ impl Resolver for Parts {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    let parts = data.split(|b| *b == SEPARATOR);
+    let parts = data.splitn(8, |b| *b == SEPARATOR);
     let parts = Parts(parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect());
     let options = Options {
         path: "0",
