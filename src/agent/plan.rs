@@ -134,7 +134,8 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
         crash_hold: CRASH_HOLD,
         down_adverts: instance.down_timer_adverts,
         lower_prio_no_advert: instance.lower_prio_no_advert,
-        higher_prio_send_advert: instance.higher_prio_send_advert,
+        // After a healed split the owner hears of it only by this, and tells the neighbours again.
+        higher_prio_send_advert: instance.higher_prio_send_advert.unwrap_or(true),
         skip_check_adv_addr: instance.skip_check_adv_addr,
         form: if instance.v3_checksum_as_v2 {
             Form::Plain

@@ -124,7 +124,7 @@ impl Builder<'_> {
                     "vrrp_skip_check_adv_addr" => g.skip_check_adv_addr = on,
                     "enable_script_security" => g.script_security = on,
                     "vrrp_lower_prio_no_advert" => g.lower_prio_no_advert = on,
-                    "vrrp_higher_prio_send_advert" => g.higher_prio_send_advert = on,
+                    "vrrp_higher_prio_send_advert" => g.higher_prio_send_advert = Some(on),
                     "vrrp_check_unicast_src" => g.check_unicast_src = on,
                     "vrrp_min_garp" => g.min_garp = on,
                     "vrrp_notify_priority_changes" => g.notify_priority_changes = on,

@@ -107,7 +107,7 @@ impl Builder<'_> {
             "preempt" => i.nopreempt = false,
             "check_unicast_src" => i.check_unicast_src = on,
             "lower_prio_no_advert" => i.lower_prio_no_advert = on,
-            "higher_prio_send_advert" => i.higher_prio_send_advert = on,
+            "higher_prio_send_advert" => i.higher_prio_send_advert = Some(on),
             "skip_check_adv_addr" => i.skip_check_adv_addr = on,
             "accept" => i.accept = Some(on),
             "no_accept" => i.accept = Some(!on),

@@ -71,8 +71,8 @@ pub struct GlobalDefs {
     pub down_timer_adverts: Option<u8>,
     /// Do not answer an advert of lower priority.
     pub lower_prio_no_advert: bool,
-    /// Send one advert before yielding to a higher priority.
-    pub higher_prio_send_advert: bool,
+    /// Send one advert before yielding to a higher priority; `None`: as the engine does.
+    pub higher_prio_send_advert: Option<bool>,
     /// Adverts by unicast must come from a peer that is written.
     pub check_unicast_src: bool,
     /// Compare the VIP list only when the sender changes.
@@ -441,8 +441,8 @@ pub struct Instance {
     pub down_timer_adverts: u8,
     /// Do not answer an advert of lower priority.
     pub lower_prio_no_advert: bool,
-    /// Send one advert before yielding.
-    pub higher_prio_send_advert: bool,
+    /// Send one advert before yielding to a higher priority; `None`: as the engine does (keepalived: no).
+    pub higher_prio_send_advert: Option<bool>,
     /// Compare the VIP list only when the sender changes.
     pub skip_check_adv_addr: bool,
     /// Packets to the VIPs are accepted.

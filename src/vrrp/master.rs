@@ -27,6 +27,8 @@ impl Router {
         self.advert_at = now + self.s.interval();
         out.push(Output::Acquire);
         self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
+        // A former owner that says farewell need not make us say it all again.
+        self.lower_announced = Some(now);
         let refresh = self.s.garp.refresh;
         self.refresh_at = (!refresh.is_zero()).then(|| now + refresh);
     }

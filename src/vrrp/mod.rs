@@ -12,6 +12,7 @@
 //! | VIP list differs | may log | drops (up to 2.3.0) | accepted, alarm |
 //! | version 3 interval 0 | undefined | accepted, storms | read as 0.01 s |
 //! | lower advert heard by an owner | send at once | send at once, gratuitous ARP again | as keepalived |
+//! | an owner that yields to a higher one | silent | silent unless told otherwise | one last advert, so that the other one tells the neighbours again |
 //! | lower advert heard by a standby that may preempt | ignored | ignored | takes over after its skew time |
 //! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
