@@ -393,3 +393,35 @@ fn the_owner_of_the_addresses_does_not_wait() {
     }));
     assert_eq!(b.state(), State::Fault);
 }
+
+proptest::proptest! {
+    /// Whoever is woken late sends late, and the next advert is due when it would have been: nothing adds up.
+    #[test]
+    fn adverts_are_paced_by_the_clock(late in proptest::collection::vec(0..900u64, 1..40)) {
+        let mut b = Bench::new(settings(250));
+        b.pass(4.0);
+        assert_eq!(b.state(), State::Master);
+        let first = b.router.next_timer().unwrap();
+        b.take();
+        let mut due = Vec::new();
+        for ms in &late {
+            // Announcements fall due in between; only adverts count here.
+            loop {
+                b.now = b.now.max(b.router.next_timer().unwrap());
+                let before = b.said.len();
+                b.give(Input::Tick);
+                if b.said[before..].iter().any(|(_, o)| matches!(o, Output::Send { .. })) {
+                    break;
+                }
+            }
+            due.push(b.now);
+            b.now += Duration::from_millis(*ms);
+        }
+        let adverts = b.said.iter().filter(|(_, o)| matches!(o, Output::Send { .. })).count();
+        proptest::prop_assert_eq!(adverts, late.len());
+        for (n, at) in due.iter().enumerate() {
+            let wanted = first + Duration::from_secs(n as u64);
+            proptest::prop_assert!(*at >= wanted && *at < wanted + secs(1.0), "advert {} at {:?}, due {:?}", n, at, wanted);
+        }
+    }
+}
