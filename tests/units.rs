@@ -86,11 +86,11 @@ fn complaints(text: &str) -> Vec<String> {
             complain("219 has no such word in this section");
         }
         match key {
-            "ExecStart" | "ExecStop" | "ExecStopPost" | "ExecReload" => {
-                // `+` and `!` came later; a name is looked up in PATH only from 239 on.
-                if !value.trim_start_matches(['-', '@']).starts_with('/') {
-                    complain("219 wants an absolute path and knows no prefix but - and @");
-                }
+            // `+` and `!` came later; a name is looked up in PATH only from 239 on.
+            "ExecStart" | "ExecStop" | "ExecStopPost" | "ExecReload"
+                if !value.trim_start_matches(['-', '@']).starts_with('/') =>
+            {
+                complain("219 wants an absolute path and knows no prefix but - and @");
             }
             "ProtectSystem" if !matches!(value, "yes" | "no" | "full") => complain("219 knows yes, no and full"),
             "RuntimeDirectory" => complain("it is removed at every stop, and what we keep there must outlive one"),
