@@ -12,6 +12,7 @@ mod handover;
 mod order;
 mod passwords;
 mod progress;
+mod rollback;
 mod verify;
 
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
@@ -20,4 +21,5 @@ pub use error::{RolloutError, RolloutErrorKind};
 pub use handover::{Handover, HandoverOptions, hand_over, resume};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
+pub use rollback::{Rollback, RollbackOptions, RollbackReport, Which, plan_rollback, purge, rollback};
 pub use verify::{Vantage, Verification, verify};

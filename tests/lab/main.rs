@@ -10,4 +10,5 @@ mod election;
 mod engine;
 mod handover;
 mod options;
+mod rollback;
 mod secrets;
