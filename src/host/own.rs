@@ -108,9 +108,15 @@ pub(super) fn purge(root: &Root) -> Result<()> {
             "transaction {armed} waits for a confirm on this host"
         )));
     }
-    for path in [MEMORY, "/run/hapair"] {
+    for path in [MEMORY, "/run/hapair/fault"] {
         remove_tree(&root.path(path))?;
     }
+    // The agent's own files; a machine that keeps twins has a directory of theirs there.
+    let runtime = root.path("/run/hapair");
+    for entry in std::fs::read_dir(&runtime).into_iter().flatten().flatten() {
+        place::remove(&entry.path())?;
+    }
+    place::remove(&runtime)?;
     for path in ["/run/hapair-txn.lock", "/run/hapair.lock"] {
         place::remove(&root.path(path))?;
     }

@@ -162,8 +162,9 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     let twins = Twins::up(EXAMPLE);
     let before = fingerprints(&twins);
     let units = |host: &str| {
+        let each = "echo $u $(systemctl is-active $u) $(systemctl is-enabled $u 2>/dev/null)";
         let units = "hapair-agent keepalived nginx firewalld NetworkManager network";
-        twins.sh(host, &format!("for u in {units}; do echo $u $(systemctl is-active $u) $(systemctl is-enabled $u 2>&1 | head -n 1); done; hostname"))
+        twins.sh(host, &format!("for u in {units}; do {each}; done; hostname"))
     };
     let services = HOSTS.map(units);
     twins.apply().expect(0);
@@ -175,8 +176,8 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     for host in HOSTS {
         twins.sh(
             host,
-            "! ls -d /usr/local/hapair /var/lib/hapair /usr/local/sbin/hapair-agent /run/hapair* 2>/dev/null; \
-             ! rpm -q nginx; ! pgrep -f hapair-agent; ! ip -4 -o addr show | grep -w 192.168.0.200",
+            "test -z \"$(ls -d /usr/local/hapair /var/lib/hapair /usr/local/sbin/hapair-agent /run/hapair* 2>/dev/null)\" \
+             && ! rpm -q nginx && ! pgrep hapair && ! ip -4 -o addr show | grep -w 192.168.0.200",
         );
     }
     // What rpm and its package manager leave behind in /etc is theirs.
@@ -196,7 +197,7 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     );
     assert_eq!(HOSTS.map(units), services);
     twins.hapair(&["remove", "--yes"]).expect(0).says("nothing to do");
-    twins.sh(MASTER, "! ls -d /usr/local/hapair /var/lib/hapair 2>/dev/null");
+    twins.sh(MASTER, "test ! -e /usr/local/hapair && test ! -e /var/lib/hapair");
     // And back again.
     twins.apply().expect(0);
 }

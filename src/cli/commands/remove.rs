@@ -12,8 +12,7 @@ use crate::cli::ui::Ui;
 use crate::rollout::{self, Pair, RollbackOptions, RollbackReport, Which};
 use crate::state::{Foreign, Goal};
 
-use super::plan::show;
-use super::rollback::{changed, confirm, show_transactions, stays, tell, transactions};
+use super::rollback::{changed, confirm, show_plan, stays, tell, transactions};
 
 pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -39,8 +38,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
         pair.close().await;
         return Ok(Exit::Done);
     }
-    show_transactions(ui, &pair, &what);
-    show(ui, &pair);
+    show_plan(ui, &pair, &what);
     for instance in session.inventory.vrrp.iter().flat_map(|v| &v.instances) {
         let vips: Vec<String> = instance
             .virtual_ipaddress

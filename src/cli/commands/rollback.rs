@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, operator};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, Pair, Rollback, RollbackOptions, RollbackReport, Which};
+use crate::rollout::{self, Pair, Progress, Rollback, RollbackOptions, RollbackReport, Which};
 use crate::state::{Foreign, Goal, TxnId};
 
 use super::plan::show;
@@ -42,8 +42,7 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
         pair.close().await;
         return Ok(Exit::Done);
     }
-    show_transactions(ui, &pair, &what);
-    show(ui, &pair);
+    show_plan(ui, &pair, &what);
     confirm(ui, "put this back?", "put back")?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
@@ -76,8 +75,14 @@ pub(crate) fn confirm(ui: &Ui, question: &str, verb: &str) -> Result<(), Failure
     }
 }
 
-pub(crate) fn show_transactions(ui: &Ui, pair: &Pair, what: &Rollback) {
+/// What is to be done, for people and as JSON.
+pub(crate) fn show_plan(ui: &Ui, pair: &Pair, what: &Rollback) {
     for (member, back) in pair.members.iter().zip(&what.backs) {
+        let plan = Progress::Plan {
+            host: member.host().to_owned(),
+            plan: member.plan.clone(),
+        };
+        ui.json(&serde_json::to_value(&plan).unwrap_or_default());
         if !back.transactions.is_empty() {
             let names: Vec<&str> = back.transactions.iter().map(TxnId::as_str).collect();
             ui.say(format!(
@@ -87,6 +92,7 @@ pub(crate) fn show_transactions(ui: &Ui, pair: &Pair, what: &Rollback) {
             ));
         }
     }
+    show(ui, pair);
 }
 
 /// What was done, and what could not be.

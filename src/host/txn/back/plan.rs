@@ -132,6 +132,8 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     for (path, end) in &ends {
         plan.changes.extend(of_path(root, &state, path, end));
     }
+    // Of files only: an engine that is stopped for the rollback's own sake is no other hand's doing.
+    plan.fingerprint = fingerprint(what, &plan.changes);
     plan.changes.extend(of_system(root, &entries, &units));
     if what.goal == Goal::RemoveWithPackages && !packages.is_empty() {
         plan.changes.push(change(
@@ -146,7 +148,6 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     }
     plan.changes.sort_by_key(|c| std::cmp::Reverse(c.stage));
     plan.notes = stays.into_iter().collect();
-    plan.fingerprint = fingerprint(what, &plan);
     let conf = root.path(KEEPALIVED_CONF);
     let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
     Ok(PutBackPlan {
@@ -297,7 +298,7 @@ pub(super) fn installed(targets: &[Target], forgotten: &Forgotten) -> Vec<String
 }
 
 /// Moves when the host does.
-fn fingerprint(what: &PutBack, plan: &Plan) -> String {
-    let bytes = serde_json::to_vec(&(what, &plan.changes, &plan.notes)).unwrap_or_default();
+fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
+    let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
     facts::hex(&Sha256::digest(bytes))
 }
