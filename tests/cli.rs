@@ -138,7 +138,7 @@ fn going_back_is_documented_and_takes_only_what_can_be_an_identifier() {
     expect(
         &hapair(dir.path(), &["rollback", "--help"]),
         0,
-        &["[TXN]", "--force", "[default: the last run]"],
+        &["[TXN]", "--force", "the last run]"],
     );
     expect(
         &hapair(dir.path(), &["remove", "--help"]),

@@ -6,7 +6,7 @@ mod plan;
 use std::net::IpAddr;
 
 use super::history::{self, ROLLED_BACK};
-use super::revert::{inverse, put_back};
+use super::revert::{inverse, put_back_entries};
 use super::runner::{arm_timer, await_confirm, check_cancel};
 use super::undo::{self, Undo};
 use super::{Log, Stored, Txn};
@@ -14,7 +14,7 @@ use crate::host::converge::Worker;
 use crate::host::error::{Error, Result};
 use crate::host::root::Root;
 use crate::host::{facts, own, systemd};
-use crate::state::{EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
+use crate::state::{Engine, EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
 
 pub use plan::plan;
 
@@ -44,6 +44,7 @@ fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
         }
         let mut entries = undo::read(&txn);
         entries.reverse();
+        entries.iter_mut().for_each(count_silence_as_running);
         targets.push(Target { txn, entries });
     }
     targets.sort_by(|a, b| b.txn.id.parts().cmp(&a.txn.id.parts()));
@@ -59,6 +60,15 @@ fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
         return Err(Error::new(message).hint(format!("`hapair rollback {}`", later.id)));
     }
     Ok(targets)
+}
+
+/// An engine that started at boot and did not run when its transaction began was silenced for that transaction's own
+/// sake (a change that decides the election): before the run it ran.
+fn count_silence_as_running(entry: &mut Undo) {
+    if let Undo::Unit { unit, active, enabled } = entry {
+        let is_engine = [Engine::Agent, Engine::Keepalived].iter().any(|e| e.unit() == unit);
+        *active |= is_engine && enabled.starts_with("enabled");
+    }
 }
 
 impl Target {
@@ -102,7 +112,9 @@ pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
             capture(root, &mut worker.undo, entry)?;
         }
         let journal = &mut worker.journal;
-        put_back(root, &target.txn, false, &mut |line| journal.log(line))?;
+        put_back_entries(root, &target.txn, &target.entries, false, &mut |line| {
+            journal.log(line);
+        })?;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         worker.journal.write(EventKind::ResourceDone { resource, took_ms })?;
     }

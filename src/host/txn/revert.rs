@@ -20,6 +20,20 @@ use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let mut entries = undo::read(txn);
     entries.reverse();
+    put_back_entries(root, txn, &entries, boot, log)
+}
+
+/// The same with entries (newest first) that the caller has read, and seen fit to change.
+///
+/// # Errors
+/// What could not be put back.
+pub(super) fn put_back_entries(
+    root: &Root,
+    txn: &Txn,
+    entries: &[Undo],
+    boot: bool,
+    log: &mut dyn FnMut(&str),
+) -> Result<Vec<String>> {
     let mut failures: Vec<String> = Vec::new();
     let mut tried = |result: Result<()>, log: &mut dyn FnMut(&str)| {
         if let Err(error) = result {
@@ -29,11 +43,11 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     };
     if root.is_live() && !boot {
         // Before its files are put back: a running firewalld remembers, and would write what it remembers.
-        for entry in &entries {
+        for entry in entries {
             tried(put_back_firewall(entry), log);
         }
     }
-    let units = units_before(&entries);
+    let units = units_before(entries);
     if root.is_live() {
         // While their unit files are still there, and with the configuration that they run with.
         for (unit, before) in &units {
@@ -42,7 +56,7 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     }
     let mut stays = Vec::new();
     let mut units_changed = false;
-    for entry in &entries {
+    for entry in entries {
         match entry {
             Undo::Path { path, saved } => {
                 units_changed |= path.components().any(|c| c.as_os_str() == "systemd");
@@ -67,14 +81,14 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         {
             tried(systemd::daemon_reload(), log);
         }
-        for entry in &entries {
+        for entry in entries {
             tried(put_back_system(entry, boot, log), log);
         }
         for (unit, before) in &units {
             tried(start_unit(unit, before, boot), log);
         }
         if !boot {
-            for entry in &entries {
+            for entry in entries {
                 tried(put_back_reaction(entry), log);
             }
         }
