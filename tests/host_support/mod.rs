@@ -6,19 +6,19 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-pub use hapair::host::facts::Tools;
-pub use hapair::host::root::Root;
+pub(crate) use hapair::host::facts::Tools;
+pub(crate) use hapair::host::root::Root;
 use hapair::host::serve::plan;
-pub use hapair::host::txn::execute;
+pub(crate) use hapair::host::txn::execute;
 use hapair::host::txn::{Journal, Stored, Tail, Txn};
 use hapair::state::edit::Edit;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};
-pub use hapair::state::{EventKind, Outcome};
+pub(crate) use hapair::state::{EventKind, Outcome};
 use hapair::state::{Secret, SelinuxMode, TxnId};
 use proptest::prelude::*;
 
 /// A host with accounts that the test may give files to.
-pub fn host() -> (tempfile::TempDir, Root) {
+pub(crate) fn host() -> (tempfile::TempDir, Root) {
     let dir = tempfile::tempdir().unwrap();
     for path in ["etc/app", "etc/selinux", "run", "var/lib"] {
         fs::create_dir_all(dir.path().join(path)).unwrap();
@@ -34,7 +34,7 @@ pub fn host() -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-pub fn resource(id: &str, stage: Stage, spec: Spec) -> Resource {
+pub(crate) fn resource(id: &str, stage: Stage, spec: Spec) -> Resource {
     Resource {
         id: id.into(),
         stage,
@@ -45,7 +45,7 @@ pub fn resource(id: &str, stage: Stage, spec: Spec) -> Resource {
     }
 }
 
-pub fn text_file(path: &str, content: Content, mode: u32) -> Spec {
+pub(crate) fn text_file(path: &str, content: Content, mode: u32) -> Spec {
     Spec::File {
         path: path.into(),
         content,
@@ -56,7 +56,7 @@ pub fn text_file(path: &str, content: Content, mode: u32) -> Spec {
     }
 }
 
-pub fn state(resources: Vec<Resource>) -> HostState {
+pub(crate) fn state(resources: Vec<Resource>) -> HostState {
     HostState {
         host: "a".into(),
         resources,
@@ -65,11 +65,11 @@ pub fn state(resources: Vec<Resource>) -> HostState {
     }
 }
 
-pub fn look(root: &Root, state: &HostState) -> hapair::state::Plan {
+pub(crate) fn look(root: &Root, state: &HostState) -> hapair::state::Plan {
     plan(root, state, &mut Tools::default(), false)
 }
 
-pub fn apply(root: &Root, state: &HostState, id: &str, cancel: bool) -> (Outcome, Vec<EventKind>) {
+pub(crate) fn apply(root: &Root, state: &HostState, id: &str, cancel: bool) -> (Outcome, Vec<EventKind>) {
     let txn = Txn::new(root, &TxnId::new(id).unwrap());
     let stages = vec![Stage::Selinux, Stage::Hostname, Stage::Nginx, Stage::Vrrp];
     let request = Stored {
@@ -97,7 +97,7 @@ pub fn apply(root: &Root, state: &HostState, id: &str, cancel: bool) -> (Outcome
 }
 
 /// Everything under /etc: content or link, mode.
-pub fn tree(root: &Root) -> BTreeMap<String, (Vec<u8>, u32)> {
+pub(crate) fn tree(root: &Root) -> BTreeMap<String, (Vec<u8>, u32)> {
     fn walk(at: &Path, out: &mut BTreeMap<String, (Vec<u8>, u32)>) {
         for entry in fs::read_dir(at).unwrap() {
             let path = entry.unwrap().path();
@@ -126,7 +126,7 @@ pub fn tree(root: &Root) -> BTreeMap<String, (Vec<u8>, u32)> {
 }
 
 /// One of each kind that needs no running system.
-pub fn everything() -> Vec<Resource> {
+pub(crate) fn everything() -> Vec<Resource> {
     let assign = |key: &str, value: &str| Edit::Assign {
         key: key.into(),
         value: Some(value.into()),
@@ -204,13 +204,13 @@ pub fn everything() -> Vec<Resource> {
 
 /// What may be at a path before.
 #[derive(Debug, Clone)]
-pub enum Before {
+pub(crate) enum Before {
     Nothing,
     File(String, u32),
     Link,
 }
 
-pub fn before() -> impl Strategy<Value = Before> {
+pub(crate) fn before() -> impl Strategy<Value = Before> {
     prop_oneof![
         Just(Before::Nothing),
         (
@@ -222,7 +222,7 @@ pub fn before() -> impl Strategy<Value = Before> {
     ]
 }
 
-pub fn lay(root: &Root, path: &str, before: &Before) {
+pub(crate) fn lay(root: &Root, path: &str, before: &Before) {
     let at = root.path(path);
     match before {
         Before::Nothing => {}
@@ -234,7 +234,7 @@ pub fn lay(root: &Root, path: &str, before: &Before) {
     }
 }
 
-pub const PATHS: [&str; 6] = [
+pub(crate) const PATHS: [&str; 6] = [
     "/etc/app/edited",
     "/etc/app/secret",
     "/etc/app/stale",
@@ -244,7 +244,7 @@ pub const PATHS: [&str; 6] = [
 ];
 
 /// How a transaction ended, by its journal.
-pub fn outcome_of(txn: &Txn) -> Outcome {
+pub(crate) fn outcome_of(txn: &Txn) -> Outcome {
     match Tail::new(&txn.file("journal"), 0).read().pop().map(|e| e.kind) {
         Some(EventKind::Finished { outcome }) => outcome,
         other => panic!("the journal ends with {other:?}"),
@@ -252,14 +252,14 @@ pub fn outcome_of(txn: &Txn) -> Outcome {
 }
 
 /// As if a transaction had been killed after its last step: its journal has no end.
-pub fn unfinish(root: &Root, id: &str) {
+pub(crate) fn unfinish(root: &Root, id: &str) {
     let journal = root.path(&format!("/var/lib/hapair/txn/{id}/journal"));
     let text = fs::read_to_string(&journal).unwrap();
     let kept: Vec<&str> = text.lines().filter(|l| !l.contains("\"finished\"")).collect();
     fs::write(&journal, format!("{}\n", kept.join("\n"))).unwrap();
 }
 
-pub fn prepared(befores: &[Before]) -> (tempfile::TempDir, Root) {
+pub(crate) fn prepared(befores: &[Before]) -> (tempfile::TempDir, Root) {
     let (dir, root) = host();
     fs::write(root.path("/etc/app/own.repo"), "[own]\nname=own\n").unwrap();
     for (path, before) in PATHS.iter().zip(befores) {

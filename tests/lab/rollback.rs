@@ -176,8 +176,8 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     for host in HOSTS {
         twins.sh(
             host,
-            "test -z \"$(ls -d /usr/local/hapair /var/lib/hapair /usr/local/sbin/hapair-agent /run/hapair /run/hapair.lock /run/hapair-txn.lock 2>/dev/null)\" \
-             && ! rpm -q nginx && ! pgrep hapair && ! ip -4 -o addr show | grep -w 192.168.0.200",
+            "test -z \"$(ls -d /usr/local/hapair /var/lib/hapair /usr/local/sbin/hapair-agent /run/hapair \
+             /run/hapair.lock /run/hapair-txn.lock 2>/dev/null)\" && ! rpm -q nginx && ! pgrep hapair && ! ip -4 -o addr show | grep -w 192.168.0.200",
         );
     }
     // What rpm and its package manager leave behind in /etc is theirs.
@@ -200,4 +200,50 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     twins.sh(MASTER, "test ! -e /usr/local/hapair && test ! -e /var/lib/hapair");
     // And back again.
     twins.apply().expect(0);
+}
+
+#[test]
+fn a_rollback_that_is_not_confirmed_is_taken_back_by_the_host_itself() {
+    use std::io::{BufRead, BufReader};
+
+    let twins = Twins::up(EXAMPLE);
+    let fresh = fingerprints(&twins);
+    twins.apply().expect(0);
+    let before = fingerprints(&twins);
+    // The whole first run, network included: the standby is first.
+    let mut child = twins.spawn(&["rollback", "--yes", "--confirm-timeout", "20", "--output", "json"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
+        .lines()
+        .map_while(Result::ok);
+    assert!(lines.any(|l| l.contains("\"armed\"")), "it ended without arming");
+    child.kill().expect("killed");
+    child.wait().expect("it ended");
+    wait_until("the host has taken it back", Duration::from_secs(90), || {
+        let run = twins.hapair(&["status", "--output", "json"]);
+        run.code == 0 && run.summary()["hosts"][1]["transactions"][0]["outcome"] == "reverted"
+    });
+    assert_same(&before, &fingerprints(&twins));
+    twins.hapair(&["plan"]).expect(0).says("nothing to do");
+    let after = outcomes(&twins, 1);
+    assert_eq!(after[1..3], ["applied", "applied"], "{:?}", transactions(&twins, 1));
+    wait_until("the pair is whole", Duration::from_secs(30), || {
+        let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
+        [(0, "MASTER"), (1, "BACKUP")]
+            .iter()
+            .all(|(host, state)| status["hosts"][host]["instances"][0]["state"] == *state)
+    });
+
+    // With somebody to confirm it goes through; the packages stay, and their files with them.
+    twins
+        .hapair(&["rollback", "--yes"])
+        .expect(0)
+        .says("packages stay installed");
+    for (host, now) in fingerprints(&twins).iter().enumerate() {
+        // The package manager adds users of the packages.
+        let accounts = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+        let before = fresh[host].lines().filter(|l| !accounts.iter().any(|a| l.contains(a)));
+        let gone: Vec<&str> = before.filter(|l| !now.contains(l)).collect();
+        assert!(gone.is_empty(), "gone {gone:#?}");
+        assert!(!now.contains("hapair"), "{now}");
+    }
 }
