@@ -46,7 +46,7 @@ fn a_bad_inventory_is_exit_code_2_and_points_at_the_line() {
         ("virtual_router_id: 51", "virtual_router_id: 256"),
         ("name: edge", "name: edge\nnonsense: 1"),
     ]);
-    for command in ["render", "plan", "apply", "status", "failover"] {
+    for command in ["render", "plan", "apply", "status", "failover", "rollback", "remove"] {
         let output = hapair(dir.path(), &[command, "--yes"]);
         expect(
             &output,
@@ -135,6 +135,32 @@ fn a_handover_holds_for_a_time_or_is_resumed() {
         2,
         &["--resume"],
     );
+}
+
+#[test]
+fn going_back_is_documented_and_takes_only_what_can_be_an_identifier() {
+    let dir = with_inventory(&[]);
+    expect(
+        &hapair(dir.path(), &["rollback", "../../etc"]),
+        2,
+        &["identifier", "../../etc"],
+    );
+    expect(
+        &hapair(dir.path(), &["rollback", "--confirm-timeout", "5"]),
+        2,
+        &["20..=3600"],
+    );
+    expect(
+        &hapair(dir.path(), &["rollback", "--help"]),
+        0,
+        &["[TXN]", "--force", "the last run]"],
+    );
+    expect(
+        &hapair(dir.path(), &["remove", "--help"]),
+        0,
+        &["--packages", "--force"],
+    );
+    expect(&hapair(dir.path(), &["apply", "--help"]), 0, &["--undo-on-failure"]);
 }
 
 #[test]

@@ -76,12 +76,16 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Converge the pair, standby first, and prove that the VIP answers
     Apply(ApplyArgs),
-    /// Show who owns the VIP, and what was changed by hand since the last apply
+    /// Show who owns the VIP, what was changed by hand since the last apply, and the last transactions
     Status,
     /// Break one thing at a time on purpose and measure the outage seen through the VIP
     Failover(FailoverArgs),
     /// Move the VIP to the other host on purpose and keep it there
     Handover(HandoverArgs),
+    /// Put back what the last apply replaced, on both hosts, standby first
+    Rollback(RollbackArgs),
+    /// End the pair: put the hosts back as they were before hapair, and take hapair off
+    Remove(RemoveArgs),
     /// Build twins of both hosts on this machine and run apply, re-apply and the drill on them
     Rehearse(RehearseArgs),
     /// The twins by hand
@@ -134,6 +138,9 @@ pub(crate) struct ApplyArgs {
     /// Only this host; refused for changes that decide the election
     #[arg(long, value_name = "HOST")]
     pub(crate) limit: Option<String>,
+    /// If a host fails, put back too what this run had done on the other
+    #[arg(long)]
+    pub(crate) undo_on_failure: bool,
     /// Seconds until a host takes back a change that may have cut it off
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
     pub(crate) confirm_timeout: u64,
@@ -171,6 +178,37 @@ pub(crate) struct HandoverArgs {
     /// Seconds the VIP may take to arrive
     #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) gate_timeout: u64,
+}
+
+/// `rollback`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RollbackArgs {
+    /// A run (20261122T164512Z-3f9a) or one transaction of it (20261122T164512Z-3f9a-2) [default: the last run]
+    #[arg(value_name = "TXN")]
+    pub(crate) transaction: Option<String>,
+    /// Put files back too that other hands changed since
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds until a host takes back a change that may have cut it off
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
+    pub(crate) confirm_timeout: u64,
+    /// Seconds a host may take to be healthy after its services changed
+    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(crate) gate_timeout: u64,
+}
+
+/// `remove`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoveArgs {
+    /// Remove the packages too that hapair installed
+    #[arg(long)]
+    pub(crate) packages: bool,
+    /// Put files back too that other hands changed since
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds until a host takes back a change that may have cut it off
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
+    pub(crate) confirm_timeout: u64,
 }
 
 /// A time of 1 s to 30 days: a number of seconds, or one with `s`, `m`, `h` or `d` behind it.
@@ -252,6 +290,8 @@ impl Command {
             Command::Status => "status",
             Command::Failover(_) => "failover",
             Command::Handover(_) => "handover",
+            Command::Rollback(_) => "rollback",
+            Command::Remove(_) => "remove",
             Command::Rehearse(_) => "rehearse",
             Command::Lab(_) => "lab",
             Command::AgentBinary { .. } => "agent-binary",

@@ -44,6 +44,8 @@ fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Command::Status => inside(global, || commands::status::run(global, ui)),
         Command::Failover(failover) => inside(global, || commands::failover::run(global, failover, ui)),
         Command::Handover(handover) => inside(global, || commands::handover::run(global, handover, ui)),
+        Command::Rollback(rollback) => inside(global, || commands::rollback::run(global, rollback, ui)),
+        Command::Remove(remove) => inside(global, || commands::remove::run(global, remove, ui)),
         Command::Rehearse(rehearse) => commands::rehearse::run(global, rehearse, ui),
         Command::Lab(lab) => lab::run(global, &lab.command, ui),
         Command::AgentBinary { file } => commands::agent_binary::run(file, ui),

@@ -236,6 +236,7 @@ impl HostLink for FakeLink {
                     }],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
+                    transactions: vec![],
                 },
             },
             Request::Watch { .. } => {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keepalived::{Auth, Instance, NoFiles, Options, parse};
+use crate::state::resource::InstanceRef;
 
 /// What the peers of one instance must have in common.
 #[derive(Debug, PartialEq)]
@@ -39,15 +41,29 @@ pub(super) fn differs(old: &str, new: &str) -> bool {
         .any(|(name, election)| old.get(name).is_some_and(|before| before != election))
 }
 
+/// What a host that runs this configuration takes part in.
+pub(super) fn instances(text: &str) -> Vec<InstanceRef> {
+    let (config, _) = parse(text, &OPTIONS);
+    let instance = |i: &Arc<Instance>| InstanceRef {
+        name: i.name.clone(),
+        interface: i.interface.clone(),
+        virtual_router_id: i.vrid,
+        priority: i.priority,
+        vips: i.vips.iter().map(|v| v.ip.to_string()).collect(),
+    };
+    config.instances.iter().map(instance).collect()
+}
+
+const OPTIONS: Options<'static> = Options {
+    path: "keepalived.conf",
+    config_id: "",
+    instance: "",
+    resolver: &NoFiles,
+};
+
 /// By instance name. What is included from other files is nothing that hapair wrote.
 fn elections(text: &str) -> BTreeMap<String, Election> {
-    let options = Options {
-        path: "keepalived.conf",
-        config_id: "",
-        instance: "",
-        resolver: &NoFiles,
-    };
-    let (config, _) = parse(text, &options);
+    let (config, _) = parse(text, &OPTIONS);
     let instances = config.instances.iter();
     instances.map(|i| (i.name.clone(), Election::from(&**i))).collect()
 }

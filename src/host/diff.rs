@@ -393,7 +393,8 @@ fn count(old: &str, new: &str) -> String {
     format!("edit {lines} line{}", if lines == 1 { "" } else { "s" })
 }
 
-fn unified(path: &str, old: &str, new: &str, secrets: &[Secret]) -> Option<String> {
+/// Unified diff of two texts, secrets masked; `None`: they are the same.
+pub(super) fn unified(path: &str, old: &str, new: &str, secrets: &[Secret]) -> Option<String> {
     if old == new {
         return None;
     }

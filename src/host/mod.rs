@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod firewall;
 pub mod lock;
 pub mod observe;
+pub(crate) mod own;
 pub mod place;
 pub mod react;
 pub mod root;

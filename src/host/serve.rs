@@ -13,10 +13,10 @@ use super::observe::{fingerprint, observe};
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{converge, engine, fault, fetch, status, systemd};
+use super::{converge, engine, fault, fetch, own, status, systemd};
 use crate::state::frame::{Operator, PROTOCOL};
 use crate::state::resource::Resource;
-use crate::state::{Engine, EventKind, HostState, Plan, Reply, Request, Stage, TxnId};
+use crate::state::{Engine, EventKind, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
 
 /// Where replies go; shared by everything that has something to say.
 #[derive(Debug, Clone)]
@@ -151,6 +151,8 @@ impl Session {
             | Request::Validate { .. }
             | Request::Watch { .. }
             | Request::Unwatch
+            | Request::History
+            | Request::PlanPutBack { .. }
             | Request::Fetch { .. } => true,
             // Everything else changes the host or follows a change.
             _ => {
@@ -172,6 +174,23 @@ impl Session {
             } => self
                 .apply(&txn, &fingerprint, stages, confirm_timeout, operator)
                 .map(|()| None),
+            Request::History => Ok(Some(Reply::History {
+                transactions: txn::history(&self.root),
+                installed: own::is_installed(&self.root),
+            })),
+            Request::PlanPutBack { back } => {
+                txn::plan_back(&self.root, &back).map(|plan| Some(Reply::PutBackPlan { plan }))
+            }
+            Request::PutBack {
+                txn,
+                fingerprint,
+                back,
+                confirm_timeout,
+                operator,
+            } => self
+                .put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                .map(|()| None),
+            Request::Purge => own::purge(&self.root).map(|()| Some(Reply::Ack)),
             Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
@@ -226,34 +245,68 @@ impl Session {
         let Some(state) = self.desired.as_deref().cloned() else {
             return Err(Error::new("nothing to apply: no desired state was sent"));
         };
-        if !nix::unistd::geteuid().is_root() {
-            return Err(Error::new("the executor is not root").hint("log in as root, or set `ssh.become`"));
-        }
-        if let Some(armed) = txn::armed(&self.root) {
-            return Err(
-                Error::new(format!("transaction {armed} waits for a confirm on this host"))
-                    .hint("it reverts by itself when its time is over; then apply again"),
-            );
-        }
-        if self.lock.is_none() {
-            self.lock = Some(lock::take(&self.root, &operator)?);
-        }
+        self.may_change(&operator)?;
         let resources: Vec<&Resource> = state.resources.iter().collect();
         let observed = observe(&self.root, &resources, &mut self.tools);
         if fingerprint(&state, &observed) != expected {
             return Err(Error::new("the host has changed since the plan was made")
                 .hint("plan again, look at it, and apply that"));
         }
-        let txn = Txn::new(&self.root, id);
-        Stored {
+        let request = Stored {
             state,
             stages,
             confirm_timeout,
             operator: operator.name,
+            back: None,
+        };
+        self.start(id, &request, "hapair: apply")
+    }
+
+    fn put_back(
+        &mut self,
+        id: &TxnId,
+        expected: &str,
+        back: PutBack,
+        confirm_timeout: u64,
+        operator: Operator,
+    ) -> Result<()> {
+        self.may_change(&operator)?;
+        if txn::plan_back(&self.root, &back)?.plan.fingerprint != expected {
+            return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
-        .store(&txn)?;
+        let request = Stored {
+            state: txn::state_behind(&self.root, &back),
+            stages: Vec::new(),
+            confirm_timeout,
+            operator: operator.name,
+            back: Some(back),
+        };
+        self.start(id, &request, "hapair: put back")
+    }
+
+    /// Nothing is touched unless we are root, no change waits for its confirm, and nobody else is at work.
+    fn may_change(&mut self, operator: &Operator) -> Result<()> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::new("the executor is not root").hint("log in as root, or set `ssh.become`"));
+        }
+        if let Some(armed) = txn::armed(&self.root) {
+            return Err(
+                Error::new(format!("transaction {armed} waits for a confirm on this host"))
+                    .hint("it reverts by itself when its time is over; then try again"),
+            );
+        }
+        if self.lock.is_none() {
+            self.lock = Some(lock::take(&self.root, operator)?);
+        }
+        Ok(())
+    }
+
+    /// Stores a transaction, has PID 1 run it, and follows it.
+    fn start(&mut self, id: &TxnId, request: &Stored, description: &str) -> Result<()> {
+        let txn = Txn::new(&self.root, id);
+        request.store(&txn)?;
         let program = txn::executor();
-        let started = systemd::spawn(&txn.unit(), "hapair: apply", &[&program, "txn", id.as_str()]);
+        let started = systemd::spawn(&txn.unit(), description, &[&program, "txn", id.as_str()]);
         if started.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);
         }

@@ -8,10 +8,13 @@ use super::exec;
 use super::facts::{self, Tools};
 use super::observe::{digest, observe};
 use super::root::Root;
-use super::txn::LAST;
+use super::txn::{self, LAST};
 use crate::agent;
 use crate::state::resource::{InstanceRef, Resource};
 use crate::state::{AgentStatus, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
+
+/// How many transactions a status names.
+const SHOWN: usize = 5;
 
 /// What `Status` answers.
 pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
@@ -68,6 +71,7 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         instances,
         nginx: nginx.to_owned(),
         drift,
+        transactions: txn::last(root, SHOWN),
     }
 }
 

@@ -6,8 +6,9 @@ use crate::desired;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
 
-use crate::state::{Engine, HostState, HostStatus, Request, Stage};
+use crate::state::{Engine, HostState, HostStatus, Request, Stage, TxnId};
 
+use super::confirm::Heading;
 use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
@@ -39,6 +40,10 @@ pub struct ApplyReport {
     pub reboot_needed: Vec<String>,
     /// VIPs that were seen to answer.
     pub verified: Vec<Verification>,
+    /// What the transactions of this run share, once one of them changed something: `rollback` takes it.
+    pub stamp: Option<String>,
+    /// A host whose engine a failure left stopped.
+    pub silent: Option<(usize, Engine)>,
 }
 
 /// Converges a planned pair and proves that it works. `report` is filled in also where it fails.
@@ -52,20 +57,14 @@ pub async fn apply(
     interrupt: Interrupt,
     report: &mut ApplyReport,
 ) -> Result<(), RolloutError> {
-    let mut run = Run {
-        cx,
-        options,
-        interrupt,
-        report: ApplyReport::default(),
-        parts: 0,
-        stamp: stamp(),
-    };
+    let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         run.lock(pair).await?;
         let result = run.converge(pair).await;
         run.unlock(pair).await;
         *report = run.report;
+        report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
         result?;
     }
     if options.limit.is_none() {
@@ -83,9 +82,36 @@ pub(super) struct Run<'a> {
     /// Transactions so far; their ids share the stamp and sort by this number.
     pub(super) parts: u32,
     pub(super) stamp: String,
+    /// Where a host is to be found after its network changed.
+    pub(super) heading: Heading,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        cx: &'a Context<'a>,
+        options: &'a ApplyOptions,
+        interrupt: Interrupt,
+        heading: Heading,
+    ) -> Run<'a> {
+        Run {
+            cx,
+            options,
+            interrupt,
+            report: ApplyReport::default(),
+            parts: 0,
+            stamp: stamp(),
+            heading,
+        }
+    }
 }
 
 impl Run<'_> {
+    /// Identifier of the next transaction.
+    pub(super) fn next_transaction(&mut self) -> TxnId {
+        self.parts += 1;
+        TxnId::new(&format!("{}-{}", self.stamp, self.parts)).expect("letters, digits and dashes")
+    }
+
     fn check_limit(&self, pair: &Pair) -> Result<(), RolloutError> {
         let Some(limit) = &self.options.limit else {
             return Ok(());
@@ -300,7 +326,10 @@ impl Run<'_> {
             self.transact(pair, standby, &[Stage::Vrrp]).await
         }
         .await;
-        changed.map_err(|error| left_silent(pair.members[standby].host(), error))?;
+        if let Err(error) = changed {
+            self.report.silent = silenced.map(|engine| (standby, engine));
+            return Err(left_silent(pair.members[standby].host(), error));
+        }
         self.gate().host(&mut pair.members[standby]).await?;
         let statuses = self.gate().one_owner(pair, true).await?;
         self.tell_owners(&statuses);
@@ -309,7 +338,7 @@ impl Run<'_> {
 
     /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
     /// speak again with its own old one.
-    async fn standby_again(
+    pub(super) async fn standby_again(
         &self,
         pair: &mut Pair,
         standby: usize,
@@ -362,7 +391,7 @@ impl Run<'_> {
     }
 
     /// Starts or stops an engine that runs, or ran a moment ago; the wanted one may be another.
-    async fn order_engine(
+    pub(super) async fn order_engine(
         &self,
         pair: &mut Pair,
         host: usize,
@@ -382,7 +411,7 @@ impl Run<'_> {
         }
     }
 
-    fn tell_owners(&self, statuses: &[HostStatus; 2]) {
+    pub(super) fn tell_owners(&self, statuses: &[HostStatus; 2]) {
         for status in statuses {
             for instance in &status.instances {
                 self.cx
@@ -400,12 +429,13 @@ impl Run<'_> {
             report: ApplyReport::default(),
             parts: self.parts,
             stamp: self.stamp.clone(),
+            heading: self.heading,
         }
     }
 }
 
 /// Two hosts worked at once: both errors are told, and the worse one decides.
-fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), RolloutError> {
+pub(super) fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), RolloutError> {
     match (a, b) {
         (Err(mut a), Err(b)) => {
             if b.kind != RolloutErrorKind::RolledBack {
@@ -445,7 +475,6 @@ fn stamp() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::TxnId;
 
     #[test]
     fn a_stamp_makes_a_transaction_id() {

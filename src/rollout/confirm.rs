@@ -19,14 +19,17 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(super) async fn confirm(
     cx: &Context<'_>,
     member: &mut Member,
+    targets: &[Target],
     txn: &TxnId,
     after: u64,
     deadline: Instant,
 ) -> Result<bool, RolloutError> {
-    let target = target_after_change(cx, member);
-    cx.observer
-        .wait(member.host(), format!("a fresh connection to {}", target.address));
-    let Some(link) = redial(cx, &target, deadline - MARGIN.min(deadline - Instant::now())).await else {
+    let addresses: Vec<&str> = targets.iter().map(|t| t.address.as_str()).collect();
+    cx.observer.wait(
+        member.host(),
+        format!("a fresh connection to {}", addresses.join(" or ")),
+    );
+    let Some((link, target)) = redial(cx, targets, deadline - MARGIN.min(deadline - Instant::now())).await else {
         return Ok(false);
     };
     let (was, is) = (&member.link.facts().machine_id, &link.facts().machine_id);
@@ -40,7 +43,7 @@ pub(super) async fn confirm(
             .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id"));
     }
     member.link = link;
-    member.target.address = target.address;
+    member.target.address = target.address.clone();
     member.order(Request::Confirm { txn: txn.clone() }).await?;
     cx.observer.fact(
         member.host(),
@@ -79,7 +82,7 @@ pub(super) async fn reattach(
     loop {
         for target in &targets {
             let patience = deadline.min(Instant::now() + Duration::from_secs(6));
-            if let Some(link) = redial(cx, target, patience).await {
+            if let Some((link, _)) = redial(cx, std::slice::from_ref(target), patience).await {
                 member.link = link;
                 member.target.address = target.address.clone();
                 member
@@ -101,6 +104,44 @@ pub(super) async fn reattach(
     }
 }
 
+/// Where a host goes when its network changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heading {
+    /// To what the inventory says.
+    Inventory,
+    /// To what it was before, which only the host knows.
+    Back,
+}
+
+impl Heading {
+    /// Where to look for the host; `told` is its own word, empty: it has none.
+    pub(super) fn targets(self, cx: &Context<'_>, member: &Member, told: &str) -> Vec<Target> {
+        let by_inventory = target_after_change(cx, member);
+        if self == Heading::Inventory {
+            return vec![by_inventory];
+        }
+        let at = |address: &str| Target {
+            address: address.to_owned(),
+            ..by_inventory.clone()
+        };
+        let moves = cx
+            .inventory
+            .host(&member.target.host)
+            .is_none_or(|h| !h.address_is_stable);
+        let mut targets = Vec::new();
+        if moves && !told.is_empty() {
+            targets.push(at(told));
+        }
+        targets.push(at(&member.target.address));
+        let before = cx.targets.iter().filter(|t| t.host == member.target.host);
+        targets.extend(before.map(|t| at(&t.address)));
+        targets.push(by_inventory);
+        let mut seen = std::collections::BTreeSet::new();
+        targets.retain(|t| seen.insert(t.address.clone()));
+        targets
+    }
+}
+
 fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
     let mut target = member.target.clone();
     target.pinned_host_key = Some(member.link.host_key().to_owned());
@@ -114,17 +155,19 @@ fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
     target
 }
 
-/// Connects with back-off until the deadline. Whatever answers meanwhile with another host key is refused each time.
-async fn redial(cx: &Context<'_>, target: &Target, deadline: Instant) -> Option<Link> {
+/// Connects to whichever answers, with back-off until the deadline. Whatever answers meanwhile with another host key is
+/// refused each time.
+async fn redial<'t>(cx: &Context<'_>, targets: &'t [Target], deadline: Instant) -> Option<(Link, &'t Target)> {
     let mut pause = Duration::from_millis(250);
-    loop {
+    for target in targets.iter().cycle() {
         let left = deadline.checked_duration_since(Instant::now())?;
         let attempt = Link::connect(target, Arc::clone(&cx.ask));
         match tokio::time::timeout(left, attempt).await {
-            Ok(Ok(link)) => return Some(link),
+            Ok(Ok(link)) => return Some((link, target)),
             Ok(Err(RemoteError { .. })) => tokio::time::sleep(pause.min(left)).await,
             Err(_) => return None,
         }
         pause = (pause * 2).min(Duration::from_secs(2));
     }
+    None
 }

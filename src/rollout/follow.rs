@@ -34,8 +34,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.stop_if_interrupted()?;
-        self.parts += 1;
-        let txn = TxnId::new(&format!("{}-{}", self.stamp, self.parts)).expect("letters, digits and dashes");
+        let txn = self.next_transaction();
         let host = member.host().to_owned();
         let what: Vec<&str> = stages
             .iter()
@@ -71,7 +70,7 @@ impl Run<'_> {
         member.replan().await
     }
 
-    async fn follow(&mut self, member: &mut Member, txn: &TxnId) -> Result<Outcome, RolloutError> {
+    pub(super) async fn follow(&mut self, member: &mut Member, txn: &TxnId) -> Result<Outcome, RolloutError> {
         let mut seen = 0;
         let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
         let mut interrupts = *self.interrupt.borrow_and_update();
@@ -94,10 +93,11 @@ impl Run<'_> {
                     });
                     match kind {
                         EventKind::Armed { seconds } => deadline = Instant::now() + Duration::from_secs(seconds),
-                        EventKind::AwaitConfirm { .. } => {
+                        EventKind::AwaitConfirm { address } => {
                             let cx = self.cx;
+                            let targets = self.heading.targets(cx, member, &address);
                             let confirmed = async {
-                                if confirm(cx, member, txn, seen, deadline).await? {
+                                if confirm(cx, member, &targets, txn, seen, deadline).await? {
                                     return Ok(());
                                 }
                                 await_revert(cx, member, txn, seen, deadline).await
@@ -192,7 +192,7 @@ async fn more_than(interrupt: &mut Interrupt, times: u32) {
     }
 }
 
-fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
+pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
     let after = match kind {
         RolloutErrorKind::RolledBack => "everything this transaction replaced was put back",
         _ => "putting back what this transaction replaced failed too",

@@ -12,6 +12,7 @@ mod handover;
 mod order;
 mod passwords;
 mod progress;
+mod rollback;
 mod saved;
 mod verify;
 
@@ -21,5 +22,6 @@ pub use error::{RolloutError, RolloutErrorKind};
 pub use handover::{Handover, HandoverOptions, hand_over, resume};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
+pub use rollback::{Rollback, RollbackOptions, RollbackReport, Which, plan_rollback, purge, rollback};
 pub use saved::SavedPlan;
 pub use verify::{Vantage, Verification, verify};

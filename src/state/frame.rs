@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Facts, Fault, HostState, HostStatus, Plan, Stage, TxnId};
+use super::{Event, Facts, Fault, HostState, HostStatus, Plan, PutBack, PutBackPlan, Stage, Transaction, TxnId};
 
 /// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
 pub const PROTOCOL: u32 = 1;
@@ -43,6 +43,33 @@ pub enum Request {
         /// Who applies, for lock and journal.
         operator: Operator,
     },
+    /// Answered by [`Reply::History`]. Read-only.
+    History,
+    /// What putting these transactions back would change; answered by [`Reply::PutBackPlan`]. Read-only.
+    ///
+    /// Refused when other hands changed a file since, or a later transaction is in force.
+    PlanPutBack {
+        /// Which, and how.
+        back: PutBack,
+    },
+    /// Put these transactions back, in a transaction of its own; answered by events up to `Finished`.
+    ///
+    /// Refused when the host moved since the plan (`fingerprint`).
+    PutBack {
+        /// New transaction.
+        txn: TxnId,
+        /// The plan's fingerprint.
+        fingerprint: String,
+        /// Which, and how.
+        back: PutBack,
+        /// Seconds until an unconfirmed change that could cut SSH is reverted.
+        confirm_timeout: u64,
+        /// Who does it, for lock and journal.
+        operator: Operator,
+    },
+    /// Take off what is left of hapair once everything is put back: its history and its executors, the running one
+    /// last; answered by [`Reply::Ack`].
+    Purge,
     /// Check the files of these stages as they will be, on this host, without placing any; answered by
     /// [`Reply::Ack`]. What cannot be checked yet (its program is not installed) is left to the transaction.
     Validate {
@@ -184,6 +211,18 @@ pub enum Reply {
     Plan {
         /// The difference.
         plan: Plan,
+    },
+    /// Answer to `History`: every transaction, oldest first.
+    History {
+        /// The transactions.
+        transactions: Vec<Transaction>,
+        /// Something of hapair's own is on the host besides the executor: its history, its agent, its units.
+        installed: bool,
+    },
+    /// Answer to `PlanPutBack`.
+    PutBackPlan {
+        /// The difference.
+        plan: PutBackPlan,
     },
     /// A line of a transaction's journal.
     Event {

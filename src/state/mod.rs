@@ -14,6 +14,7 @@ pub mod resource;
 pub mod secret;
 pub mod status;
 pub mod time;
+pub mod transaction;
 
 pub use event::{Event, EventKind, Outcome, OutcomeKind};
 pub use facts::{Facts, Interface, NetworkManagerKind, NginxLayout, Profile, Release, UnitState};
@@ -23,6 +24,7 @@ pub use plan::{Change, Plan};
 pub use resource::{Content, Engine, HostState, Reaction, Resource, SelinuxMode, Spec, Stage, Validator};
 pub use secret::Secret;
 pub use status::{AgentInstance, AgentStatus, HostStatus, InstanceState, InstanceStatus};
+pub use transaction::{Foreign, Goal, PutBack, PutBackPlan, Transaction, TransactionOutcome};
 
 /// The response header that tells which host answered; never sent by a welcome page.
 pub const NODE_HEADER: &str = "X-Hapair-Node";
@@ -47,10 +49,38 @@ impl TxnId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What the transactions of one run share: `20261122T164512Z-3f9a` of `20261122T164512Z-3f9a-2`. An identifier
+    /// without a number at its end is a run of its own.
+    pub fn stamp(&self) -> &str {
+        self.parts().0
+    }
+
+    /// Stamp and number: sorts the transactions of a host by time.
+    pub fn parts(&self) -> (&str, u32) {
+        let cut = self.0.rsplit_once('-').filter(|(stamp, _)| stamp.contains('-'));
+        let numbered = cut.and_then(|(stamp, number)| Some((stamp, number.parse().ok()?)));
+        numbered.unwrap_or((&self.0, 0))
+    }
 }
 
 impl std::fmt::Display for TxnId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TxnId;
+
+    #[test]
+    fn transactions_of_one_run_share_a_stamp() {
+        let id = |text: &str| TxnId::new(text).expect("valid");
+        assert_eq!(id("20261122T164512Z-3f9a-12").parts(), ("20261122T164512Z-3f9a", 12));
+        // The random part may be all digits.
+        assert_eq!(id("20261122T164512Z-1234").parts(), ("20261122T164512Z-1234", 0));
+        assert_eq!(id("one").stamp(), "one");
+        assert!(id("20261122T164512Z-3f9a-2").parts() < id("20261122T164512Z-3f9a-10").parts());
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::resource::Engine;
+use super::transaction::Transaction;
 
 /// One host, as `hapair status` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct HostStatus {
     pub nginx: String,
     /// Ids of resources changed by other hands since the last apply.
     pub drift: Vec<String>,
+    /// The last transactions, newest first.
+    #[serde(default)]
+    pub transactions: Vec<Transaction>,
 }
 
 impl HostStatus {

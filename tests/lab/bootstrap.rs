@@ -109,9 +109,10 @@ fn rehearse_keeps_the_contract_of_its_summary() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let inventory = dir.path().join("inventory.yaml");
     let edits = [
-        ("name: edge", "name: hapair-tests"),
-        (ENGINE_LINE, &format!("engine: {}", engine())),
+        ("name: edge", format!("name: {}", pair_name())),
+        (ENGINE_LINE, format!("engine: {}", engine())),
     ];
+    let edits = edits.each_ref().map(|(from, to)| (*from, to.as_str()));
     std::fs::write(&inventory, example_with(&edits)).expect("inventory");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hapair"))
         .arg("-i")

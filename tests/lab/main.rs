@@ -10,5 +10,6 @@ mod election;
 mod engine;
 mod handover;
 mod options;
+mod rollback;
 mod saved_plan;
 mod secrets;

@@ -34,6 +34,11 @@ pub(crate) fn engine_unit() -> &'static str {
     }
 }
 
+/// Name of the tests' pair: `HAPAIR_LAB_NAME`, so that two runs on one machine have twins of their own.
+pub(crate) fn pair_name() -> String {
+    std::env::var("HAPAIR_LAB_NAME").unwrap_or_else(|_| "hapair-tests".to_owned())
+}
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Waits until no other test has twins; the turn ends with the value.
@@ -137,7 +142,7 @@ impl Twins {
     /// The same with an engine of the test's choice.
     pub(crate) fn write_with_engine(&self, inventory: &str, engine: &str) {
         // A name of its own: an operator's twins of the example are none of the tests' business.
-        let own = inventory.replacen("name: edge", "name: hapair-tests", 1);
+        let own = inventory.replacen("name: edge", &format!("name: {}", pair_name()), 1);
         let own = own.replacen(ENGINE_LINE, &format!("engine: {engine}"), 1);
         std::fs::write(self.inventory(), own).expect("inventory written");
     }

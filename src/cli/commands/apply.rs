@@ -9,7 +9,11 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
+use crate::rollout::{
+    self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError,
+    SavedPlan, Which,
+};
+use crate::state::{Foreign, Goal, TxnId};
 
 use super::plan::{show, show_notes_only};
 
@@ -78,12 +82,15 @@ pub(crate) async fn apply(
     };
     let names = [pair.members[0].host().to_owned(), pair.members[1].host().to_owned()];
     let mut report = ApplyReport::default();
-    let applied = rollout::apply(&cx, &mut pair, &options, interrupt, &mut report).await;
+    let applied = rollout::apply(&cx, &mut pair, &options, interrupt.clone(), &mut report).await;
     let changed = json!({ names[0].as_str(): report.changed[0], names[1].as_str(): report.changed[1] });
-    applied.map_err(|error| Failure {
-        changed: changed.clone(),
-        ..Failure::from(error)
-    })?;
+    if let Err(error) = applied {
+        let failure = Failure {
+            changed: changed.clone(),
+            ..Failure::from(error)
+        };
+        return Err(undo(&cx, &mut pair, failure, &report, args, &options, interrupt, ui).await);
+    }
     ui.finish();
     for (name, changed) in names.iter().zip(report.changed) {
         ui.say(format!("{name}: {changed} changed"));
@@ -101,4 +108,73 @@ pub(crate) async fn apply(
     ui.summary("apply", Exit::Done, changed, particular);
     pair.close().await;
     Ok(report)
+}
+
+/// Puts back what a run had done before it failed, if the operator wants it. Returns how the command ends.
+#[allow(clippy::too_many_arguments)]
+async fn undo(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    failure: Failure,
+    report: &ApplyReport,
+    args: &ApplyArgs,
+    options: &ApplyOptions,
+    interrupt: Interrupt,
+    ui: &Ui,
+) -> Failure {
+    let Some(stamp) = &report.stamp else { return failure };
+    let way = format!("`hapair rollback {stamp}` puts back what this run had done on both hosts");
+    if failure.exit == Exit::Unreachable {
+        return failure.hint(way);
+    }
+    if !args.undo_on_failure {
+        if !ui.asks() || !ui.can_ask() {
+            return failure.hint(way);
+        }
+        ui.finish();
+        failure.report(ui);
+        if !matches!(ui.confirm("put back what this run had done before?"), Ok(true)) {
+            return Failure::new(failure.exit, "stopped halfway").hint(way);
+        }
+    }
+    let back = RollbackOptions {
+        confirm_timeout: options.confirm_timeout,
+        operator: options.operator.clone(),
+        gate_timeout: options.gate_timeout,
+    };
+    let undone = async {
+        let which = Which::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
+        let what = rollout::plan_rollback(pair, &which, Foreign::Refuse, Goal::Rollback).await?;
+        let mut done = RollbackReport::default();
+        rollout::rollback(cx, pair, &what, report.silent, &back, interrupt, &mut done).await?;
+        Ok::<_, RolloutError>(done)
+    };
+    match undone.await {
+        Ok(done) => {
+            let stays = done.stays.into_iter().flatten();
+            Failure {
+                exit: Exit::RolledBack,
+                message: format!(
+                    "{}; everything that this run had done was put back on both hosts",
+                    failure.message
+                ),
+                hints: failure.hints.into_iter().chain(stays).collect(),
+                changed: json!({}),
+                ..failure
+            }
+        }
+        Err(why) => {
+            let message = format!(
+                "{}\nputting back what this run had done failed too: {why}",
+                failure.message
+            );
+            let hints = failure.hints.into_iter().chain(why.hints).chain([way]).collect();
+            Failure {
+                exit: Exit::Failed,
+                message,
+                hints,
+                ..failure
+            }
+        }
+    }
 }

@@ -7,5 +7,7 @@ pub(crate) mod handover;
 pub(crate) mod manual;
 pub(crate) mod plan;
 pub(crate) mod rehearse;
+pub(crate) mod remove;
 pub(crate) mod render;
+pub(crate) mod rollback;
 pub(crate) mod status;

@@ -100,6 +100,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
         let options = ApplyArgs {
             file: None,
             limit: None,
+            undo_on_failure: false,
             confirm_timeout: 120,
             gate_timeout: 60,
         };

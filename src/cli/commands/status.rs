@@ -1,4 +1,6 @@
-//! `hapair status`: who owns the VIP, and what was changed by hand.
+//! `hapair status`: who owns the VIP, what was changed by hand, and the last transactions.
+
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -8,7 +10,8 @@ use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout;
-use crate::state::HostStatus;
+use crate::state::time::Utc;
+use crate::state::{HostStatus, Transaction, TransactionOutcome, TxnId};
 
 pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -63,4 +66,30 @@ fn show(ui: &Ui, status: &HostStatus) {
             ui.style.yellow("drift:")
         ));
     }
+    for transaction in &status.transactions {
+        ui.say(format!("  {}", line(ui, transaction)));
+    }
+}
+
+/// `2026-11-22T16:45:12Z 20261122T164512Z-3f9a-2: applied, 4 changed, by ann@desk`.
+fn line(ui: &Ui, transaction: &Transaction) -> String {
+    let when = Utc::since_epoch(Duration::from_millis(transaction.at_ms)).rfc3339();
+    let outcome = transaction.outcome.to_string();
+    let outcome = match transaction.outcome {
+        TransactionOutcome::Applied | TransactionOutcome::RolledBack => outcome,
+        _ => ui.style.yellow(&outcome),
+    };
+    let outcome = if transaction.puts_back.is_empty() {
+        outcome
+    } else {
+        let back: Vec<&str> = transaction.puts_back.iter().map(TxnId::as_str).collect();
+        format!("put back {} ({outcome})", back.join(", "))
+    };
+    format!(
+        "{} {}: {outcome}, {} changed, by {}",
+        ui.style.dim(&when),
+        transaction.id,
+        transaction.changed,
+        transaction.operator
+    )
 }

@@ -86,6 +86,11 @@ impl Ui {
         !self.assume_yes.load(Ordering::Relaxed)
     }
 
+    /// There is a terminal to ask on.
+    pub(crate) fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// `-v` was given.
     pub(crate) fn is_verbose(&self) -> bool {
         self.human.verbose
@@ -96,7 +101,7 @@ impl Ui {
         if self.assume_yes.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if !self.can_ask() {
             return Err("there is no terminal to ask on");
         }
         Ok(self.human.suspend(|| ask_yes(question)))

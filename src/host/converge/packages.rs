@@ -35,7 +35,7 @@ pub(super) fn install(worker: &mut Worker<'_>, names: &[String], repositories: &
 pub(super) fn group(worker: &mut Worker<'_>, name: &str, missing: &[String]) -> Result<()> {
     react::now(worker, &Reaction::MakeCache)?;
     let args = ["-y", "groupinstall", name].map(str::to_owned);
-    transaction(worker, &args, &[format!("group {name}")])?;
+    transaction(worker, &args, missing)?;
     // yum calls a group that was once marked as installed done, whatever has been removed since.
     let absent = still_missing(missing);
     if absent.is_empty() {
@@ -50,7 +50,9 @@ fn still_missing(names: &[String]) -> Vec<String> {
     names.iter().filter(lacks).cloned().collect()
 }
 
-fn transaction(worker: &mut Worker<'_>, args: &[String], what: &[String]) -> Result<()> {
+/// `names`: what was missing before.
+fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Result<()> {
+    let is_group = args.iter().any(|a| a == "groupinstall");
     let program = manager()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let journal = &mut worker.journal;
@@ -59,14 +61,10 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], what: &[String]) -> Res
     if !output.ok() {
         return Err(explain(&program, &args.join(" "), &output, INSTALL));
     }
-    worker.undo.add(&Undo::Stays {
-        text: format!(
-            "packages stay installed ({}); remove them by hand if they are not wanted",
-            what.join(" ")
-        ),
+    worker.undo.add(&Undo::Installed {
+        packages: names.to_vec(),
     })?;
-    let absent: Vec<String> = what.iter().filter(|w| !w.starts_with("group ")).cloned().collect();
-    let absent = still_missing(&absent);
+    let absent = if is_group { Vec::new() } else { still_missing(names) };
     if absent.is_empty() {
         return Ok(());
     }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use super::history::INTERRUPTED;
 use super::revert::{outcome, put_back};
 use super::{Journal, Stored, Tail, Txn, all};
 use crate::host::error::Error;
 use crate::host::root::Root;
 use crate::host::systemd;
-use crate::state::resource::Stage;
+use crate::state::resource::{Resource, Stage};
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 
 /// Transactions without an end that nobody works on.
@@ -20,11 +21,13 @@ fn interrupted(root: &Root) -> Vec<Txn> {
     all(root).into_iter().filter(|txn| open(txn) && dead(txn)).collect()
 }
 
-/// What a killed transaction had started to change sets off these, and perhaps did not.
-fn left(txn: &Txn) -> (Vec<Stage>, BTreeSet<Reaction>) {
-    let Ok(request) = Stored::load(txn) else {
-        return (Vec::new(), BTreeSet::new());
-    };
+/// Killed in a revert, or a rollback: both are put back whole, so that what is in force is what the history says.
+fn is_put_back(txn: &Txn) -> bool {
+    txn.has("reverting") || Stored::load(txn).is_ok_and(|request| request.back.is_some())
+}
+
+/// Resources that a transaction began to change.
+pub(super) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
     let events = Tail::new(&txn.file("journal"), 0).read();
     let started: Vec<&str> = events
         .iter()
@@ -36,12 +39,16 @@ fn left(txn: &Txn) -> (Vec<Stage>, BTreeSet<Reaction>) {
             }
         })
         .collect();
-    let resources: Vec<_> = request
-        .state
-        .resources
-        .iter()
-        .filter(|r| started.contains(&r.id.as_str()))
-        .collect();
+    let resources = request.state.resources.iter();
+    resources.filter(|r| started.contains(&r.id.as_str())).collect()
+}
+
+/// What a killed transaction had started to change sets off these, and perhaps did not.
+fn left(txn: &Txn) -> (Vec<Stage>, BTreeSet<Reaction>) {
+    let Ok(request) = Stored::load(txn) else {
+        return (Vec::new(), BTreeSet::new());
+    };
+    let resources = started(txn, &request);
     let stages = resources.iter().map(|r| r.stage).collect();
     (
         stages,
@@ -63,7 +70,7 @@ fn named(reaction: &Reaction) -> String {
 pub fn changes(root: &Root) -> Vec<Change> {
     let describe = |txn: Txn| {
         let (stages, reactions) = left(&txn);
-        let again = txn.has("reverting");
+        let again = is_put_back(&txn);
         let todo: Vec<String> = reactions.iter().map(named).collect();
         let summary = if again {
             "put back what it had replaced".to_owned()
@@ -72,7 +79,12 @@ pub fn changes(root: &Root) -> Vec<Change> {
         };
         (again || !todo.is_empty()).then(|| Change {
             resource: format!("interrupted transaction {}", txn.id),
-            stage: stages.last().copied().unwrap_or(Stage::Vrrp),
+            // What is put back may be of any stage, so it comes before what every stage has to do.
+            stage: if again {
+                Stage::Hostname
+            } else {
+                stages.last().copied().unwrap_or(Stage::Vrrp)
+            },
             summary,
             diff: None,
             cuts_ssh: false,
@@ -87,9 +99,9 @@ pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
     let mut pending = BTreeSet::new();
     for txn in interrupted(root).into_iter().filter(|txn| txn.id != current.id) {
         let Ok(request) = Stored::load(&txn) else { continue };
-        let end = if txn.has("reverting") {
+        let end = if is_put_back(&txn) {
             journal.log(&format!(
-                "transaction {} was killed while it was reverted; putting things back",
+                "transaction {} was killed while it put things back; putting back what it had replaced",
                 txn.id
             ));
             let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
@@ -103,6 +115,7 @@ pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
                 txn.id
             ));
             pending.extend(left(&txn).1);
+            let _ = txn.mark(INTERRUPTED);
             Outcome {
                 result: OutcomeKind::Failed,
                 changed: 0,

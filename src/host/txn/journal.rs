@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::host::error::{Result, at};
 use crate::host::facts::now_ms;
 use crate::state::redact::redact;
-use crate::state::{Event, EventKind, Secret};
+use crate::state::{Event, EventKind, Outcome, Secret};
 
 /// The writing side.
 #[derive(Debug)]
@@ -95,11 +95,14 @@ impl Journal {
     }
 }
 
-/// The last event is `Finished`.
-pub(super) fn finished(path: &Path) -> bool {
+/// How the transaction ended, if the last event is `Finished`.
+pub(super) fn finished(path: &Path) -> Option<Outcome> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let last = text.lines().rev().find_map(|l| serde_json::from_str::<Event>(l).ok());
-    last.is_some_and(|e| matches!(e.kind, EventKind::Finished { .. }))
+    match last?.kind {
+        EventKind::Finished { outcome } => Some(outcome),
+        _ => None,
+    }
 }
 
 /// The reading side: remembers where it is.
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(events.iter().map(|e| e.seq).collect::<Vec<_>>(), [2]);
         assert!(!format!("{events:?}").contains("s3cret"));
         assert_eq!(Tail::new(&path, 1).read().len(), 1);
-        assert!(!finished(&path));
+        assert!(finished(&path).is_none());
         journal.write(EventKind::Confirmed).unwrap();
     }
 }

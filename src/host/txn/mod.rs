@@ -8,11 +8,18 @@
 //! armed          the revert timer runs; renamed to `confirmed` or `reverting` by whoever comes first
 //! awaiting       the change is active and waits for a confirm
 //! cancel         asked to stop
+//! left           what was left at the paths it touched: what differs later was done by other hands
+//! rolled_back    id of the transaction that put this one back
+//! interrupted    was killed, and a later transaction went on from there
 //! ```
 
 mod arm;
+mod back;
+mod history;
 mod interrupted;
 mod journal;
+mod left;
+mod pruned;
 mod request;
 mod revert;
 mod runner;
@@ -22,11 +29,15 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, at};
 use super::root::Root;
-use crate::state::TxnId;
+use crate::state::{OutcomeKind, TxnId};
 
 pub use arm::{confirm, disarm};
+pub use back::{plan as plan_back, state_behind};
+pub use history::{history, last};
 pub use interrupted::changes as interrupted_changes;
 pub use journal::{Journal, Tail};
+pub(super) use left::{missing, print_of};
+pub(super) use pruned::Forgotten;
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
 pub use runner::{execute, reboot_needed, run};
@@ -109,17 +120,21 @@ impl Txn {
 
     /// The journal ends with `Finished`.
     pub fn is_finished(&self) -> bool {
-        journal::finished(&self.file("journal"))
+        journal::finished(&self.file("journal")).is_some()
+    }
+
+    /// It ended, and everything was done.
+    pub fn is_done(&self) -> bool {
+        journal::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
     }
 }
 
 /// All transactions, oldest first.
 pub fn all(root: &Root) -> Vec<Txn> {
-    root.names(DIRECTORY)
-        .iter()
-        .filter_map(|name| TxnId::new(name))
-        .map(|id| Txn::new(root, &id))
-        .collect()
+    let names = root.names(DIRECTORY);
+    let mut ids: Vec<TxnId> = names.iter().filter_map(|name| TxnId::new(name)).collect();
+    ids.sort_by(|a, b| a.parts().cmp(&b.parts()));
+    ids.iter().map(|id| Txn::new(root, id)).collect()
 }
 
 /// The last transaction that ended.
@@ -147,6 +162,7 @@ pub fn prune(root: &Root) {
         .filter(|t| t.is_finished() && !t.has("armed"))
         .collect();
     for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
+        pruned::note(root, txn);
         let _ = std::fs::remove_dir_all(&txn.dir);
     }
 }

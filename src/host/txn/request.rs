@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Txn;
 use crate::host::error::{Error, Result, at};
 use crate::host::place;
-use crate::state::{HostState, Stage};
+use crate::state::{HostState, PutBack, Stage};
 
 /// `request.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Stored {
     pub confirm_timeout: u64,
     /// `user@machine`.
     pub operator: String,
+    /// Put these back instead of converging; the state then only tells secrets, engine and instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<PutBack>,
 }
 
 impl Stored {

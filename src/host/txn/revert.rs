@@ -1,5 +1,6 @@
 //! Putting back what a transaction replaced.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,20 @@ use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let mut entries = undo::read(txn);
     entries.reverse();
+    put_back_entries(root, txn, &entries, boot, log)
+}
+
+/// The same with entries (newest first) that the caller has read, and seen fit to change.
+///
+/// # Errors
+/// What could not be put back.
+pub(super) fn put_back_entries(
+    root: &Root,
+    txn: &Txn,
+    entries: &[Undo],
+    boot: bool,
+    log: &mut dyn FnMut(&str),
+) -> Result<Vec<String>> {
     let mut failures: Vec<String> = Vec::new();
     let mut tried = |result: Result<()>, log: &mut dyn FnMut(&str)| {
         if let Err(error) = result {
@@ -28,13 +43,20 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     };
     if root.is_live() && !boot {
         // Before its files are put back: a running firewalld remembers, and would write what it remembers.
-        for entry in &entries {
+        for entry in entries {
             tried(put_back_firewall(entry), log);
+        }
+    }
+    let units = units_before(entries);
+    if root.is_live() {
+        // While their unit files are still there, and with the configuration that they run with.
+        for (unit, before) in &units {
+            tried(stop_unit(unit, before, boot), log);
         }
     }
     let mut stays = Vec::new();
     let mut units_changed = false;
-    for entry in &entries {
+    for entry in entries {
         match entry {
             Undo::Path { path, saved } => {
                 units_changed |= path.components().any(|c| c.as_os_str() == "systemd");
@@ -45,8 +67,7 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
                 let renamed = std::fs::rename(to, from);
                 tried(renamed.map_err(|e| Error::io("rename back", to, &e)), log);
             }
-            Undo::Stays { text } => stays.push(text.clone()),
-            _ => {}
+            entry => stays.extend(entry.stays()),
         }
     }
     if root.is_live() {
@@ -60,11 +81,16 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
         {
             tried(systemd::daemon_reload(), log);
         }
-        for entry in &entries {
+        for entry in entries {
             tried(put_back_system(entry, boot, log), log);
         }
-        for entry in &entries {
-            tried(put_back_unit(entry, boot), log);
+        for (unit, before) in &units {
+            tried(start_unit(unit, before, boot), log);
+        }
+        if !boot {
+            for entry in entries {
+                tried(put_back_reaction(entry), log);
+            }
         }
         if !boot && entries.iter().any(|e| matches!(e, Undo::Network { .. })) {
             let kept = engine::keep_vips(state.engine, &vips, log);
@@ -78,7 +104,7 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
     }
 }
 
-/// Takes out of a running firewalld what was added, permanently and now.
+/// Takes out of a running firewalld what was added, permanently and now, or puts in again what was taken out.
 fn put_back_firewall(entry: &Undo) -> Result<()> {
     let Undo::Firewall { zone, options } = entry else {
         return Ok(());
@@ -88,16 +114,24 @@ fn put_back_firewall(entry: &Undo) -> Result<()> {
     }
     let zone = format!("--zone={zone}");
     for option in options {
-        let remove = option.replacen("--add-", "--remove-", 1);
-        // What is not there is a warning with exit code 0.
+        let inverse = inverse(option);
+        // What is so already is a warning with exit code 0.
         exec::run(
             "firewall-cmd",
-            &["--permanent", &zone, &remove],
+            &["--permanent", &zone, &inverse],
             Duration::from_secs(60),
         )?;
-        exec::run("firewall-cmd", &[&zone, &remove], Duration::from_secs(60))?;
+        exec::run("firewall-cmd", &[&zone, &inverse], Duration::from_secs(60))?;
     }
     Ok(())
+}
+
+/// `--remove-…` of `--add-…`, and the other way round.
+pub(super) fn inverse(option: &str) -> String {
+    match option.strip_prefix("--remove-") {
+        Some(what) => format!("--add-{what}"),
+        None => option.replacen("--add-", "--remove-", 1),
+    }
 }
 
 /// Network, names, SELinux.
@@ -121,34 +155,72 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
     }
 }
 
-fn put_back_unit(entry: &Undo, boot: bool) -> Result<()> {
-    match entry {
-        Undo::Unit { unit, active, enabled } => {
-            let now = systemd::one(unit);
-            if !now.exists() {
-                return Ok(());
-            }
-            let was_enabled = matches!(enabled.as_str(), "enabled" | "enabled-runtime");
-            if was_enabled != now.is_enabled() {
-                systemd::quiet(if was_enabled { "enable" } else { "disable" }, unit);
-            }
-            match (*active, now.is_active()) {
-                // A start that waits would wait for this very boot.
-                (wanted, _) if boot => {
-                    let verb = if wanted { "start" } else { "stop" };
-                    exec::run("systemctl", &["--no-block", verb, "--", unit], Duration::from_secs(20)).map(drop)
-                }
-                (true, false) => systemd::ctl("start", unit),
-                (false, true) => systemd::ctl("stop", unit),
-                _ => Ok(()),
-            }
+/// A unit before the transaction.
+pub(super) struct Before {
+    /// It ran.
+    pub(super) active: bool,
+    /// It started at boot.
+    pub(super) enabled: bool,
+}
+
+/// Units as they were before the first of these entries, which come newest first.
+pub(super) fn units_before(entries: &[Undo]) -> BTreeMap<&str, Before> {
+    let mut units = BTreeMap::new();
+    for entry in entries {
+        if let Undo::Unit { unit, active, enabled } = entry {
+            let before = Before {
+                active: *active,
+                enabled: matches!(enabled.as_str(), "enabled" | "enabled-runtime"),
+            };
+            units.insert(unit.as_str(), before);
         }
+    }
+    units
+}
+
+/// Off again, what did not run or start at boot before.
+fn stop_unit(unit: &str, before: &Before, boot: bool) -> Result<()> {
+    let now = systemd::one(unit);
+    if !before.enabled && now.is_enabled() {
+        systemd::quiet("disable", unit);
+    }
+    match boot {
+        _ if before.active || !now.exists() => Ok(()),
+        // A job that waits would wait for this very boot.
+        true => exec::run("systemctl", &["--no-block", "stop", "--", unit], JOB_SENT).map(drop),
+        false if now.is_active() => systemd::ctl("stop", unit),
+        false => Ok(()),
+    }
+}
+
+/// On again, what ran or started at boot before.
+fn start_unit(unit: &str, before: &Before, boot: bool) -> Result<()> {
+    let now = systemd::one(unit);
+    if !now.exists() {
+        return Ok(());
+    }
+    if before.enabled && !now.is_enabled() {
+        systemd::quiet("enable", unit);
+    }
+    match boot {
+        _ if !before.active => Ok(()),
+        true => exec::run("systemctl", &["--no-block", "start", "--", unit], JOB_SENT).map(drop),
+        false if !now.is_active() => systemd::ctl("start", unit),
+        false => Ok(()),
+    }
+}
+
+/// How long systemd may take to accept a job.
+const JOB_SENT: Duration = Duration::from_secs(20);
+
+fn put_back_reaction(entry: &Undo) -> Result<()> {
+    match entry {
         Undo::Reaction {
             reaction: Reaction::Reload { unit },
-        } if !boot && systemd::one(unit).is_active() => systemd::ctl("reload", unit),
+        } if systemd::one(unit).is_active() => systemd::ctl("reload", unit),
         Undo::Reaction {
             reaction: Reaction::Restart { unit },
-        } if !boot && systemd::one(unit).is_active() => systemd::ctl("restart", unit),
+        } if systemd::one(unit).is_active() => systemd::ctl("restart", unit),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::revert::{outcome, put_back};
 use super::undo::Log;
-use super::{Journal, LAST, Stored, Txn, arm, interrupted, prune};
+use super::{Journal, LAST, Stored, Txn, arm, back, interrupted, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff, selinux_needs_reboot};
 use crate::host::error::{Error, Result};
@@ -62,25 +62,40 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         armed: false,
         vips_before: Vec::new(),
     };
-    let done = steps(&mut worker);
+    let done = match &request.back {
+        None => steps(&mut worker),
+        Some(what) => back::run(&mut worker, what),
+    };
     txn.release();
     let armed = worker.armed;
     let Worker {
         mut journal,
+        mut undo,
         changed,
         mut tools,
         ..
     } = worker;
     let outcome = match done {
-        Ok(()) => {
+        Ok(hints) if request.back.is_some() => Outcome {
+            result: OutcomeKind::Done,
+            changed,
+            error: String::new(),
+            hints,
+            reboot_needed: false,
+        },
+        Ok(hints) => {
             let resources: Vec<&Resource> = request.state.resources.iter().collect();
             let observed = observe(root, &resources, &mut tools);
+            if changed > 0 {
+                let _ = undo.keep(&root.path(LAST));
+                undo.all_done();
+            }
             remember(root, &resources, &observed);
             Outcome {
                 result: OutcomeKind::Done,
                 changed,
                 error: String::new(),
-                hints: Vec::new(),
+                hints,
                 reboot_needed: reboot_needed(&resources, &observed, changed > 0),
             }
         }
@@ -119,7 +134,7 @@ fn exclusive(root: &Root) -> Option<std::fs::File> {
     (taken == 0).then_some(file)
 }
 
-fn steps(worker: &mut Worker<'_>) -> Result<()> {
+fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
     let request = worker.request;
     for stage in &request.stages {
         let resources: Vec<&Resource> = request.state.resources.iter().filter(|r| r.stage == *stage).collect();
@@ -132,16 +147,19 @@ fn steps(worker: &mut Worker<'_>) -> Result<()> {
         }
         react::all(worker)?;
         if worker.armed {
-            await_confirm(worker)?;
+            let engine = worker.request.state.engine;
+            let journal = &mut worker.journal;
+            engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
+            await_confirm(worker, address_after(worker))?;
         }
         if worker.changed > before {
             check_cancel(worker.txn)?;
         }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
-fn check_cancel(txn: &Txn) -> Result<()> {
+pub(super) fn check_cancel(txn: &Txn) -> Result<()> {
     if txn.has("cancel") {
         Err(Error::new("cancelled by the operator"))
     } else {
@@ -175,12 +193,7 @@ fn step(
         worker.journal.write(EventKind::StageStarted { stage })?;
     }
     if resource.cuts_ssh && !worker.armed && worker.root.is_live() {
-        arm::arm(worker.txn, request.confirm_timeout).map_err(named)?;
-        worker.armed = true;
-        worker.vips_before = facts::owned(&vips(worker));
-        worker.journal.write(EventKind::Armed {
-            seconds: request.confirm_timeout,
-        })?;
+        arm_timer(worker).map_err(named)?;
     }
     let started = Instant::now();
     worker.journal.write(EventKind::ResourceStarted {
@@ -189,6 +202,7 @@ fn step(
     })?;
     converge::validate_group(worker, resource, stage_resources).map_err(named)?;
     converge::converge(worker, resource, &observed).map_err(named)?;
+    worker.undo.step_done();
     worker.tools = Tools::default();
     let after = observe(worker.root, &[resource], &mut worker.tools).pop();
     if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
@@ -216,17 +230,21 @@ fn vips(worker: &Worker<'_>) -> Vec<String> {
         .collect()
 }
 
+/// Arms the revert timer, before something that could cut us off is touched.
+pub(super) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
+    let seconds = worker.request.confirm_timeout;
+    arm::arm(worker.txn, seconds)?;
+    worker.armed = true;
+    worker.vips_before = facts::owned(&vips(worker));
+    worker.journal.write(EventKind::Armed { seconds })
+}
+
 /// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
-fn await_confirm(worker: &mut Worker<'_>) -> Result<()> {
-    let engine = worker.request.state.engine;
-    let journal = &mut worker.journal;
-    engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
+pub(super) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<()> {
     let txn = worker.txn;
     txn.mark("awaiting")
         .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
-    worker.journal.write(EventKind::AwaitConfirm {
-        address: address_after(worker),
-    })?;
+    worker.journal.write(EventKind::AwaitConfirm { address })?;
     // Longer than the timer: if systemd lost it, this process reverts.
     let deadline = Instant::now() + Duration::from_secs(worker.request.confirm_timeout + 15);
     while !txn.has("confirmed") {

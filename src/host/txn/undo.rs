@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Txn;
+use super::{Txn, left};
 use crate::host::error::{Result, at};
 use crate::host::place::{self, Saved};
 use crate::state::{NetworkManagerKind, Reaction};
@@ -77,6 +77,11 @@ pub enum Undo {
         /// Its name since.
         to: PathBuf,
     },
+    /// Packages that were not there before. They stay, but for a `remove` that takes them too.
+    Installed {
+        /// Names without version.
+        packages: Vec<String>,
+    },
     /// Something that is not undone, for the operator to know.
     Stays {
         /// What.
@@ -84,13 +89,39 @@ pub enum Undo {
     },
 }
 
+impl Undo {
+    /// What of it stays, in words for the operator.
+    pub(super) fn stays(&self) -> Option<String> {
+        match self {
+            Undo::Installed { packages } => Some(format!(
+                "packages stay installed ({}); remove them by hand if they are not wanted",
+                packages.join(" ")
+            )),
+            Undo::Stays { text } => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// Paths that it is about.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Undo::Path { path, .. } => vec![path.clone()],
+            Undo::Renamed { from, to } => vec![from.clone(), to.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The log, open for writing.
 #[derive(Debug)]
 pub struct Log {
+    txn: Txn,
     file: File,
     path: PathBuf,
     old: PathBuf,
     next: usize,
+    /// Paths whose new state is still to be noted.
+    touched: Vec<PathBuf>,
 }
 
 impl Log {
@@ -108,10 +139,12 @@ impl Log {
             .map_err(at("open", &path))?;
         let next = std::fs::read_dir(txn.old()).map_or(0, Iterator::count);
         Ok(Log {
+            txn: txn.clone(),
             file,
             path,
             old: txn.old(),
             next,
+            touched: Vec::new(),
         })
     }
 
@@ -120,12 +153,29 @@ impl Log {
     /// # Errors
     /// The disk refuses: then nothing must be touched.
     pub fn add(&mut self, entry: &Undo) -> Result<()> {
+        self.touched.extend(entry.paths());
         let mut line = serde_json::to_vec(entry).unwrap_or_default();
         line.push(b'\n');
         self.file
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
             .map_err(at("write", &self.path))
+    }
+
+    /// A step is done: takes note of what it left, for a rollback to see what other hands did since.
+    pub fn step_done(&mut self) {
+        if !self.touched.is_empty() {
+            left::note(&self.txn, &std::mem::take(&mut self.touched));
+        }
+    }
+
+    /// The transaction is done: what it left once more, as a later step or a service may have written to it.
+    pub fn all_done(&mut self) {
+        let mut paths: Vec<PathBuf> = read(&self.txn).iter().flat_map(Undo::paths).collect();
+        paths.sort();
+        paths.dedup();
+        self.touched = paths;
+        self.step_done();
     }
 
     /// Saves what is at a path (and notes the directories that will be created for it).

@@ -1,0 +1,142 @@
+//! What is hapair's own on a host, and taking it off.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{Error, Result, at};
+use super::root::Root;
+use super::txn::{self, Forgotten, Log, Undo};
+use super::{converge, exec, place, systemd};
+use crate::state::Engine;
+
+/// Where the executors are.
+const EXECUTORS: &str = "/usr/local/hapair";
+
+/// History and everything else that hapair remembers.
+const MEMORY: &str = "/var/lib/hapair";
+
+/// What no other hand puts there.
+const FILES: [&str; 3] = [
+    "/etc/systemd/system/hapair-agent.service",
+    "/etc/systemd/system/keepalived.service.d/hapair.conf",
+    "/usr/local/sbin/hapair-agent",
+];
+
+/// Something of hapair's besides executors is on the host.
+pub(super) fn is_installed(root: &Root) -> bool {
+    root.path(MEMORY).exists() || FILES.iter().any(|path| root.path(path).exists())
+}
+
+/// Paths to take off, of those that are there in the end (`print`): hapair's own, and those that transactions long
+/// forgotten created and nobody has changed since.
+pub(super) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) -> String) -> BTreeSet<PathBuf> {
+    let own = FILES.iter().map(|path| root.path(path));
+    let created = forgotten.created.iter();
+    let untouched = created.filter(|(path, left)| print(path) == **left);
+    let mut all: BTreeSet<PathBuf> = own.chain(untouched.map(|(path, _)| path.clone())).collect();
+    all.retain(|path| print(path) != txn::missing());
+    all
+}
+
+/// Takes them off; the files are kept in the undo log until the transaction has come to its end.
+///
+/// # Errors
+/// One cannot be removed.
+pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: &mut dyn FnMut(&str)) -> Result<()> {
+    let all = paths(root, forgotten, txn::print_of);
+    if all.is_empty() {
+        return Ok(());
+    }
+    let unit = Engine::Agent.unit();
+    let agent = systemd::one(unit);
+    if root.is_live() && agent.exists() {
+        undo.add(&Undo::Unit {
+            unit: unit.to_owned(),
+            active: agent.is_active(),
+            enabled: agent.enabled,
+        })?;
+        systemd::ctl("stop", unit)?;
+        systemd::quiet("disable", unit);
+    }
+    // What is in a directory before the directory.
+    for path in all.into_iter().rev() {
+        undo.keep(&path)?;
+        log(&format!("remove {}", path.display()));
+        place::remove(&path)?;
+        if path.parent().is_some_and(|p| p.ends_with("keepalived.service.d")) {
+            place::remove(path.parent().unwrap_or(&path))?;
+        }
+    }
+    if root.is_live() {
+        systemd::daemon_reload()?;
+    }
+    Ok(())
+}
+
+/// Removes packages with the package manager.
+///
+/// # Errors
+/// There is none, or it refuses.
+pub(super) fn remove_packages(root: &Root, names: &[String], log: &mut dyn FnMut(&str)) -> Result<()> {
+    if names.is_empty() || !root.is_live() {
+        return Ok(());
+    }
+    let limit = Duration::from_secs(15 * 60);
+    let program = converge::packages::manager()?;
+    let mut args = vec!["-y", "remove"];
+    args.extend(names.iter().map(String::as_str));
+    log(&format!("{program} {}", args.join(" ")));
+    let output = exec::run_lines(&program, &args, limit, log)?;
+    if output.ok() {
+        return Ok(());
+    }
+    Err(exec::failed(&program, &args, &output, limit))
+}
+
+/// The last step of a removal: memory, locks, executors, the running one last.
+///
+/// # Errors
+/// A transaction is still in force or runs, or a file cannot be removed.
+pub(super) fn purge(root: &Root) -> Result<()> {
+    if let Some(standing) = txn::history(root).iter().find(|t| t.can_be_put_back() && t.changed > 0) {
+        return Err(Error::new(format!("transaction {} is still in force", standing.id))
+            .hint("`hapair remove` puts it back first"));
+    }
+    if let Some(armed) = txn::armed(root) {
+        return Err(Error::new(format!(
+            "transaction {armed} waits for a confirm on this host"
+        )));
+    }
+    for path in [MEMORY, "/run/hapair/fault"] {
+        remove_tree(&root.path(path))?;
+    }
+    // The agent's own files; a machine that keeps twins has a directory of theirs there.
+    let runtime = root.path("/run/hapair");
+    for entry in std::fs::read_dir(&runtime).into_iter().flatten().flatten() {
+        place::remove(&entry.path())?;
+    }
+    place::remove(&runtime)?;
+    for path in ["/run/hapair-txn.lock", "/run/hapair.lock"] {
+        place::remove(&root.path(path))?;
+    }
+    let running = std::env::current_exe().unwrap_or_default();
+    let directory = root.path(EXECUTORS).join("sbin");
+    for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+        if entry.path() != running {
+            place::remove(&entry.path())?;
+        }
+    }
+    if running.parent() == Some(directory.as_path()) {
+        place::remove(&running)?;
+    }
+    place::remove(&directory)?;
+    place::remove(&root.path(EXECUTORS))
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(at("remove", path)(e)),
+        _ => Ok(()),
+    }
+}

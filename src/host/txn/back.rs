@@ -1,0 +1,217 @@
+//! Putting transactions back that were done: a rollback is a transaction of its own, with an undo log of its own, so
+//! that one that fails, is killed or is not confirmed leaves the host as it was before it.
+
+mod plan;
+
+use std::net::IpAddr;
+
+use super::history::{self, ROLLED_BACK};
+use super::revert::{inverse, put_back_entries};
+use super::runner::{arm_timer, await_confirm, check_cancel};
+use super::undo::{self, Undo};
+use super::{Log, Stored, Txn};
+use crate::host::converge::Worker;
+use crate::host::error::{Error, Result};
+use crate::host::root::Root;
+use crate::host::{facts, own, systemd};
+use crate::state::{Engine, EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
+
+pub use plan::plan;
+
+/// One transaction that is put back.
+struct Target {
+    txn: Txn,
+    /// Its undo log, newest entry first.
+    entries: Vec<Undo>,
+}
+
+/// The transactions, newest first, after the checks that need no look at the files.
+fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for id in &what.transactions {
+        let txn = Txn::new(root, id);
+        let Some(known) = history::describe(root, &txn) else {
+            return Err(Error::new(format!("there is no transaction {id} on this host"))
+                .hint("`hapair status` names the last ones; old ones are forgotten"));
+        };
+        if !known.can_be_put_back() {
+            let why = if known.puts_back.is_empty() {
+                format!("it is {}", known.outcome)
+            } else {
+                "it put others back itself".to_owned()
+            };
+            return Err(Error::new(format!("transaction {id} cannot be put back: {why}")));
+        }
+        let mut entries = undo::read(&txn);
+        entries.reverse();
+        entries.iter_mut().for_each(count_silence_as_running);
+        targets.push(Target { txn, entries });
+    }
+    targets.sort_by(|a, b| b.txn.id.parts().cmp(&a.txn.id.parts()));
+    if let Some(oldest) = targets.last()
+        && let Some(later) = history::in_force(root)
+            .iter()
+            .find(|txn| txn.id.parts() > oldest.txn.id.parts() && targets.iter().all(|target| target.txn.id != txn.id))
+    {
+        let message = format!(
+            "transaction {} came after {} and is in force: it must be rolled back first",
+            later.id, oldest.txn.id
+        );
+        return Err(Error::new(message).hint(format!("`hapair rollback {}`", later.id)));
+    }
+    Ok(targets)
+}
+
+/// An engine that started at boot and did not run when its transaction began was silenced for that transaction's own
+/// sake (a change that decides the election): before the run it ran.
+fn count_silence_as_running(entry: &mut Undo) {
+    if let Undo::Unit { unit, active, enabled } = entry {
+        let is_engine = [Engine::Agent, Engine::Keepalived].iter().any(|e| e.unit() == unit);
+        *active |= is_engine && enabled.starts_with("enabled");
+    }
+}
+
+impl Target {
+    /// Putting it back can cut the connection.
+    fn cuts_ssh(&self) -> bool {
+        let by_kind = self.entries.iter().any(|entry| match entry {
+            Undo::Network { .. } | Undo::Firewall { .. } => true,
+            Undo::Unit { unit, .. } => unit == "firewalld.service",
+            _ => false,
+        });
+        // A file of the network is one of a resource that says so.
+        by_kind
+            || Stored::load(&self.txn).is_ok_and(|request| {
+                let started = super::interrupted::started(&self.txn, &request);
+                started.iter().any(|resource| resource.cuts_ssh)
+            })
+    }
+}
+
+/// Puts the transactions back, newest first. Returns what stays, for the operator.
+///
+/// # Errors
+/// What failed; the worker's undo log then leads back to where this began.
+pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>> {
+    let root = worker.root;
+    let planned = plan(root, what)?.plan;
+    let targets = targets(root, what)?;
+    if root.is_live() && targets.iter().any(Target::cuts_ssh) {
+        arm_timer(worker)?;
+    }
+    let forgotten = super::pruned::read(root);
+    for target in &targets {
+        check_cancel(worker.txn)?;
+        let began = std::time::Instant::now();
+        let resource = format!("transaction {}", target.txn.id);
+        worker.journal.write(EventKind::ResourceStarted {
+            resource: resource.clone(),
+            summary: "put back what it replaced".to_owned(),
+        })?;
+        for entry in &target.entries {
+            capture(root, &mut worker.undo, entry)?;
+        }
+        let journal = &mut worker.journal;
+        put_back_entries(root, &target.txn, &target.entries, false, &mut |line| {
+            journal.log(line);
+        })?;
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        worker.journal.write(EventKind::ResourceDone { resource, took_ms })?;
+    }
+    worker.changed = planned.changes.len();
+    check_cancel(worker.txn)?;
+    if worker.armed {
+        await_confirm(worker, address_after(worker, &targets))?;
+    }
+    let mut stays = planned.notes;
+    if what.goal != Goal::Rollback {
+        let journal = &mut worker.journal;
+        own::take_off(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
+    }
+    for target in &targets {
+        mark(&target.txn, &worker.txn.id)?;
+    }
+    if what.goal == Goal::RemoveWithPackages {
+        // Not to be undone, so it comes last, and what fails is told.
+        let packages = plan::installed(&targets, &forgotten);
+        let journal = &mut worker.journal;
+        if let Err(error) = own::remove_packages(root, &packages, &mut |line| journal.log(line)) {
+            stays.push(format!("packages stay ({}): {error}", packages.join(" ")));
+        }
+    }
+    Ok(stays)
+}
+
+/// The state that the newest of them was asked for, without its resources, and the secrets of all of them.
+pub fn state_behind(root: &Root, what: &PutBack) -> HostState {
+    let requests = what.transactions.iter().map(|id| Stored::load(&Txn::new(root, id)));
+    let mut states = requests.filter_map(|r| Some(r.ok()?.state));
+    let mut state = states.next().unwrap_or_default();
+    state.resources.clear();
+    for secret in states.flat_map(|s| s.secrets) {
+        if !state.secrets.contains(&secret) {
+            state.secrets.push(secret);
+        }
+    }
+    state
+}
+
+/// This transaction is put back as soon as the other, of this id, is done.
+fn mark(txn: &Txn, by: &TxnId) -> Result<()> {
+    let path = txn.file(ROLLED_BACK);
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    crate::host::place::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
+}
+
+/// Takes note of what is there now, so that putting `entry` back can itself be undone.
+fn capture(root: &Root, undo: &mut Log, entry: &Undo) -> Result<()> {
+    match entry {
+        Undo::Path { path, .. } => undo.keep(path),
+        Undo::Renamed { from, to } if to.exists() => {
+            undo.keep(from)?;
+            undo.add(&Undo::Renamed {
+                from: to.clone(),
+                to: from.clone(),
+            })
+        }
+        Undo::Unit { unit, .. } if root.is_live() => {
+            let now = systemd::one(unit);
+            undo.add(&Undo::Unit {
+                unit: unit.clone(),
+                active: now.is_active(),
+                enabled: now.enabled,
+            })
+        }
+        Undo::Reaction { .. } | Undo::Network { .. } => undo.add(entry),
+        Undo::Hostname { .. } => undo.add(&Undo::Hostname {
+            running: root.line("/proc/sys/kernel/hostname"),
+        }),
+        Undo::Selinux { .. } => undo.add(&Undo::Selinux {
+            enforcing: facts::selinux_runtime(root) == SelinuxMode::Enforcing,
+        }),
+        Undo::Boolean { name, .. } => undo.add(&Undo::Boolean {
+            name: name.clone(),
+            value: root.line(&format!("/sys/fs/selinux/booleans/{name}")).starts_with('1'),
+        }),
+        Undo::Firewall { zone, options } => undo.add(&Undo::Firewall {
+            zone: zone.clone(),
+            options: options.iter().map(|o| inverse(o)).collect(),
+        }),
+        Undo::Renamed { .. } | Undo::Unit { .. } | Undo::Installed { .. } | Undo::Stays { .. } => Ok(()),
+    }
+}
+
+/// Where the host is to be found once its old network is back; empty: where it was.
+fn address_after(worker: &Worker<'_>, targets: &[Target]) -> String {
+    let entries = targets.iter().flat_map(|target| &target.entries);
+    let interfaces = entries.filter_map(|entry| match entry {
+        Undo::Network { interface, .. } => Some(interface),
+        _ => None,
+    });
+    let state = &worker.request.state;
+    let is_vip = |address: &str| state.instances.iter().any(|i| i.vips.iter().any(|v| v == address));
+    let addresses = interfaces.flat_map(|name| facts::addresses_of(name));
+    let plain = addresses.filter_map(|a| Some(a.split_once('/')?.0.to_owned()));
+    let mut fit = plain.filter(|a| a.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4()) && !is_vip(a));
+    fit.next().unwrap_or_default()
+}

@@ -1,0 +1,304 @@
+//! What putting transactions back would change, and what forbids it. Read-only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Target, targets};
+use crate::host::diff::{path_of, unified};
+use crate::host::error::{Error, Result};
+use crate::host::place::Saved;
+use crate::host::root::Root;
+use crate::host::txn::left;
+use crate::host::txn::pruned::{self, Forgotten};
+use crate::host::txn::revert::{Before, units_before};
+use crate::host::txn::undo::Undo;
+use crate::host::txn::{LAST, Stored};
+use crate::host::{critical, facts, own, systemd};
+use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
+
+const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
+
+/// What will be at a path.
+struct End {
+    print: String,
+    text: Option<String>,
+}
+
+impl End {
+    fn now(path: &Path) -> End {
+        End {
+            print: left::print_of(path),
+            text: text_at(path),
+        }
+    }
+
+    fn saved(saved: &Saved, old: &Path) -> End {
+        let text = match saved {
+            Saved::File { stored, .. } => text_at(&old.join(stored)),
+            _ => None,
+        };
+        End {
+            print: left::print_of_saved(saved, old),
+            text,
+        }
+    }
+}
+
+/// Text of a file that is one: a program is compared, not shown.
+fn text_at(path: &Path) -> Option<String> {
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() < 1 << 20);
+    std::fs::read(path)
+        .ok()
+        .filter(|_| is_file)
+        .and_then(|b| String::from_utf8(b).ok())
+}
+
+/// Walks back in mind: what every touched path will be in the end, and what other hands changed on the way.
+fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<PathBuf>) {
+    let mut ends: BTreeMap<PathBuf, End> = BTreeMap::new();
+    let mut foreign = BTreeSet::new();
+    for target in targets {
+        let notes = left::read(&target.txn);
+        let old = target.txn.old();
+        // Before its first entry for a path, which comes last.
+        let mut before: BTreeMap<PathBuf, End> = BTreeMap::new();
+        for entry in &target.entries {
+            match entry {
+                Undo::Path { path, saved } => drop(before.insert(path.clone(), End::saved(saved, &old))),
+                Undo::Renamed { from, to } => {
+                    let moved = ends.remove(to).unwrap_or_else(|| End::now(to));
+                    if moved.print != left::missing() {
+                        before.insert(from.clone(), moved);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (path, end) in before {
+            let now = ends
+                .get(&path)
+                .map_or_else(|| left::print_of(&path), |e| e.print.clone());
+            if path != root.path(LAST) && now != end.print && notes.get(&path) != Some(&now) {
+                foreign.insert(path.clone());
+            }
+            ends.insert(path, end);
+        }
+    }
+    ends.remove(&root.path(LAST));
+    (ends, foreign)
+}
+
+/// What putting back would change.
+///
+/// # Errors
+/// A transaction is unknown or not in force, a later one is, or other hands changed files since.
+pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
+    let targets = targets(root, what)?;
+    let (mut ends, foreign) = walk(root, &targets);
+    if what.foreign == Foreign::Refuse && !foreign.is_empty() {
+        return Err(refused(&foreign));
+    }
+    let requests: Vec<Stored> = targets.iter().filter_map(|t| Stored::load(&t.txn).ok()).collect();
+    let state = requests.first().map(|r| r.state.clone()).unwrap_or_default();
+    let entries: Vec<Undo> = targets.iter().flat_map(|t| t.entries.iter().cloned()).collect();
+    let forgotten = pruned::read(root);
+    let mut plan = Plan {
+        host: state.host.clone(),
+        ..Plan::default()
+    };
+    let units = units_before(&entries);
+    let mut stays: BTreeSet<String> = entries
+        .iter()
+        .filter(|e| what.goal != Goal::RemoveWithPackages || !matches!(e, Undo::Installed { .. }))
+        .filter_map(Undo::stays)
+        .collect();
+    if what.goal != Goal::Rollback {
+        for path in own::paths(root, &forgotten, |path| {
+            ends.get(path).map_or_else(|| left::print_of(path), |e| e.print.clone())
+        }) {
+            let gone = End {
+                print: left::missing(),
+                text: None,
+            };
+            ends.insert(path, gone);
+        }
+        stays.extend(forgotten.lost.iter().map(|what| {
+            format!("{what} cannot be put back: the transaction that changed it is older than what the host remembers")
+        }));
+    }
+    let packages = installed(&targets, &forgotten);
+    for (path, end) in &ends {
+        plan.changes.extend(of_path(root, &state, path, end));
+    }
+    // Of files only: an engine that is stopped for the rollback's own sake is no other hand's doing.
+    plan.fingerprint = fingerprint(what, &plan.changes);
+    plan.changes.extend(of_system(root, &entries, &units));
+    if what.goal == Goal::RemoveWithPackages && !packages.is_empty() {
+        plan.changes.push(change(
+            "packages",
+            Stage::Packages,
+            format!("remove {}", packages.join(" ")),
+        ));
+    }
+    let cuts = targets.iter().any(Target::cuts_ssh);
+    for change in &mut plan.changes {
+        change.cuts_ssh = cuts && matches!(change.stage, Stage::Network | Stage::Firewall);
+    }
+    plan.changes.sort_by_key(|c| std::cmp::Reverse(c.stage));
+    plan.notes = stays.into_iter().collect();
+    let conf = root.path(KEEPALIVED_CONF);
+    let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
+    Ok(PutBackPlan {
+        plan,
+        serves: what.goal == Goal::Rollback && serves(&units),
+        instances: conf.map(|text| critical::instances(&text)).unwrap_or_default(),
+    })
+}
+
+fn refused(foreign: &BTreeSet<PathBuf>) -> Error {
+    let paths: Vec<String> = foreign.iter().map(|p| p.display().to_string()).collect();
+    Error::new(format!("changed by other hands since: {}", paths.join(", ")))
+        .hint("nothing was put back: it would lose those changes")
+        .hint("`--force` puts back what was there before the transaction all the same")
+}
+
+fn change(resource: impl Into<String>, stage: Stage, summary: impl Into<String>) -> Change {
+    Change {
+        resource: resource.into(),
+        stage,
+        summary: summary.into(),
+        diff: None,
+        cuts_ssh: false,
+        election_critical: false,
+    }
+}
+
+fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Change> {
+    let now = End::now(path);
+    if now.print == end.print {
+        return None;
+    }
+    let at = path.display().to_string();
+    let is_directory = now.print.starts_with("directory");
+    let summary = match (end.print == left::missing(), is_directory) {
+        (true, true) => "remove if nothing is left in it",
+        (true, false) => "remove",
+        (false, _) => "as before",
+    };
+    let resource = state
+        .resources
+        .iter()
+        .find(|r| !path_of(&r.spec).is_empty() && root.path(path_of(&r.spec)) == path);
+    let kind = if is_directory { "directory" } else { "file" };
+    let mut change = change(
+        format!("{kind} {at}"),
+        resource.map_or(Stage::Hostname, |r| r.stage),
+        summary,
+    );
+    if let (Some(old), Some(new)) = (&now.text, &end.text) {
+        change.diff = unified(&at, old, new, &state.secrets);
+        change.election_critical = path == root.path(KEEPALIVED_CONF) && critical::differs(old, new);
+    }
+    Some(change)
+}
+
+/// What is no file. Only of the machine itself can this be asked.
+fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> Vec<Change> {
+    if !root.is_live() {
+        return Vec::new();
+    }
+    let mut changes = BTreeMap::new();
+    for entry in entries {
+        let change = match entry {
+            Undo::Network { interface, .. } => change(
+                format!("network {interface}"),
+                Stage::Network,
+                "activate the profile that was there",
+            ),
+            Undo::Hostname { running } if *running != root.line("/proc/sys/kernel/hostname") => {
+                change("hostname", Stage::Hostname, format!("set back to {running}"))
+            }
+            Undo::Selinux { enforcing } => {
+                let enforces = facts::selinux_runtime(root) == crate::state::SelinuxMode::Enforcing;
+                if enforces == *enforcing {
+                    continue;
+                }
+                change(
+                    "selinux mode",
+                    Stage::Selinux,
+                    if *enforcing { "enforcing" } else { "permissive" },
+                )
+            }
+            Undo::Boolean { name, value } => {
+                let value = if *value { "on" } else { "off" };
+                change(
+                    format!("selinux boolean {name}"),
+                    Stage::Selinux,
+                    format!("set back to {value}"),
+                )
+            }
+            Undo::Firewall { zone, options } => {
+                let out: Vec<String> = options.iter().map(|o| super::inverse(o)).collect();
+                change(format!("firewall zone {zone}"), Stage::Firewall, out.join(" "))
+            }
+            _ => continue,
+        };
+        changes.insert(change.resource.clone(), change);
+    }
+    for (unit, before) in units {
+        let now = systemd::one(unit);
+        let mut verbs = Vec::new();
+        match (before.active, now.is_active()) {
+            (true, false) => verbs.push("start"),
+            (false, true) => verbs.push("stop"),
+            _ => {}
+        }
+        match (before.enabled, now.is_enabled()) {
+            (true, false) => verbs.push("enable"),
+            (false, true) => verbs.push("disable"),
+            _ => {}
+        }
+        if !verbs.is_empty() {
+            let short = unit.strip_suffix(".service").unwrap_or(unit);
+            let stage = if *unit == "firewalld.service" {
+                Stage::Firewall
+            } else {
+                Stage::Vrrp
+            };
+            let change = change(format!("service {short}"), stage, verbs.join(" and "));
+            changes.insert(change.resource.clone(), change);
+        }
+    }
+    changes.into_values().collect()
+}
+
+/// nginx and an engine run before and after.
+fn serves(units: &BTreeMap<&str, Before>) -> bool {
+    let now = |unit: &str| systemd::one(unit).is_active();
+    let then = |unit: &str| units.get(unit).map_or_else(|| now(unit), |before| before.active);
+    let engines = [Engine::Agent.unit(), Engine::Keepalived.unit()];
+    now("nginx.service")
+        && then("nginx.service")
+        && engines.iter().any(|unit| now(unit))
+        && engines.iter().any(|unit| then(unit))
+}
+
+/// Packages that hapair installed, as far as it is known.
+pub(super) fn installed(targets: &[Target], forgotten: &Forgotten) -> Vec<String> {
+    let entries = targets.iter().flat_map(|t| &t.entries);
+    let mut names: BTreeSet<String> = forgotten.packages.clone();
+    for entry in entries {
+        if let Undo::Installed { packages } = entry {
+            names.extend(packages.iter().cloned());
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// Moves when the host does.
+fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
+    let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
+    facts::hex(&Sha256::digest(bytes))
+}

@@ -1,0 +1,97 @@
+//! What the host remembers of its transactions.
+
+use serde::Deserialize;
+
+use super::{Tail, Txn, all, undo};
+use crate::host::root::Root;
+use crate::host::systemd;
+use crate::state::{EventKind, OutcomeKind, PutBack, Transaction, TransactionOutcome, TxnId};
+
+/// The part of `request.json` that tells who and what; the rest, which is long, is passed over.
+#[derive(Debug, Deserialize)]
+struct Who {
+    operator: String,
+    #[serde(default)]
+    back: Option<PutBack>,
+}
+
+/// Marker: holds the id of the transaction that put this one back.
+pub(super) const ROLLED_BACK: &str = "rolled_back";
+
+/// Marker: was killed, and later transactions went on from there.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
+/// Every transaction, oldest first.
+pub fn history(root: &Root) -> Vec<Transaction> {
+    all(root).iter().filter_map(|txn| describe(root, txn)).collect()
+}
+
+/// The last `count` of them, newest first.
+pub fn last(root: &Root, count: usize) -> Vec<Transaction> {
+    let newest = all(root);
+    let newest = newest.iter().rev();
+    newest.filter_map(|txn| describe(root, txn)).take(count).collect()
+}
+
+/// One transaction; `None` where its request cannot be read: it never began.
+pub(super) fn describe(root: &Root, txn: &Txn) -> Option<Transaction> {
+    let who: Who = serde_json::from_slice(&std::fs::read(txn.file("request.json")).ok()?).ok()?;
+    let events = Tail::new(&txn.file("journal"), 0).read();
+    let done = events.iter();
+    let done = done
+        .filter(|e| matches!(e.kind, EventKind::ResourceDone { .. }))
+        .count();
+    let (outcome, changed) = match events.last().map(|e| &e.kind) {
+        Some(EventKind::Finished { outcome }) => match outcome.result {
+            OutcomeKind::Done if is_rolled_back(root, txn) => (TransactionOutcome::RolledBack, outcome.changed),
+            OutcomeKind::Done => (TransactionOutcome::Applied, outcome.changed),
+            OutcomeKind::Reverted => (TransactionOutcome::Reverted, 0),
+            OutcomeKind::Failed if is_rolled_back(root, txn) => (TransactionOutcome::RolledBack, done),
+            OutcomeKind::Failed if txn.has(INTERRUPTED) => (TransactionOutcome::Interrupted, done),
+            // It found the host busy and never began.
+            OutcomeKind::Failed if undo::read(txn).is_empty() => (TransactionOutcome::Reverted, 0),
+            OutcomeKind::Failed => (TransactionOutcome::Failed, done),
+        },
+        _ if txn.has("armed") || (root.is_live() && systemd::one(&format!("{}.service", txn.unit())).is_active()) => {
+            (TransactionOutcome::Running, done)
+        }
+        _ => (TransactionOutcome::Interrupted, done),
+    };
+    Some(Transaction {
+        id: txn.id.clone(),
+        at_ms: events.first().map_or(0, |e| e.at_ms),
+        operator: who.operator,
+        outcome,
+        changed,
+        puts_back: who.back.map(|b| b.transactions).unwrap_or_default(),
+    })
+}
+
+/// A transaction that put this one back came to its end. One that was killed is itself put back by the next.
+fn is_rolled_back(root: &Root, txn: &Txn) -> bool {
+    let by = std::fs::read_to_string(txn.file(ROLLED_BACK)).ok();
+    let Some(by) = by.as_deref().and_then(|text| TxnId::new(text.trim())) else {
+        return false;
+    };
+    let by = Txn::new(root, &by);
+    // The newer of two is never pruned before the older.
+    !by.dir.exists() || by.is_done()
+}
+
+/// What of the host's history is in force and can be put back, newest first.
+pub(super) fn in_force(root: &Root) -> Vec<Txn> {
+    let standing = |txn: &Txn| {
+        describe(root, txn).is_some_and(|t| {
+            t.can_be_put_back() || (t.puts_back.is_empty() && t.outcome == TransactionOutcome::Running)
+        })
+    };
+    let newest = all(root).into_iter().rev();
+    newest
+        .filter(|txn| standing(txn) && !undo::read(txn).is_empty())
+        .collect()
+}
+
+/// It is in force and can be put back.
+pub(super) fn is_in_force(root: &Root, txn: &Txn) -> bool {
+    describe(root, txn).is_some_and(|t| t.can_be_put_back())
+}

@@ -1,0 +1,113 @@
+//! What went with old transactions: a `remove` names what it cannot put back instead of guessing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::undo::{self, Undo};
+use super::{Txn, history, left};
+use crate::host::place::Saved;
+use crate::host::root::Root;
+
+const FILE: &str = "/var/lib/hapair/pruned";
+
+/// One forgotten transaction: one line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    id: String,
+    paths: Vec<Touched>,
+    /// Units, host name and the like, in words.
+    others: Vec<String>,
+    packages: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Touched {
+    path: PathBuf,
+    before: String,
+    left: Option<String>,
+}
+
+/// What all forgotten transactions did, taken together.
+#[derive(Debug, Default)]
+pub(in crate::host) struct Forgotten {
+    /// Paths that did not exist before the first of them, with what the last of them left there.
+    pub(in crate::host) created: BTreeMap<PathBuf, String>,
+    /// What was there before is lost.
+    pub(in crate::host) lost: BTreeSet<String>,
+    /// Installed by hapair.
+    pub(in crate::host) packages: BTreeSet<String>,
+}
+
+/// Takes note of a transaction that is about to be forgotten.
+pub(super) fn note(root: &Root, txn: &Txn) {
+    if !history::is_in_force(root, txn) {
+        return;
+    }
+    let entries = undo::read(txn);
+    let notes = left::read(txn);
+    let mut line = Line {
+        id: txn.id.to_string(),
+        paths: Vec::new(),
+        others: Vec::new(),
+        packages: Vec::new(),
+    };
+    for entry in &entries {
+        match entry {
+            Undo::Path { path, saved } => {
+                // Its first state counts.
+                if *path != root.path(super::LAST) && line.paths.iter().all(|t| t.path != *path) {
+                    line.paths.push(Touched {
+                        path: path.clone(),
+                        before: left::print_of_saved(saved, &txn.old()),
+                        left: notes
+                            .get(path)
+                            .cloned()
+                            .filter(|_| !matches!(saved, Saved::Directory { .. })),
+                    });
+                }
+            }
+            Undo::Renamed { from, .. } => line.others.push(format!("the name {}", from.display())),
+            Undo::Unit { unit, .. } => line.others.push(format!("the state of {unit}")),
+            Undo::Hostname { running } => line.others.push(format!("the host name {running}")),
+            Undo::Selinux { .. } => line.others.push("SELinux's mode".to_owned()),
+            Undo::Boolean { name, .. } => line.others.push(format!("SELinux's boolean {name}")),
+            Undo::Firewall { zone, .. } => line.others.push(format!("the rules of firewalld's zone {zone}")),
+            Undo::Network { interface, .. } => line.others.push(format!("the network of {interface}")),
+            Undo::Installed { packages } => line.packages.extend(packages.iter().cloned()),
+            Undo::Stays { .. } | Undo::Reaction { .. } => {}
+        }
+    }
+    if entries.is_empty() {
+        return;
+    }
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).open(root.path(FILE));
+    let _ = file.and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_data()));
+}
+
+/// Everything that was noted.
+pub(in crate::host) fn read(root: &Root) -> Forgotten {
+    let mut all = Forgotten::default();
+    let text = root.read(FILE).unwrap_or_default();
+    for line in text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok()) {
+        all.lost.extend(line.others);
+        all.packages.extend(line.packages);
+        for Touched { path, before, left } in line.paths {
+            let ours = before == left::missing() || all.created.get(&path) == Some(&before);
+            match left {
+                Some(left) if ours => drop(all.created.insert(path, left)),
+                _ => {
+                    all.created.remove(&path);
+                    all.lost.insert(path.display().to_string());
+                }
+            }
+        }
+    }
+    all
+}

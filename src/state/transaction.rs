@@ -1,0 +1,112 @@
+//! What a host remembers of its transactions, and how they are taken back.
+
+use serde::{Deserialize, Serialize};
+
+use super::TxnId;
+use super::plan::Plan;
+use super::resource::InstanceRef;
+
+/// One transaction in a host's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// Its identifier.
+    pub id: TxnId,
+    /// When its first event was written, ms since 1970, the host's clock.
+    pub at_ms: u64,
+    /// `user@machine`.
+    pub operator: String,
+    /// What became of it.
+    pub outcome: TransactionOutcome,
+    /// Number of resources it changed.
+    pub changed: usize,
+    /// The transactions that it put back; empty for an apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub puts_back: Vec<TxnId>,
+}
+
+impl Transaction {
+    /// There is something of an apply in place that a rollback can take back.
+    pub fn can_be_put_back(&self) -> bool {
+        self.puts_back.is_empty()
+            && matches!(
+                self.outcome,
+                TransactionOutcome::Applied | TransactionOutcome::Interrupted | TransactionOutcome::Failed
+            )
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionOutcome {
+    /// It runs, or waits for its confirm.
+    Running,
+    /// Done, and in force.
+    Applied,
+    /// Done, and put back since by a later transaction.
+    RolledBack,
+    /// A step failed; it put back what it had replaced.
+    Reverted,
+    /// Killed; what it had done is in force.
+    Interrupted,
+    /// A step failed, and putting things back failed too.
+    Failed,
+}
+
+impl std::fmt::Display for TransactionOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TransactionOutcome::Running => "running",
+            TransactionOutcome::Applied => "applied",
+            TransactionOutcome::RolledBack => "rolled back",
+            TransactionOutcome::Reverted => "reverted",
+            TransactionOutcome::Interrupted => "interrupted",
+            TransactionOutcome::Failed => "failed",
+        })
+    }
+}
+
+/// Which transactions to put back, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// Newest first. Every transaction of the host that came after the oldest of them and is in force must be among
+    /// them.
+    pub transactions: Vec<TxnId>,
+    /// What other hands changed since.
+    pub foreign: Foreign,
+    /// How far.
+    pub goal: Goal,
+}
+
+/// What becomes of files that other hands changed after a transaction had left them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Foreign {
+    /// Refuse, naming them.
+    Refuse,
+    /// Put back what was there before the transaction all the same.
+    Overwrite,
+}
+
+/// How far to go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// To before the transactions.
+    Rollback,
+    /// And take off what is hapair's own.
+    Remove,
+    /// And the packages that hapair installed.
+    RemoveWithPackages,
+}
+
+/// What putting back would do on one host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PutBackPlan {
+    /// The changes; notes name what stays.
+    pub plan: Plan,
+    /// nginx and a VRRP engine run afterwards, as they do now.
+    pub serves: bool,
+    /// Instances of the configuration that is put back.
+    pub instances: Vec<InstanceRef>,
+}

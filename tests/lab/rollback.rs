@@ -1,0 +1,249 @@
+//! Going back on a live pair: what an apply replaced, what a failing run had done, and everything.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::election::watch;
+use crate::support::*;
+
+/// Both hosts' files.
+fn fingerprints(twins: &Twins) -> [String; 2] {
+    HOSTS.map(|host| twins.fingerprint(host))
+}
+
+#[track_caller]
+fn assert_same(before: &[String; 2], after: &[String; 2]) {
+    for (before, after) in before.iter().zip(after) {
+        let gone: Vec<&str> = before.lines().filter(|l| !after.contains(l)).collect();
+        let new: Vec<&str> = after.lines().filter(|l| !before.contains(l)).collect();
+        assert!(gone.is_empty() && new.is_empty(), "gone {gone:#?}\nnew {new:#?}");
+    }
+}
+
+/// The history of a host, newest first.
+fn transactions(twins: &Twins, host: usize) -> Vec<Value> {
+    let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
+    status["hosts"][host]["transactions"]
+        .as_array()
+        .expect("a list")
+        .clone()
+}
+
+fn outcomes(twins: &Twins, host: usize) -> Vec<String> {
+    let all = transactions(twins, host);
+    all.iter()
+        .map(|t| t["outcome"].as_str().expect("a word").to_owned())
+        .collect()
+}
+
+#[test]
+fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    let before = fingerprints(&twins);
+    let changed = [
+        ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+        ("[192.168.0.200/24]", "[192.168.0.200/24, 192.168.0.210/24]"),
+        ("\"10.0.0.12:8080\"", "\"10.0.0.12:8080 backup\""),
+    ];
+    twins.write(&example_with(&changed));
+    twins.apply().expect(0);
+    let newest = transactions(&twins, 0)[0].clone();
+    assert_eq!(newest["outcome"], "applied", "{newest}");
+    assert!(newest["changed"].as_u64().is_some_and(|n| n > 0), "{newest}");
+    assert!(newest["operator"].as_str().is_some_and(|o| o.contains('@')), "{newest}");
+
+    // Nobody is asked without a terminal, and nothing is lost that other hands did.
+    twins.hapair(&["rollback"]).expect(2).says("--yes").says("put back");
+    let conf = "/etc/nginx/conf.d/00-hapair.conf";
+    twins.sh(BACKUP, &format!("cp -p {conf} /root/kept; echo '# by hand' >> {conf}"));
+    twins
+        .hapair(&["rollback", "--yes"])
+        .expect(1)
+        .says("changed by other hands since")
+        .says(conf)
+        .says("--force");
+    twins.sh(BACKUP, &format!("cp -p /root/kept {conf}"));
+
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    // Judged outside: the watcher ends with the work.
+    let mut done = None;
+    let seen = watch(&twins, vip, || {
+        done = Some(twins.hapair(&["rollback", "--yes", "--output", "json"]));
+    });
+    let done = done.expect("it ran").expect(0).summary();
+    for host in HOSTS {
+        assert!(done["changed"][host].as_u64().is_some_and(|n| n > 0), "{done}");
+        assert!(
+            !done["rolled_back"][host].as_array().expect("a list").is_empty(),
+            "{done}"
+        );
+    }
+    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
+    assert!(
+        seen.longest_outage < Duration::from_secs(2),
+        "{:?}",
+        seen.longest_outage
+    );
+    assert_same(&before, &fingerprints(&twins));
+    assert_eq!(
+        outcomes(&twins, 0)[..2],
+        ["applied", "rolled_back"],
+        "{:?}",
+        transactions(&twins, 0)
+    );
+    twins
+        .hapair(&["status"])
+        .expect(0)
+        .says("rolled back")
+        .says("put back 20");
+    twins.write(EXAMPLE);
+    twins.hapair(&["plan"]).expect(0).says("nothing to do");
+    let id = newest["id"].as_str().expect("an id");
+    twins
+        .hapair(&["rollback", id, "--yes"])
+        .expect(0)
+        .says("nothing to put back");
+    twins
+        .hapair(&["rollback", "20200101T000000Z-0000", "--yes"])
+        .expect(2)
+        .says("no transaction");
+}
+
+#[test]
+fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    let before = fingerprints(&twins);
+    // The owner, which comes second, does not reload what is new.
+    let drop_in = "/run/systemd/system/nginx.service.d";
+    twins.sh(
+        MASTER,
+        &format!(
+            "mkdir -p {drop_in} && printf '[Service]\\nExecReload=\\nExecReload=/bin/sh -c \"! grep -q 10.0.0.13 \
+             /etc/nginx/conf.d/*.conf && kill -HUP $MAINPID\"\\n' > {drop_in}/test.conf && systemctl daemon-reload"
+        ),
+    );
+    twins.write(&example_with(&[("\"10.0.0.12:8080\"", "\"10.0.0.13:8080\"")]));
+    let failed = twins.hapair(&["apply", "--yes"]).expect(5);
+    let hint = failed.all();
+    let id = hint
+        .split("`hapair rollback ")
+        .nth(1)
+        .and_then(|rest| rest.split('`').next())
+        .expect("the command to put back");
+    twins.sh(BACKUP, "grep -q 10.0.0.13 /etc/nginx/conf.d/00-hapair.conf");
+    twins.hapair(&["rollback", id, "--yes"]).expect(0);
+    assert_same(&before, &fingerprints(&twins));
+
+    let undone = twins
+        .hapair(&["apply", "--yes", "--undo-on-failure", "--output", "json"])
+        .expect(5);
+    assert!(
+        undone.all().contains("everything that this run had done was put back"),
+        "{}",
+        undone.all()
+    );
+    assert_same(&before, &fingerprints(&twins));
+    assert_eq!(
+        outcomes(&twins, 1)[..2],
+        ["applied", "rolled_back"],
+        "{:?}",
+        transactions(&twins, 1)
+    );
+    twins.write(EXAMPLE);
+    twins.hapair(&["plan"]).expect(0).says("nothing to do");
+}
+
+#[test]
+fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
+    let twins = Twins::up(EXAMPLE);
+    let before = fingerprints(&twins);
+    let units = |host: &str| {
+        let each = "echo $u $(systemctl is-active $u) $(systemctl is-enabled $u 2>/dev/null)";
+        let units = "hapair-agent keepalived nginx firewalld NetworkManager network";
+        twins.sh(host, &format!("for u in {units}; do {each}; done; hostname"))
+    };
+    let services = HOSTS.map(units);
+    twins.apply().expect(0);
+    twins.hapair(&["remove"]).expect(2).says("--yes").says("the pair ends");
+    twins
+        .hapair(&["remove", "--packages", "--yes"])
+        .expect(0)
+        .says("hapair is gone from both hosts");
+    for host in HOSTS {
+        twins.sh(
+            host,
+            "test -z \"$(ls -d /usr/local/hapair /var/lib/hapair /usr/local/sbin/hapair-agent /run/hapair \
+             /run/hapair.lock /run/hapair-txn.lock 2>/dev/null)\" && ! rpm -q nginx && ! pgrep hapair && ! ip -4 -o addr show | grep -w 192.168.0.200",
+        );
+    }
+    // What rpm and its package manager leave behind in /etc is theirs.
+    let theirs = |text: &String| -> String {
+        let lines = text.lines().filter(|l| {
+            !l.contains(".rpmsave")
+                && !l.contains("/etc/passwd")
+                && !l.contains("/etc/group")
+                && !l.contains("/etc/shadow")
+                && !l.contains("/etc/gshadow")
+        });
+        lines.map(|l| format!("{l}\n")).collect()
+    };
+    assert_same(
+        &before.each_ref().map(theirs),
+        &fingerprints(&twins).each_ref().map(theirs),
+    );
+    assert_eq!(HOSTS.map(units), services);
+    twins.hapair(&["remove", "--yes"]).expect(0).says("nothing to do");
+    twins.sh(MASTER, "test ! -e /usr/local/hapair && test ! -e /var/lib/hapair");
+    // And back again.
+    twins.apply().expect(0);
+}
+
+#[test]
+fn a_rollback_that_is_not_confirmed_is_taken_back_by_the_host_itself() {
+    use std::io::{BufRead, BufReader};
+
+    let twins = Twins::up(EXAMPLE);
+    let fresh = fingerprints(&twins);
+    twins.apply().expect(0);
+    let before = fingerprints(&twins);
+    // The whole first run, network included: the standby is first.
+    let mut child = twins.spawn(&["rollback", "--yes", "--confirm-timeout", "20", "--output", "json"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
+        .lines()
+        .map_while(Result::ok);
+    assert!(lines.any(|l| l.contains("\"armed\"")), "it ended without arming");
+    child.kill().expect("killed");
+    child.wait().expect("it ended");
+    wait_until("the host has taken it back", Duration::from_secs(90), || {
+        let run = twins.hapair(&["status", "--output", "json"]);
+        run.code == 0 && run.summary()["hosts"][1]["transactions"][0]["outcome"] == "reverted"
+    });
+    assert_same(&before, &fingerprints(&twins));
+    twins.hapair(&["plan"]).expect(0).says("nothing to do");
+    let after = outcomes(&twins, 1);
+    assert_eq!(after[1..3], ["applied", "applied"], "{:?}", transactions(&twins, 1));
+    wait_until("the pair is whole", Duration::from_secs(30), || {
+        let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
+        [(0, "MASTER"), (1, "BACKUP")]
+            .iter()
+            .all(|(host, state)| status["hosts"][host]["instances"][0]["state"] == *state)
+    });
+
+    // With somebody to confirm it goes through; the packages stay, and their files with them.
+    twins
+        .hapair(&["rollback", "--yes"])
+        .expect(0)
+        .says("packages stay installed");
+    for (host, now) in fingerprints(&twins).iter().enumerate() {
+        // The package manager adds users of the packages.
+        let accounts = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+        let before = fresh[host].lines().filter(|l| !accounts.iter().any(|a| l.contains(a)));
+        let gone: Vec<&str> = before.filter(|l| !now.contains(l)).collect();
+        assert!(gone.is_empty(), "gone {gone:#?}");
+        assert!(!now.contains("hapair"), "{now}");
+    }
+}
