@@ -15,6 +15,7 @@ mod progress;
 mod rollback;
 mod saved;
 mod verify;
+mod which;
 
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
 pub use connect::{Context, Member, Pair, survey};
@@ -22,6 +23,7 @@ pub use error::{RolloutError, RolloutErrorKind};
 pub use handover::{Handover, HandoverOptions, hand_over, resume};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
-pub use rollback::{Rollback, RollbackOptions, RollbackReport, Which, plan_rollback, purge, rollback};
+pub use rollback::{Rollback, RollbackOptions, RollbackReport, plan_rollback, purge, rollback};
 pub use saved::SavedPlan;
 pub use verify::{Vantage, Verification, verify};
+pub use which::Which;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
     Engine, Foreign, Goal, HostStatus, InstanceState, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage,
-    Transaction, TransactionOutcome, TxnId,
+    Transaction,
 };
 
 use super::apply::{ApplyOptions, Interrupt, Run, both};
@@ -16,19 +16,9 @@ use super::error::{RolloutError, RolloutErrorKind};
 use super::follow::ended;
 use super::order::{is_living_pair, standby_first};
 use super::progress::Progress;
+use super::which::{Which, choose};
 
 const POLL: Duration = Duration::from_millis(100);
-
-/// Which transactions to put back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// All of the last run that is in force on either host.
-    LastRun,
-    /// One transaction, or with the part that the transactions of one run share, all of that run.
-    Named(TxnId),
-    /// All that a host remembers.
-    Everything,
-}
 
 /// How to put back.
 #[derive(Debug, Clone)]
@@ -130,42 +120,6 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
     }
 }
 
-/// Newest first, for each host.
-fn choose(histories: &[Vec<Transaction>; 2], which: &Which) -> Result<[Vec<TxnId>; 2], RolloutError> {
-    let pick = |wanted: &dyn Fn(&Transaction) -> bool| {
-        histories.each_ref().map(|history| {
-            let newest = history.iter().rev().filter(|t| t.can_be_put_back() && wanted(t));
-            newest.map(|t| t.id.clone()).collect::<Vec<_>>()
-        })
-    };
-    let name = match which {
-        Which::Everything => return Ok(pick(&|_| true)),
-        Which::LastRun => {
-            let all = histories.iter().flatten().filter(|t| t.can_be_put_back());
-            let last = all.map(|t| t.id.stamp()).max().map(str::to_owned);
-            return Ok(last.map_or_else(Default::default, |last| pick(&|t| t.id.stamp() == last)));
-        }
-        Which::Named(name) => name,
-    };
-    let is_meant = |t: &Transaction| t.id == *name || t.id.stamp() == name.as_str();
-    let mut meant = histories.iter().flatten().filter(|t| is_meant(t)).peekable();
-    if meant.peek().is_none() {
-        let message = format!("there is no transaction {name} on either host");
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
-            .hint("`hapair status` names the last ones; old ones are forgotten"));
-    }
-    for transaction in meant {
-        let why = match transaction.outcome {
-            TransactionOutcome::Running => "it still runs",
-            _ if !transaction.puts_back.is_empty() => "it put others back itself",
-            _ => continue,
-        };
-        let message = format!("transaction {} cannot be put back: {why}", transaction.id);
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("`hapair apply` goes forward again"));
-    }
-    Ok(pick(&is_meant))
-}
-
 /// Puts back what was planned. `report` is filled in also where it fails.
 ///
 /// `silent` is an engine that an earlier failure left stopped: it is started again at the end.
@@ -197,9 +151,13 @@ pub async fn rollback(
     };
     pair.lock(Some(&options.operator)).await?;
     let result = back.pair(pair, silent).await;
+    let one_is_back = back.done.contains(&true);
     // The locks also end with the conversations.
     let _ = pair.lock(None).await;
-    result
+    result.map_err(|error| match one_is_back {
+        true => error.hint("what was put back stays so: the same command does the rest, `hapair apply` goes forward"),
+        false => error,
+    })
 }
 
 /// The last step of a removal, on both hosts: history and executors go. The conversations are of no use afterwards.

@@ -96,13 +96,13 @@ pub(crate) fn apply(root: &Root, state: &HostState, id: &str, cancel: bool) -> (
     }
 }
 
-/// Everything under /etc: content or link, mode.
+/// Everything under /etc: content or link with owner and group, mode.
 pub(crate) fn tree(root: &Root) -> BTreeMap<String, (Vec<u8>, u32)> {
     fn walk(at: &Path, out: &mut BTreeMap<String, (Vec<u8>, u32)>) {
         for entry in fs::read_dir(at).unwrap() {
             let path = entry.unwrap().path();
             let meta = fs::symlink_metadata(&path).unwrap();
-            let content = if meta.is_symlink() {
+            let mut content = if meta.is_symlink() {
                 fs::read_link(&path)
                     .unwrap()
                     .to_string_lossy()
@@ -114,6 +114,7 @@ pub(crate) fn tree(root: &Root) -> BTreeMap<String, (Vec<u8>, u32)> {
             } else {
                 fs::read(&path).unwrap()
             };
+            content.extend(format!(" {}:{}", meta.uid(), meta.gid()).bytes());
             out.insert(
                 path.to_string_lossy().into_owned(),
                 (content, meta.permissions().mode()),
@@ -229,6 +230,10 @@ pub(crate) fn lay(root: &Root, path: &str, before: &Before) {
         Before::File(text, mode) => {
             fs::write(&at, text).unwrap();
             fs::set_permissions(&at, fs::Permissions::from_mode(*mode)).unwrap();
+            if nix::unistd::geteuid().is_root() {
+                // Somebody else's.
+                std::os::unix::fs::chown(&at, Some(7), Some(9)).unwrap();
+            }
         }
         Before::Link => std::os::unix::fs::symlink("own.repo", &at).unwrap(),
     }
