@@ -112,6 +112,32 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
         .says("no transaction");
 }
 
+/// `hapair --lab COMMAND` on a terminal, with these answers.
+fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std::process::Output {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let program = env!("CARGO_BIN_EXE_hapair");
+    let line = format!(
+        "{program} -i {} --lab --no-progress {command}",
+        twins.inventory().display()
+    );
+    let mut child = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(twins.dir())
+        .env("HOME", twins.dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux, runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(answers.as_bytes()).expect("answered");
+    // Its end would be the terminal's: it stays open as long as the command runs.
+    let output = child.wait_with_output().expect("it ended");
+    drop(stdin);
+    output
+}
+
 #[test]
 fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
     let twins = Twins::up(EXAMPLE);
@@ -136,6 +162,21 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
         .expect("the command to put back");
     twins.sh(BACKUP, "grep -q 10.0.0.13 /etc/nginx/conf.d/00-hapair.conf");
     twins.hapair(&["rollback", id, "--yes"]).expect(0);
+    assert_same(&before, &fingerprints(&twins));
+
+    // On a terminal the operator is asked: first whether to apply, then whether to put back.
+    let asked = on_a_terminal(&twins, "apply", "y\ny\n");
+    assert_eq!(
+        asked.status.code(),
+        Some(5),
+        "{}",
+        String::from_utf8_lossy(&asked.stdout)
+    );
+    let shown = String::from_utf8_lossy(&asked.stdout);
+    assert!(
+        shown.contains("put back what this run had done before? [y/N]"),
+        "{shown}"
+    );
     assert_same(&before, &fingerprints(&twins));
 
     let undone = twins
