@@ -13,6 +13,15 @@ pub(crate) struct Seen {
     pub(crate) most_owners: usize,
 }
 
+/// Ends the watch when it goes.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Asks the VIP over HTTP and ARP all the while `work` runs.
 pub(crate) fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> Seen {
     let over = AtomicBool::new(false);
@@ -27,8 +36,10 @@ pub(crate) fn watch(twins: &Twins, vip: IpAddr, work: impl FnOnce() + Send) -> S
                 runtime.block_on(look(vip, over))
             })
         });
+        // Also when the work panics: the scope waits for the watcher.
+        let end = End(over);
         work();
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         watcher.join().expect("watcher")
     })
 }

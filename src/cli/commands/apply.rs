@@ -9,12 +9,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
 use crate::cli::ui::Ui;
-use crate::rollout::{
-    self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError,
-    SavedPlan, Which,
-};
-use crate::state::{Foreign, Goal, TxnId};
+use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
 
+use super::failed_run::FailedRun;
 use super::plan::{show, show_notes_only};
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
@@ -89,7 +86,13 @@ pub(crate) async fn apply(
             changed: changed.clone(),
             ..Failure::from(error)
         };
-        return Err(undo(&cx, &mut pair, failure, &report, args, &options, interrupt, ui).await);
+        let run = FailedRun {
+            report: &report,
+            undo_on_failure: args.undo_on_failure,
+            options: &options,
+            ui,
+        };
+        return Err(run.undo(&cx, &mut pair, failure, interrupt).await);
     }
     ui.finish();
     for (name, changed) in names.iter().zip(report.changed) {
@@ -108,73 +111,4 @@ pub(crate) async fn apply(
     ui.summary("apply", Exit::Done, changed, particular);
     pair.close().await;
     Ok(report)
-}
-
-/// Puts back what a run had done before it failed, if the operator wants it. Returns how the command ends.
-#[allow(clippy::too_many_arguments)]
-async fn undo(
-    cx: &Context<'_>,
-    pair: &mut Pair,
-    failure: Failure,
-    report: &ApplyReport,
-    args: &ApplyArgs,
-    options: &ApplyOptions,
-    interrupt: Interrupt,
-    ui: &Ui,
-) -> Failure {
-    let Some(stamp) = &report.stamp else { return failure };
-    let way = format!("`hapair rollback {stamp}` puts back what this run had done on both hosts");
-    if failure.exit == Exit::Unreachable {
-        return failure.hint(way);
-    }
-    if !args.undo_on_failure {
-        if !ui.asks() || !ui.can_ask() {
-            return failure.hint(way);
-        }
-        ui.finish();
-        failure.report(ui);
-        if !matches!(ui.confirm("put back what this run had done before?"), Ok(true)) {
-            return Failure::new(failure.exit, "stopped halfway").hint(way);
-        }
-    }
-    let back = RollbackOptions {
-        confirm_timeout: options.confirm_timeout,
-        operator: options.operator.clone(),
-        gate_timeout: options.gate_timeout,
-    };
-    let undone = async {
-        let which = Which::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
-        let what = rollout::plan_rollback(pair, &which, Foreign::Refuse, Goal::Rollback).await?;
-        let mut done = RollbackReport::default();
-        rollout::rollback(cx, pair, &what, report.silent, &back, interrupt, &mut done).await?;
-        Ok::<_, RolloutError>(done)
-    };
-    match undone.await {
-        Ok(done) => {
-            let stays = done.stays.into_iter().flatten();
-            Failure {
-                exit: Exit::RolledBack,
-                message: format!(
-                    "{}; everything that this run had done was put back on both hosts",
-                    failure.message
-                ),
-                hints: failure.hints.into_iter().chain(stays).collect(),
-                changed: json!({}),
-                ..failure
-            }
-        }
-        Err(why) => {
-            let message = format!(
-                "{}\nputting back what this run had done failed too: {why}",
-                failure.message
-            );
-            let hints = failure.hints.into_iter().chain(why.hints).chain([way]).collect();
-            Failure {
-                exit: Exit::Failed,
-                message,
-                hints,
-                ..failure
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent_binary;
 pub(crate) mod apply;
+mod failed_run;
 pub(crate) mod failover;
 pub(crate) mod handover;
 pub(crate) mod manual;
