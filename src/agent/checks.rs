@@ -17,7 +17,8 @@ struct Run {
     child: Child,
     /// When it is signalled next, and with what.
     limit: Time,
-    terminated: bool,
+    /// How often it was told to end: by SIGTERM, then by SIGKILL.
+    signals: u32,
 }
 
 /// One script.
@@ -36,6 +37,8 @@ pub(super) struct Check {
 #[derive(Default)]
 pub(super) struct Checks {
     all: Vec<Check>,
+    /// Killed, and not waited for yet: who hangs in the kernel must not hold up the packets.
+    dying: Vec<Child>,
 }
 
 impl Checks {
@@ -43,10 +46,6 @@ impl Checks {
     pub(super) fn configure(&mut self, config: &Config, now: Time) {
         let mut old = std::mem::take(&mut self.all);
         for script in &config.scripts {
-            if let Some(at) = old.iter().position(|c| same(&c.script, script)) {
-                self.all.push(old.swap_remove(at));
-                continue;
-            }
             let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
             let used = config.instances.iter().any(|i| tracked(&i.tracks))
                 || config.sync_groups.iter().any(|g| tracked(&g.tracks));
@@ -58,9 +57,17 @@ impl Checks {
                     &[("script", json!(script.name)), ("reason", json!(reason))],
                 );
             }
+            let disabled = !used || ids.is_err();
+            let ids = ids.unwrap_or(users::Ids::ROOT);
+            // Who is tracked, allowed and run as before goes on as before; all else begins anew.
+            let known = |c: &Check| same(&c.script, script) && c.disabled == disabled && c.ids == ids;
+            if let Some(at) = old.iter().position(known) {
+                self.all.push(old.swap_remove(at));
+                continue;
+            }
             self.all.push(Check {
-                disabled: !used || ids.is_err(),
-                ids: ids.unwrap_or(users::Ids::ROOT),
+                disabled,
+                ids,
                 counter: Counter::new(script.rise, script.fall, script.init_fail),
                 next: now,
                 run: None,
@@ -69,7 +76,7 @@ impl Checks {
             });
         }
         for check in &mut old {
-            check.kill();
+            self.dying.extend(check.kill());
         }
     }
 
@@ -101,6 +108,7 @@ impl Checks {
 
     /// Looks which runs have ended. Returns whether a script's state changed.
     pub(super) fn reap(&mut self, now: Time) -> bool {
+        self.dying.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let mut changed = false;
         for check in &mut self.all {
             changed |= check.reap(now);
@@ -108,9 +116,9 @@ impl Checks {
         changed
     }
 
-    /// Ends every run at once.
+    /// Ends every run at once, without waiting for its end.
     pub(super) fn stop(&mut self) {
-        self.all.iter_mut().for_each(Check::kill);
+        self.dying.extend(self.all.iter_mut().filter_map(Check::kill));
     }
 
     pub(super) fn status(&self) -> serde_json::Value {
@@ -130,11 +138,11 @@ fn same(a: &Script, b: &Script) -> bool {
 }
 
 impl Check {
-    fn kill(&mut self) {
-        if let Some(mut run) = self.run.take() {
-            signal_group(&run.child, libc::SIGKILL);
-            drop(run.child.wait());
-        }
+    /// Ends a run; the child is to be waited for later.
+    fn kill(&mut self) -> Option<Child> {
+        let run = self.run.take()?;
+        signal_group(&run.child, libc::SIGKILL);
+        Some(run.child)
     }
 
     fn tick(&mut self, now: Time) -> bool {
@@ -142,10 +150,11 @@ impl Check {
             if now < run.limit {
                 return false;
             }
-            signal_group(&run.child, if run.terminated { libc::SIGKILL } else { libc::SIGTERM });
-            let first = !std::mem::replace(&mut run.terminated, true);
+            signal_group(&run.child, if run.signals > 0 { libc::SIGKILL } else { libc::SIGTERM });
+            run.signals += 1;
             run.limit = now + GRACE;
-            return first && self.ended(false, "timeout");
+            // Once, and again and again for one that cannot even be killed: that is what a hung disk looks like.
+            return run.signals != 2 && self.ended(false, "timeout");
         }
         if now < self.next {
             return false;
@@ -159,7 +168,7 @@ impl Check {
                 self.run = Some(Run {
                     child,
                     limit: now + self.script.timeout,
-                    terminated: false,
+                    signals: 0,
                 });
                 false
             }
@@ -172,7 +181,7 @@ impl Check {
         let Ok(Some(status)) = run.child.try_wait() else {
             return false;
         };
-        let terminated = run.terminated;
+        let terminated = run.signals > 0;
         self.run = None;
         self.next = self.next.max(now);
         // The timeout has been counted when it struck.

@@ -130,13 +130,16 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
                 .collect::<Vec<_>>()
                 .join(" ");
             let answer = ask(&a, &line)?;
-            match serde_json::from_str::<Value>(&answer)
-                .ok()
-                .and_then(|v| v["error"].as_str().map(str::to_owned))
-            {
-                Some(error) => bail!(error),
-                None if command == "metrics" => done(answer),
-                None => done(String::new()),
+            if command == "metrics" && !answer.is_empty() {
+                return done(answer);
+            }
+            // A daemon that ends or hangs meanwhile answers nothing: that is no yes.
+            let value: Value =
+                serde_json::from_str(&answer).context("the agent did not answer; it may be busy or gone")?;
+            match value["error"].as_str() {
+                Some(error) => bail!("{error}"),
+                None if value["ok"] == true => done(String::new()),
+                None => bail!("the agent's answer is not understood: {answer}"),
             }
         }
     }

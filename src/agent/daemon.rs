@@ -19,6 +19,7 @@ use super::control::Control;
 use super::engine::Engine;
 use super::harden::{self, Hardening};
 use super::netlink::Monitor;
+use super::release;
 use super::{config, log, metrics_http, sys};
 use crate::vrrp::{Input, Time};
 
@@ -79,6 +80,7 @@ const PROCESSES: u64 = u64::MAX - 5;
 
 struct Daemon {
     engine: Engine,
+    state_dir: PathBuf,
     epoll: Epoll,
     signals: SignalFd,
     timer: TimerFd,
@@ -133,6 +135,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         .context("cannot open sockets (the agent needs CAP_NET_ADMIN and CAP_NET_RAW)")?;
     let mut daemon = Daemon {
         engine,
+        state_dir: options.state_dir.clone(),
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
         signals: SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
         timer: TimerFd::new(
@@ -153,6 +156,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         &[("crashed_before", json!(crashed)), ("config", json!(options.config))],
     );
     daemon.engine.start(sys::now(), crashed);
+    daemon.remember();
     notify_systemd("READY=1");
     let result = daemon.serve();
     notify_systemd("STOPPING=1");
@@ -286,9 +290,23 @@ impl Daemon {
         Ok(false)
     }
 
+    /// Notes for the stop step which addresses this run may have on: the configuration may be another one, or broken, by
+    /// the time it is needed.
+    fn remember(&self) {
+        let path = release::addresses_in(&self.state_dir);
+        if let Err(e) = fs::write(&path, self.engine.addresses_of_all()) {
+            log::event(
+                "warning",
+                "the stop step will have to rely on the configuration",
+                &[("path", json!(path)), ("error", json!(e.to_string()))],
+            );
+        }
+    }
+
     fn reload(&mut self) -> Result<(), String> {
         notify_systemd("RELOADING=1");
         let result = self.engine.reload(sys::now());
+        self.remember();
         match &result {
             Ok(()) => log::event("info", "reloaded", &[]),
             Err(e) => log::event("error", "reload failed", &[("error", json!(e))]),
@@ -390,6 +408,10 @@ fn notify_systemd(text: &str) {
         None => SocketAddr::from_pathname(&name),
     };
     if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
+        // A manager that does not read must not hold up the packets.
+        if socket.set_nonblocking(true).is_err() {
+            return;
+        }
         drop(socket.send_to_addr(text.as_bytes(), &address));
     }
 }

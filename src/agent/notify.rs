@@ -170,7 +170,9 @@ impl Notifier {
                             &[("for", json!(name))],
                         );
                         spawn::signal_group(child, libc::SIGKILL);
-                        drop(child.wait());
+                        // Waited for when it is gone: one that hangs in the kernel must not hold up the packets.
+                        *limit = now + LIMIT;
+                        continue;
                     }
                     Ok(Some(status)) if !status.success() => {
                         log::event(

@@ -1,12 +1,30 @@
 //! The stop step: after a crash the addresses go, then the peers are told.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::netlink::{Assigned, Netlink};
+use super::netlink::{Assigned, Links, Netlink};
 use super::vrrp_socket::{Outgoing, VrrpSocket};
 use super::{config, daemon, plan};
+use crate::keepalived::Config;
+
+/// Where a run notes the addresses that it may have on.
+pub(super) fn addresses_in(state_dir: &Path) -> PathBuf {
+    state_dir.join("agent.addresses")
+}
+
+/// `eth0 10.0.0.9 24`, where the interface is there.
+fn noted(line: &str, links: &Links) -> Option<Assigned> {
+    let mut words = line.split(' ');
+    let (name, ip, prefix) = (words.next()?, words.next()?, words.next()?);
+    Some(Assigned {
+        index: links.named(name)?.index,
+        ip: ip.parse().ok()?,
+        prefix: prefix.parse().ok()?,
+    })
+}
 
 /// What ExecStopPost does. Nothing, unless the daemon ended without cleaning up itself; so it never takes an address from
 /// another engine. Returns the names of the instances that were released.
@@ -14,7 +32,12 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     if !daemon::mark_in(state_dir).exists() {
         return Ok(Vec::new());
     }
-    let config = config::load(path, config_id)?.config;
+    // A configuration that is broken by now names no peers, but what this run had on is known all the same.
+    let loaded = config::load(path, config_id).map(|loaded| loaded.config);
+    let (config, unread) = match loaded {
+        Ok(config) => (config, None),
+        Err(e) => (Config::default(), Some(e)),
+    };
     let mut netlink = Netlink::open()?;
     let links = netlink.read()?;
     let mut released = Vec::new();
@@ -27,6 +50,11 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             released.push(instance);
         }
     }
+    let text = fs::read_to_string(addresses_in(state_dir)).unwrap_or_default();
+    let noted = text.lines().filter_map(|line| noted(line, &links));
+    off.extend(noted.filter(|a| links.addresses.contains(a)).collect::<Vec<_>>());
+    off.sort_unstable();
+    off.dedup();
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
     let vips = plan::vips(&config);
     let removed = netlink.remove(&off);
@@ -42,13 +70,17 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         let wire = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
         wire.extend(messages);
     }
+    // A wire that is down is no reason to say nothing on the others.
+    let mut first = removed.err().or(unread);
     for ((interface, ipv6), messages) in by_wire {
         let Some(link) = links.named(interface) else { continue };
-        let failed = VrrpSocket::open(interface, link.index, ipv6)?.send(&messages);
-        if let Some((_, e)) = failed.into_iter().next() {
-            return Err(e);
+        match VrrpSocket::open(interface, link.index, ipv6) {
+            Ok(socket) => first = first.or(socket.send(&messages).into_iter().next().map(|(_, e)| e)),
+            Err(e) => first = first.or(Some(e)),
         }
     }
-    removed?;
+    if let Some(error) = first {
+        return Err(error);
+    }
     Ok(released.iter().map(|i| i.name.clone()).collect())
 }

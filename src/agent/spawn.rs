@@ -45,6 +45,7 @@ impl Child {
         self.reap(libc::WNOHANG)
     }
 
+    #[cfg(test)]
     /// Waits for its end.
     pub(super) fn wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.reap(0)
@@ -258,12 +259,19 @@ pub(super) fn allowed(command: &keepalived::Command, global: &GlobalDefs) -> Res
     }
 }
 
-/// Why a command of root's must not run, if somebody else could change what it is.
+/// Why a command of root's must not run, if somebody else could change what it is: by the path as written, or by what
+/// links on it lead to.
 fn insecure(program: &str) -> Option<String> {
-    let mut path = Path::new(program);
-    if !path.is_absolute() {
+    let written = Path::new(program);
+    if !written.is_absolute() {
         return Some(format!("`{program}` is not an absolute path"));
     }
+    let real = std::fs::canonicalize(written).ok().filter(|real| real != written);
+    changeable(written).or_else(|| real.and_then(|real| changeable(&real)))
+}
+
+/// The first part of a path that others than root can change.
+fn changeable(mut path: &Path) -> Option<String> {
     loop {
         if let Ok(meta) = std::fs::metadata(path) {
             let sticky_dir = meta.is_dir() && meta.mode() & 0o1000 != 0;

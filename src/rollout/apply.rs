@@ -160,7 +160,9 @@ impl Run<'_> {
             .members
             .iter()
             .any(|m| m.plan.changes.iter().any(|c| c.election_critical));
-        if living && critical {
+        // Also where the standby is stopped: started with the new configuration beside an owner with the old one, it would
+        // be a second owner.
+        if critical {
             self.agree(pair, order, &statuses).await
         } else {
             self.services(pair, order).await
@@ -189,7 +191,8 @@ impl Run<'_> {
     /// The desired states with the engines that run now; `None`: they are the wanted ones, or cannot read what is wanted.
     fn with_engines_of(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
         let running = statuses.each_ref().map(|s| s.engine);
-        if running == pair.members.each_ref().map(|m| m.state.engine) {
+        let wanted = pair.members.each_ref().map(|m| m.state.engine);
+        if (0..2).all(|host| running[host].is_none() || running[host] == wanted[host]) {
             return None;
         }
         let state = |host: usize| {
@@ -303,7 +306,7 @@ impl Run<'_> {
         for host in [standby, owner] {
             if changes_in(&pair.members[host].plan, &[Stage::Nginx]) > 0 {
                 self.transact(pair, host, &[Stage::Nginx]).await?;
-                self.gate().host(&mut pair.members[host]).await?;
+                self.gate().nginx(&mut pair.members[host]).await?;
             }
         }
         self.cx.observer.fact(
@@ -339,7 +342,7 @@ impl Run<'_> {
     /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
     /// speak again with its own old one.
     pub(super) async fn standby_again(
-        &self,
+        &mut self,
         pair: &mut Pair,
         standby: usize,
         silenced: Option<Engine>,
@@ -348,11 +351,15 @@ impl Run<'_> {
         let host = pair.members[standby].host().to_owned();
         let Some(engine) = silenced else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
+            self.report.silent = Some((standby, engine));
             return left_silent(&host, error);
         }
         match self.order_engine(pair, standby, engine, UnitAction::Start).await {
             Ok(()) => error,
-            Err(why) => error.hint(format!("VRRP on {host} could not be started again: {why}")),
+            Err(why) => {
+                self.report.silent = Some((standby, engine));
+                error.hint(format!("VRRP on {host} could not be started again: {why}"))
+            }
         }
     }
 

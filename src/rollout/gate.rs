@@ -22,14 +22,36 @@ pub(super) struct Gate<'a> {
     pub(super) interrupt: Interrupt,
 }
 
+/// What of a host a gate looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Nginx,
+    All,
+}
+
 impl Gate<'_> {
     /// nginx answers locally and every instance takes part in the election.
     pub(super) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::All).await
+    }
+
+    /// nginx answers locally; VRRP may be stopped for the time being.
+    pub(super) async fn nginx(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::Nginx).await
+    }
+
+    async fn until(&self, member: &mut Member, part: Part) -> Result<(), RolloutError> {
         let began = Instant::now();
         let name = member.host().to_owned();
-        self.observer.wait(&name, "nginx answers and VRRP takes part");
+        self.observer.wait(
+            &name,
+            match part {
+                Part::Nginx => "nginx answers",
+                Part::All => "nginx answers and VRRP takes part",
+            },
+        );
         loop {
-            let lacking = self.lacking(member).await?;
+            let lacking = self.lacking(member, part).await?;
             let Some(lacking) = lacking else {
                 self.observer.fact(&name, "healthy");
                 return Ok(());
@@ -49,7 +71,7 @@ impl Gate<'_> {
     }
 
     /// The first thing that is not as it must be.
-    async fn lacking(&self, member: &mut Member) -> Result<Option<String>, RolloutError> {
+    async fn lacking(&self, member: &mut Member, part: Part) -> Result<Option<String>, RolloutError> {
         if let Some(url) = self.local_health_url() {
             match member
                 .link
@@ -65,18 +87,27 @@ impl Gate<'_> {
                 other => return Err(unexpected(member.host(), &other)),
             }
         }
-        Ok(self.unfit(&member.status().await?))
+        let status = member.status().await?;
+        Ok(match part {
+            Part::Nginx => self.nginx_down(&status),
+            Part::All => self.unfit(&status),
+        })
+    }
+
+    fn nginx_down(&self, status: &HostStatus) -> Option<String> {
+        let down = self.inventory.nginx.is_some() && status.nginx != "active";
+        down.then(|| format!("nginx is {}", status.nginx))
     }
 
     /// Why a host cannot own a VIP now, by its own word.
     pub(super) fn unfit(&self, status: &HostStatus) -> Option<String> {
-        if self.inventory.nginx.is_some() && status.nginx != "active" {
-            return Some(format!("nginx is {}", status.nginx));
-        }
-        status.instances.iter().find_map(|i| match i.state {
-            InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
-            InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
-            InstanceState::Master | InstanceState::Backup => None,
+        let down = self.nginx_down(status);
+        down.or_else(|| {
+            status.instances.iter().find_map(|i| match i.state {
+                InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
+                InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
+                InstanceState::Master | InstanceState::Backup => None,
+            })
         })
     }
 

@@ -38,6 +38,8 @@ pub struct SavedPlan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SavedHost {
     host: String,
+    /// Which machine that was.
+    machine_id: String,
     /// Hash of what the host should be, the agent included.
     desired: String,
     /// Hash of what the host was.
@@ -63,6 +65,7 @@ impl SavedPlan {
                 .iter()
                 .map(|member| SavedHost {
                     host: member.host().to_owned(),
+                    machine_id: member.link.facts().machine_id.clone(),
                     desired: digest(&member.state),
                     fingerprint: member.plan.fingerprint.clone(),
                     changes: member.plan.changes.clone(),
@@ -108,6 +111,8 @@ impl SavedPlan {
             let host = member.host();
             let moved = if saved.host != host || saved.desired != digest(&member.state) {
                 "what the host should be has changed since the plan was made: the inventory, a template, or hapair itself"
+            } else if saved.machine_id != member.link.facts().machine_id {
+                "another machine answers than the one that was planned for"
             } else if saved.fingerprint != member.plan.fingerprint {
                 "the host has changed since the plan was made"
             } else {

@@ -12,7 +12,9 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
     let mut previous = "";
     for piece in pieces(text) {
         let is_word = !piece.starts_with(is_boundary);
-        if is_word && (previous == "auth_pass" || secrets.iter().any(|s| s.reveal() == piece)) {
+        if is_word
+            && (previous.trim_start_matches(['+', '-']) == "auth_pass" || secrets.iter().any(|s| s.reveal() == piece))
+        {
             out.push_str(MASK);
         } else {
             out.push_str(piece);
@@ -57,6 +59,14 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_without_indentation_is_masked_in_a_diff() {
+        assert_eq!(
+            redact("-auth_pass oldone\n+auth_pass newone\n", &[]),
+            format!("-auth_pass {MASK}\n+auth_pass {MASK}\n")
+        );
+    }
 
     #[test]
     fn whole_words_only() {

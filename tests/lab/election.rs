@@ -157,3 +157,23 @@ fn an_election_critical_change_that_is_interrupted_halfway_makes_no_second_owner
     let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
     assert_eq!(status["hosts"][1]["instances"][0]["state"], "BACKUP", "{status}");
 }
+
+#[test]
+fn a_stopped_standby_gets_its_new_password_after_the_owner() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    twins.sh(BACKUP, &format!("systemctl stop {}", engine_unit()));
+    twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    let mut run = None;
+    let seen = watch(&twins, vip, || run = Some(twins.apply()));
+    run.expect("it ran").expect(0);
+    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
+    assert!(
+        seen.longest_outage < Duration::from_secs(2),
+        "VIP away for {:?}",
+        seen.longest_outage
+    );
+    let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
+    assert_eq!(status["hosts"][1]["instances"][0]["state"], "BACKUP", "{status}");
+}

@@ -37,9 +37,9 @@ pub fn have(program: &str) -> bool {
     if !found {
         assert!(
             std::env::var_os("CI").is_none(),
-            "{program} is missing; install openssh-server"
+            "{program} is missing; install openssh-server and sudo"
         );
-        eprintln!("LEFT OUT: {program} is missing (install openssh-server)");
+        eprintln!("LEFT OUT: {program} is missing (install openssh-server and sudo)");
     }
     found
 }

@@ -31,6 +31,38 @@ fn a_crash_gives_the_vip_away_and_does_not_take_it_back_at_once() {
 }
 
 #[test]
+fn a_crash_gives_the_vip_away_whatever_became_of_the_configuration() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("owner", || pair.a.owns(VIP));
+    // Somebody is at it with an editor.
+    pair.a.write("vrrp_instance VI_1 {\n");
+    pair.a.end(libc::SIGKILL);
+    assert!(!pair.a.owns(VIP), "the stop step took off what that run had on");
+}
+
+#[test]
+fn a_script_that_a_reload_begins_to_track_is_run() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let script =
+        "global_defs {\n script_user root\n}\nvrrp_script chk {\n script /bin/false\n interval 1\n weight -5\n}\n";
+    pair.a.write(&format!("{script}{}", config(201, VIP, PASS)));
+    pair.a.start(Engine::Agent);
+    until("owner", || pair.a.owns(VIP));
+    let tracked = format!("{PASS}\n track_script {{\n chk\n }}");
+    pair.a.write(&format!("{script}{}", config(201, VIP, &tracked)));
+    assert!(pair.a.agent(&["reload"]).1);
+    until("it counts", || pair.a.instance()["priority"] == 196);
+}
+
+#[test]
 fn notifications_come_in_order() {
     if !able(&[]) {
         return;

@@ -125,6 +125,20 @@ impl Engine {
         self.notifier.tick(now);
     }
 
+    /// Every address that some instance gives away, a line each: interface, address, prefix length.
+    pub(in crate::agent) fn addresses_of_all(&self) -> String {
+        let all = self
+            .config
+            .instances
+            .iter()
+            .flat_map(|i| plan::addresses(i, &self.links));
+        all.filter_map(|a| {
+            let link = self.links.links.get(&a.at.index)?;
+            Some(format!("{} {} {}\n", link.name, a.at.ip, a.at.prefix))
+        })
+        .collect()
+    }
+
     pub(super) fn addresses(&self, (u, m): (usize, usize)) -> Vec<NewAddress> {
         plan::addresses(&self.units[u].members[m].instance, &self.links)
     }

@@ -16,7 +16,7 @@ fn guard_paths(txn: &Txn) -> (PathBuf, PathBuf) {
 }
 
 /// The unit that the timer starts.
-fn revert_unit(txn: &Txn) -> String {
+pub(super) fn revert_unit(txn: &Txn) -> String {
     format!("hapair-revert-{}", txn.id)
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::arm::revert_unit;
 use super::history::INTERRUPTED;
 use super::revert::{outcome, put_back};
 use super::{Journal, Stored, Tail, Txn, all};
@@ -17,7 +18,8 @@ use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 /// Transactions without an end that nobody works on.
 fn interrupted(root: &Root) -> Vec<Txn> {
     let open = |txn: &Txn| !txn.is_finished() && !txn.has("armed") && txn.has("request.json");
-    let dead = |txn: &Txn| !root.is_live() || !systemd::one(&format!("{}.service", txn.unit())).is_active();
+    let works = |unit: String| systemd::one(&format!("{unit}.service")).is_active();
+    let dead = |txn: &Txn| !root.is_live() || !(works(txn.unit()) || works(revert_unit(txn)));
     all(root).into_iter().filter(|txn| open(txn) && dead(txn)).collect()
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::runner::exclusive;
 use super::undo::{self, Undo};
 use super::{Journal, Stored, Txn, arm};
 use crate::host::converge;
@@ -250,6 +251,9 @@ pub(super) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
     }
 }
 
+/// How long a revert waits for another transaction; it must come, so then it goes ahead.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
 /// `hapair-agent revert ID`: called by the timer or at boot. Nothing happens if the confirm came first.
 ///
 /// # Errors
@@ -264,6 +268,13 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
         systemd::quiet("stop", &format!("{}.service", txn.unit()));
     }
     txn.release();
+    // No other transaction may converge while this one puts back; what was just stopped gives the lock up at once.
+    let mut lock = exclusive(root);
+    let until = Instant::now() + LOCK_PATIENCE;
+    while lock.is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+        lock = exclusive(root);
+    }
     let request = Stored::load(&txn)?;
     let mut journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
     let reverted = put_back(root, &txn, boot, &mut |line| journal.log(line));

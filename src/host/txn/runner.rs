@@ -117,7 +117,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
 }
 
 /// One transaction at a time: the lock lives as long as this process.
-fn exclusive(root: &Root) -> Option<std::fs::File> {
+pub(super) fn exclusive(root: &Root) -> Option<std::fs::File> {
     let path = root.path("/run/hapair-txn.lock");
     if let Some(parent) = path.parent() {
         let _ = std::fs::create_dir_all(parent);
