@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::runner::exclusive;
 use super::undo::{self, Undo};
@@ -269,12 +269,7 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
     }
     txn.release();
     // No other transaction may converge while this one puts back; what was just stopped gives the lock up at once.
-    let mut lock = exclusive(root);
-    let until = Instant::now() + LOCK_PATIENCE;
-    while lock.is_none() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
-        lock = exclusive(root);
-    }
+    let _lock = exclusive(root, LOCK_PATIENCE);
     let request = Stored::load(&txn)?;
     let mut journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
     let reverted = put_back(root, &txn, boot, &mut |line| journal.log(line));

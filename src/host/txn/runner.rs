@@ -35,7 +35,7 @@ pub fn run(root: &Root, id: &TxnId) -> Result<()> {
 /// The journal cannot be written.
 pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Result<()> {
     let mut journal = journal;
-    let lock = exclusive(root);
+    let lock = exclusive(root, MOMENT);
     if lock.is_none() {
         let error = "another transaction runs on this host".to_owned();
         let hints = vec!["wait for it to end, then apply again".to_owned()];
@@ -116,8 +116,22 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     Ok(())
 }
 
-/// One transaction at a time: the lock lives as long as this process.
-pub(super) fn exclusive(root: &Root) -> Option<std::fs::File> {
+/// A process that is just being started may hold a lock of its parent's so long.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// One transaction at a time: the lock lives as long as this process. Waits for another one, but not longer than that.
+pub(super) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
+    let until = Instant::now() + patience;
+    loop {
+        let lock = try_exclusive(root);
+        if lock.is_some() || Instant::now() > until {
+            return lock;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn try_exclusive(root: &Root) -> Option<std::fs::File> {
     let path = root.path("/run/hapair-txn.lock");
     if let Some(parent) = path.parent() {
         let _ = std::fs::create_dir_all(parent);
