@@ -23,14 +23,15 @@ pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// Every transaction, oldest first.
 pub fn history(root: &Root) -> Vec<Transaction> {
-    all(root).iter().filter_map(|txn| describe(root, txn)).collect()
+    let mut found: Vec<Transaction> = all(root).iter().filter_map(|txn| describe(root, txn)).collect();
+    // Names tell two runs of one second apart, not which came first.
+    found.sort_by_key(|t| t.at_ms);
+    found
 }
 
 /// The last `count` of them, newest first.
 pub fn last(root: &Root, count: usize) -> Vec<Transaction> {
-    let newest = all(root);
-    let newest = newest.iter().rev();
-    newest.filter_map(|txn| describe(root, txn)).take(count).collect()
+    history(root).into_iter().rev().take(count).collect()
 }
 
 /// One transaction; `None` where its request cannot be read: it never began.
