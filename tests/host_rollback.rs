@@ -41,7 +41,7 @@ fn stored(root: &Root, what: &PutBack, id: &str) -> (Txn, Stored) {
 /// Puts back; the transaction that does it has this id.
 fn put_back(root: &Root, what: &PutBack, id: &str) -> Outcome {
     let (txn, request) = stored(root, what, id);
-    let journal = Journal::open(&txn.file("journal"), &request.state.secrets).unwrap();
+    let journal = Journal::open(&txn, &request.state.secrets).unwrap();
     execute(root, &txn, &request, journal).unwrap();
     outcome_of(&txn)
 }

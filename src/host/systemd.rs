@@ -62,6 +62,11 @@ pub fn one(unit: &str) -> UnitState {
 /// # Errors
 /// The job failed; the message ends with the unit's last lines in the journal.
 pub fn ctl(verb: &str, unit: &str) -> Result<()> {
+    if matches!(verb, "start" | "restart") {
+        // systemd refuses a unit its sixth start within ten seconds, a restart after the stop: a network would stay down.
+        // Fails where there is nothing to forget.
+        let _ = exec::run("systemctl", &["reset-failed", "--", unit], JOB);
+    }
     let output = exec::run("systemctl", &[verb, "--", unit], JOB)?;
     if output.ok() {
         return Ok(());

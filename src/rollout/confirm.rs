@@ -49,14 +49,48 @@ pub(super) async fn confirm(
         member.host(),
         format!("confirmed over a fresh connection to {}", member.target.address),
     );
-    member
-        .link
-        .send(&Request::Attach {
-            txn: txn.clone(),
-            after,
-        })
-        .await?;
+    let txn = txn.clone();
+    member.link.send(&Request::Attach { txn, after }).await?;
     Ok(true)
+}
+
+/// A host on its way to another address.
+#[derive(Debug)]
+pub(super) struct Move {
+    /// Where it will be.
+    pub(super) to: Target,
+    machine_id: String,
+}
+
+/// A connection to where a host moves, once it is there; never, where it does not move. The one to its old address would
+/// say nothing for as long as its keep-alive lasts.
+pub(super) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
+    let Some(Move { to, machine_id }) = moving else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        match Link::connect(to, Arc::clone(&cx.ask)).await {
+            Ok(link) if link.facts().machine_id == *machine_id => return link,
+            // Nobody yet, or somebody else: the confirm tells.
+            _ => {}
+        }
+    }
+}
+
+/// Goes on with a host, and with its transaction, over another connection.
+pub(super) async fn take_over(
+    member: &mut Member,
+    link: Link,
+    target: &Target,
+    txn: &TxnId,
+    after: u64,
+) -> Result<(), RolloutError> {
+    member.link = link;
+    member.target.address = target.address.clone();
+    let txn = txn.clone();
+    member.link.send(&Request::Attach { txn, after }).await?;
+    Ok(())
 }
 
 /// Follows a transaction again after the connection was lost: at the present address or at the one before.
@@ -71,28 +105,19 @@ pub(super) async fn reattach(
         member.host(),
         "connection lost; the transaction goes on, trying to follow it again",
     );
-    let mut targets = vec![member.target.clone(), target_after_change(cx, member)];
+    let mut targets = vec![target_after_change(cx, member), member.target.clone()];
     // A transaction that fails after a confirmed change of address goes back to the address before it.
     targets.extend(cx.targets.iter().filter(|t| t.host == member.target.host).cloned());
     for target in &mut targets {
         target.pinned_host_key = Some(member.link.host_key().to_owned());
     }
-    targets.sort_by(|a, b| a.address.cmp(&b.address));
-    targets.dedup_by(|a, b| a.address == b.address);
+    let mut known = std::collections::BTreeSet::new();
+    targets.retain(|t| known.insert(t.address.clone()));
     loop {
         for target in &targets {
             let patience = deadline.min(Instant::now() + Duration::from_secs(6));
             if let Some((link, _)) = redial(cx, std::slice::from_ref(target), patience).await {
-                member.link = link;
-                member.target.address = target.address.clone();
-                member
-                    .link
-                    .send(&Request::Attach {
-                        txn: txn.clone(),
-                        after,
-                    })
-                    .await?;
-                return Ok(());
+                return take_over(member, link, target, txn, after).await;
             }
         }
         if Instant::now() >= deadline {
@@ -139,6 +164,14 @@ impl Heading {
         let mut seen = std::collections::BTreeSet::new();
         targets.retain(|t| seen.insert(t.address.clone()));
         targets
+    }
+
+    /// Where a host that is about to change its network goes, if it can be told beforehand.
+    pub(super) fn moves(self, cx: &Context<'_>, member: &Member) -> Option<Move> {
+        let mut targets = self.targets(cx, member, "").into_iter();
+        let to = targets.find(|t| t.address != member.target.address)?;
+        let machine_id = member.link.facts().machine_id.clone();
+        Some(Move { to, machine_id })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::remote::RemoteErrorKind;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
 use super::apply::{Interrupt, Run};
-use super::confirm::{confirm, reattach};
+use super::confirm::{Move, arrival, confirm, reattach, take_over};
 use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
@@ -74,9 +74,15 @@ impl Run<'_> {
         let mut seen = 0;
         let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
         let mut interrupts = *self.interrupt.borrow_and_update();
+        let mut moving: Option<Move> = None;
         loop {
             let reply = tokio::select! {
                 reply = member.link.recv() => reply,
+                link = arrival(self.cx, moving.as_ref()) => {
+                    let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
+                    take_over(member, link, &to, txn, seen).await?;
+                    continue;
+                }
                 () = more_than(&mut self.interrupt, interrupts) => {
                     interrupts = *self.interrupt.borrow_and_update();
                     self.interrupted(member, txn, interrupts).await?;
@@ -92,8 +98,12 @@ impl Run<'_> {
                         event,
                     });
                     match kind {
-                        EventKind::Armed { seconds } => deadline = Instant::now() + Duration::from_secs(seconds),
+                        EventKind::Armed { seconds } => {
+                            deadline = Instant::now() + Duration::from_secs(seconds);
+                            moving = self.heading.moves(self.cx, member);
+                        }
                         EventKind::AwaitConfirm { address } => {
+                            moving = None;
                             let cx = self.cx;
                             let targets = self.heading.targets(cx, member, &address);
                             let confirmed = async {

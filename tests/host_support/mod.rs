@@ -83,7 +83,7 @@ pub(crate) fn apply(root: &Root, state: &HostState, id: &str, cancel: bool) -> (
     if cancel {
         txn.mark("cancel").unwrap();
     }
-    let journal = Journal::open(&txn.file("journal"), &state.secrets).unwrap();
+    let journal = Journal::open(&txn, &state.secrets).unwrap();
     execute(root, &txn, &request, journal).unwrap();
     let events: Vec<EventKind> = Tail::new(&txn.file("journal"), 0)
         .read()

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::election::{Seen, watch};
 use crate::support::*;
+use crate::watch::{Seen, watch};
 
 const VIP: &str = "192.168.0.200";
-/// One missed look is 250 ms and the seed's priorities make a graceful handover last 0.61 s; an election that nobody
-/// prepared lasts 3.6 s.
-const HANDOVER: Duration = Duration::from_secs(2);
 
 /// A pair with the agent on both hosts.
 fn agents() -> Twins {
@@ -33,17 +30,6 @@ fn status(twins: &Twins) -> [Value; 2] {
 
 fn state(host: &Value) -> &str {
     host["instances"][0]["state"].as_str().expect("a state")
-}
-
-#[track_caller]
-fn gently(what: &str, seen: &Seen) {
-    assert!(seen.asked > 5, "{what}: looked only {} times", seen.asked);
-    assert!(seen.most_owners <= 1, "{what}: {} owners at once", seen.most_owners);
-    assert!(
-        seen.longest_outage < HANDOVER,
-        "{what}: VIP away for {:?}",
-        seen.longest_outage
-    );
 }
 
 /// Exactly one engine runs and is enabled on a host.
@@ -79,7 +65,7 @@ fn switching_the_engine_of_a_living_pair_is_an_ordinary_apply() {
         let seen = look_on(&twins, || {
             twins.apply().expect(0);
         });
-        gently(what, &seen);
+        seen.gently(what);
         for host in HOSTS {
             runs_alone(&twins, host, unit, other);
         }
@@ -98,7 +84,7 @@ fn a_pair_may_have_two_engines() {
     let seen = look_on(&twins, || {
         twins.hapair(&["apply", "--yes", "--limit", BACKUP]).expect(0);
     });
-    gently("keepalived beside the agent", &seen);
+    seen.gently("keepalived beside the agent");
     let hosts = status(&twins);
     assert_eq!(
         [hosts[0]["engine"].as_str(), hosts[1]["engine"].as_str()],
@@ -133,7 +119,7 @@ fn a_killed_agent_gives_the_vip_away_and_holds_back() {
         });
     });
     // keepalived keeps the addresses of a killed daemon, and the peer waits for three adverts.
-    gently("SIGKILL of the daemon", &seen);
+    seen.gently("SIGKILL of the daemon");
     twins.sh(MASTER, &format!("! ip -4 -o addr show | grep -q {VIP}"));
     let hosts = status(&twins);
     assert_eq!(hosts[0]["instances"][0]["held"], true, "{}", hosts[0]);
@@ -163,7 +149,7 @@ fn another_binary_of_the_agent_is_replaced_without_a_second_owner() {
         let run = twins.apply().expect(0);
         assert_eq!(run.summary()["changed"][MASTER], 1, "{}", run.stdout);
     });
-    gently("the agent's upgrade", &seen);
+    seen.gently("the agent's upgrade");
     let hosts = status(&twins);
     assert_eq!([state(&hosts[0]), state(&hosts[1])], ["MASTER", "BACKUP"]);
     twins.hapair(&["plan"]).expect(0);

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::election::watch;
 use crate::support::*;
+use crate::watch::watch;
 
 #[test]
 fn the_vip_moves_on_command_stays_away_and_comes_back() {
@@ -28,12 +28,7 @@ fn the_vip_moves_on_command_stays_away_and_comes_back() {
         );
         assert_eq!(moved["instances"][0], "VI_1", "{moved}");
     });
-    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
-    assert!(
-        seen.longest_outage < Duration::from_secs(2),
-        "{:?}",
-        seen.longest_outage
-    );
+    seen.gently("handover");
     assert_eq!(owners(), [false, true]);
 
     // The work that it is held for: an apply that has nothing to do with VRRP does not bring it back.

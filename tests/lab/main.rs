@@ -3,12 +3,15 @@
 //! One pair of twins at a time: the machine has two cores, and a test that waits for an election should not compete.
 
 mod support;
+mod watch;
 
 mod bad_cases;
 mod bootstrap;
+mod crash_sweep;
 mod election;
 mod engine;
 mod handover;
+mod load;
 mod options;
 mod rollback;
 mod saved_plan;

@@ -281,3 +281,21 @@ pub(crate) fn example_with(edits: &[(&str, &str)]) -> String {
     }
     text
 }
+
+/// The example with a change of every kind that an inventory can bring, but for addresses: network, SELinux, firewall,
+/// repository, packages, nginx, check, and what decides the election.
+#[track_caller]
+pub(crate) fn every_kind() -> String {
+    let dns = "dns: [221.228.255.1]";
+    let text = example_with(&[
+        ("selinux: disabled", "selinux: permissive"),
+        ("firewalld: disabled", "firewalld: managed"),
+        ("development_tools: false", "development_tools: true"),
+        ("nginx: stable", "nginx: mainline"),
+        ("\"10.0.0.11:8080\"", "\"10.0.0.11:8080 weight=2\""),
+        ("weight: -5", "weight: -7"),
+        ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+    ]);
+    assert_eq!(text.matches(dns).count(), 2, "the example no longer has `{dns}` twice");
+    text.replace(dns, "dns: [221.228.255.1, 221.228.255.2]")
+}

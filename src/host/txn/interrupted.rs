@@ -126,7 +126,7 @@ pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
                 reboot_needed: false,
             }
         };
-        if let Ok(mut its) = Journal::open(&txn.file("journal"), &request.state.secrets) {
+        if let Ok(mut its) = Journal::open(&txn, &request.state.secrets) {
             let _ = its.write(EventKind::Finished { outcome: end });
         }
     }

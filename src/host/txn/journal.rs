@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::{Txn, hold};
 use crate::host::error::{Result, at};
 use crate::host::facts::now_ms;
 use crate::state::redact::redact;
@@ -15,16 +16,19 @@ use crate::state::{Event, EventKind, Outcome, Secret};
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// See [`hold`].
+    hold: PathBuf,
     seq: u64,
     secrets: Vec<Secret>,
 }
 
 impl Journal {
-    /// Opens a journal and goes on after its last whole line.
+    /// Opens a transaction's journal and goes on after its last whole line.
     ///
     /// # Errors
     /// The file cannot be opened or written.
-    pub fn open(path: &Path, secrets: &[Secret]) -> Result<Journal> {
+    pub fn open(txn: &Txn, secrets: &[Secret]) -> Result<Journal> {
+        let path = &txn.file("journal");
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let seq = text
             .lines()
@@ -45,6 +49,7 @@ impl Journal {
         Ok(Journal {
             file,
             path: path.to_owned(),
+            hold: txn.hold.clone(),
             seq,
             secrets: secrets.to_vec(),
         })
@@ -66,7 +71,12 @@ impl Journal {
         self.file
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
-            .map_err(at("write", &self.path))
+            .map_err(at("write", &self.path))?;
+        // What a tool says in the middle of a step is no step.
+        if !matches!(event.kind, EventKind::Log { .. }) {
+            hold::after_event(&self.hold);
+        }
+        Ok(())
     }
 
     /// Appends a line of output; a journal that cannot take it is no reason to fail.
@@ -149,13 +159,17 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::root::Root;
+    use crate::state::TxnId;
 
     #[test]
     fn a_torn_line_is_skipped_and_counting_goes_on() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
+        let txn = Txn::new(&Root::at(dir.path()), &TxnId::new("20261122T164512Z-3f9a-1").unwrap());
+        std::fs::create_dir_all(&txn.dir).unwrap();
+        let path = txn.file("journal");
         let mut tail = Tail::new(&path, 0);
-        Journal::open(&path, &[]).unwrap().log("one");
+        Journal::open(&txn, &[]).unwrap().log("one");
         std::fs::OpenOptions::new()
             .append(true)
             .open(&path)
@@ -163,7 +177,7 @@ mod tests {
             .write_all(b"{\"seq\":9,\"at")
             .unwrap();
         assert_eq!(tail.read().len(), 1);
-        let mut journal = Journal::open(&path, &[Secret::new("s3cret")]).unwrap();
+        let mut journal = Journal::open(&txn, &[Secret::new("s3cret")]).unwrap();
         journal.log("password s3cret");
         let events = tail.read();
         assert_eq!(events.iter().map(|e| e.seq).collect::<Vec<_>>(), [2]);

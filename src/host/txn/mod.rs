@@ -16,6 +16,7 @@
 mod arm;
 mod back;
 mod history;
+mod hold;
 mod interrupted;
 mod journal;
 mod left;
@@ -62,6 +63,8 @@ pub struct Txn {
     pub id: TxnId,
     /// Its directory.
     pub dir: PathBuf,
+    /// See [`hold`].
+    hold: PathBuf,
 }
 
 impl Txn {
@@ -70,6 +73,7 @@ impl Txn {
         Txn {
             id: id.clone(),
             dir: root.path(DIRECTORY).join(id.as_str()),
+            hold: root.path(hold::FILE),
         }
     }
 

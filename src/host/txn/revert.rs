@@ -271,7 +271,7 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
     // No other transaction may converge while this one puts back; what was just stopped gives the lock up at once.
     let _lock = exclusive(root, LOCK_PATIENCE);
     let request = Stored::load(&txn)?;
-    let mut journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
+    let mut journal = Journal::open(&txn, &request.state.secrets)?;
     let reverted = put_back(root, &txn, boot, &mut |line| journal.log(line));
     let why = if boot {
         Error::new("the host restarted before the change was confirmed")

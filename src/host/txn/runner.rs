@@ -25,7 +25,7 @@ use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 pub fn run(root: &Root, id: &TxnId) -> Result<()> {
     let txn = Txn::new(root, id);
     let request = Stored::load(&txn)?;
-    let journal = Journal::open(&txn.file("journal"), &request.state.secrets)?;
+    let journal = Journal::open(&txn, &request.state.secrets)?;
     execute(root, &txn, &request, journal)
 }
 
