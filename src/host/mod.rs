@@ -9,6 +9,7 @@ pub mod converge;
 mod critical;
 pub mod diff;
 pub mod engine;
+mod erase;
 pub mod error;
 pub mod exec;
 pub mod facts;
