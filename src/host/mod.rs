@@ -22,6 +22,7 @@ pub(crate) mod own;
 pub mod place;
 pub mod react;
 pub mod root;
+mod running;
 pub mod serve;
 pub mod status;
 pub mod systemd;

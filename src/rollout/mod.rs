@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
+mod agree;
 mod apply;
 mod confirm;
 mod connect;
@@ -12,6 +13,7 @@ mod handover;
 mod order;
 mod passwords;
 mod progress;
+mod roles;
 mod rollback;
 mod saved;
 mod verify;

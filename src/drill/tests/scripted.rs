@@ -234,6 +234,7 @@ impl HostLink for FakeLink {
                         owns_vip: w.owns[self.index],
                         held: false,
                     }],
+                    running: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
                     transactions: vec![],
