@@ -27,5 +27,5 @@ pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
 pub use rollback::{Rollback, RollbackOptions, RollbackReport, plan_rollback, purge, rollback};
 pub use saved::SavedPlan;
-pub use verify::{Vantage, Verification, verify};
+pub use verify::{Proof, Vantage, Verification, verify};
 pub use which::Which;
