@@ -52,6 +52,51 @@ proptest! {
 }
 
 #[test]
+fn a_transaction_that_finds_another_at_work_gives_its_reserve_back() {
+    let (_dir, root) = prepared(&[]);
+    let before = tree(&root);
+    let other = fs::File::create(root.path("/run/hapair-txn.lock")).unwrap();
+    other.lock().unwrap();
+    let (outcome, _) = apply(&root, &state(everything()), "one", false);
+    assert_eq!(
+        (outcome.result, outcome.error.as_str()),
+        (OutcomeKind::Failed, "another transaction runs on this host")
+    );
+    assert_eq!(tree(&root), before);
+    let files = root.names("/var/lib/hapair/txn/one");
+    assert!(
+        files.contains(&"journal".to_owned()) && !files.contains(&"reserve".to_owned()),
+        "{files:?}"
+    );
+}
+
+#[test]
+fn an_apply_while_keepalived_is_held_is_refused_ahead_and_says_how_to_end_the_hold() {
+    use hapair::host::converge::validate_ahead;
+    use hapair::state::{Engine, HostState};
+
+    let (_dir, root) = prepared(&[]);
+    let wanted = HostState {
+        engine: Some(Engine::Keepalived),
+        ..state(vec![])
+    };
+    assert!(validate_ahead(&root, &wanted, &[Stage::Vrrp]).is_ok());
+    fs::create_dir_all(root.path("/run/hapair/fault")).unwrap();
+    fs::write(
+        root.path("/run/hapair/fault/keepalived.service.json"),
+        "{\"active\":true}",
+    )
+    .unwrap();
+    let error = validate_ahead(&root, &wanted, &[Stage::Vrrp]).unwrap_err();
+    assert!(
+        error.hints[0].contains("`hapair handover --resume`"),
+        "{error} {:?}",
+        error.hints
+    );
+    assert!(validate_ahead(&root, &wanted, &[Stage::Nginx]).is_ok());
+}
+
+#[test]
 fn a_cancelled_transaction_touches_nothing() {
     let (_dir, root) = prepared(&[]);
     let before = tree(&root);

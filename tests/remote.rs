@@ -39,9 +39,19 @@ fn delivered_once_then_one_connection_and_one_exec() {
     let sshd = sshd!();
     let tuning = sshd.tuning(&acks());
     let path = tuning.payload.path();
-    for old in ["aaaa", "bbbb", "cccc", "dddd"] {
-        std::fs::write(sshd.at("executors").join(format!("hapair-agent-{old}")), "old").unwrap();
+    for (age, old) in ["dddd", "cccc", "bbbb", "aaaa", "held"].into_iter().enumerate() {
+        let path = sshd.at("executors").join(format!("hapair-agent-{old}"));
+        std::fs::write(&path, "old").unwrap();
+        let written = std::time::SystemTime::now() - Duration::from_secs(100 * age as u64);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(written).unwrap();
     }
+    // The oldest is what a hold's timer runs in the end.
+    let unit = sshd.at("units/hapair-undo-keepalived-service.service.d");
+    std::fs::create_dir_all(&unit).unwrap();
+    let held = sshd.at("executors/hapair-agent-held").display().to_string();
+    let text = format!("[Service]\nExecStart=\nExecStart=\"{held}\" \"undo-fault\" \"stop\" \"keepalived.service\"\n");
+    std::fs::write(unit.join("50-ExecStart.conf"), text).unwrap();
     std::fs::write(sshd.at("executors/keep-me"), "other").unwrap();
     let mut link = connect(&sshd.target(), nobody(), tuning.clone()).unwrap();
     assert_eq!(link.facts().hostname, "twin");
@@ -54,8 +64,10 @@ fn delivered_once_then_one_connection_and_one_exec() {
         .map(|e| e.unwrap().file_name())
         .collect();
     left.sort();
-    assert_eq!(left.len(), 4, "{left:?}");
-    assert!(left.contains(&"keep-me".into()));
+    assert_eq!(left.len(), 5, "{left:?}");
+    for stays in ["keep-me", "hapair-agent-dddd", "hapair-agent-cccc", "hapair-agent-held"] {
+        assert!(left.contains(&stays.into()), "{stays} in {left:?}");
+    }
     let before = (sshd.count("Connection from"), sshd.count("Starting session"));
     assert_eq!(before, (1, 2));
     let mut link = connect(&sshd.target(), nobody(), tuning).unwrap();

@@ -10,7 +10,7 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage or inventory
   3  `plan` found changes
   4  a host could not be reached or refused us
-  5  applied, then rolled back
+  5  applied, then rolled back (a rollback or removal: taken back by the host)
   6  the drill ran and a scenario missed its budget";
 
 /// Turn two bare CentOS hosts into a verified nginx high-availability pair
@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Handover(HandoverArgs),
     /// Put back what the last apply replaced, on both hosts, standby first
     Rollback(RollbackArgs),
-    /// End the pair: put the hosts back as they were before hapair, and take hapair off
+    /// Put the hosts back as they were before hapair, and take hapair off; a pair that it made ends
     Remove(RemoveArgs),
     /// Build twins of both hosts on this machine and run apply, re-apply and the drill on them
     Rehearse(RehearseArgs),
@@ -200,7 +200,7 @@ pub(crate) struct RollbackArgs {
 /// `remove`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoveArgs {
-    /// Remove the packages too that hapair installed
+    /// Remove the packages too that hapair installed, and no others; refused where something else needs one
     #[arg(long)]
     pub(crate) packages: bool,
     /// Put files back too that other hands changed since

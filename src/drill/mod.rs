@@ -13,6 +13,7 @@
 //!   speaks before the old one has heard it) or to the way of measuring; the longest one is reported all the same.
 
 pub mod budget;
+mod error;
 mod event;
 mod link;
 mod owners;
@@ -26,12 +27,13 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use error::{DrillError, DrillErrorKind};
 pub use event::{DrillEvent, Phase};
 pub use link::HostLink;
 pub use owners::{ARP_ROUNDS, OVERLAP_RESOLUTION_MS};
 pub use plan::{DrillPlan, Endpoint, InstancePlan, PlanError};
 pub use result::{DrillReport, Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
-pub use run::{DrillError, DrillErrorKind, run};
+pub use run::run;
 
 /// What is broken on purpose, always on the owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! Whether two keepalived.conf files disagree in what an election needs both sides to agree on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,21 +37,27 @@ impl From<&Instance> for Election {
 /// VIP list, or changes between multicast and unicast: with one host changed, each would reject the other's adverts.
 pub(super) fn differs(old: &str, new: &str) -> bool {
     let (old, new) = (elections(old), elections(new));
-    new.iter()
-        .any(|(name, election)| old.get(name).is_some_and(|before| before != election))
+    new.iter().any(|new| {
+        old.iter()
+            .any(|old| old.is_same_router(new) && old.election != new.election)
+    })
 }
 
 /// What a host that runs this configuration takes part in.
 pub(super) fn instances(text: &str) -> Vec<InstanceRef> {
     let (config, _) = parse(text, &OPTIONS);
-    let instance = |i: &Arc<Instance>| InstanceRef {
+    config.instances.iter().map(|i| reference(i)).collect()
+}
+
+/// What is told of an instance.
+pub(super) fn reference(i: &Instance) -> InstanceRef {
+    InstanceRef {
         name: i.name.clone(),
         interface: i.interface.clone(),
         virtual_router_id: i.vrid,
         priority: i.priority,
         vips: i.vips.iter().map(|v| v.ip.to_string()).collect(),
-    };
-    config.instances.iter().map(instance).collect()
+    }
 }
 
 const OPTIONS: Options<'static> = Options {
@@ -61,11 +67,30 @@ const OPTIONS: Options<'static> = Options {
     resolver: &NoFiles,
 };
 
-/// By instance name. What is included from other files is nothing that hapair wrote.
-fn elections(text: &str) -> BTreeMap<String, Election> {
+/// One instance of a text, and by what it is known in another one.
+struct Known {
+    name: String,
+    /// Interface, `virtual_router_id`, IPv6: the virtual router of the RFC.
+    router: (String, u8, bool),
+    election: Election,
+}
+
+impl Known {
+    /// They stand for the same virtual router. A name is only a label; a VIP can belong to one router only.
+    fn is_same_router(&self, other: &Known) -> bool {
+        self.name == other.name || self.router == other.router || !self.election.vips.is_disjoint(&other.election.vips)
+    }
+}
+
+/// In order. What is included from other files is nothing that hapair wrote.
+fn elections(text: &str) -> Vec<Known> {
     let (config, _) = parse(text, &OPTIONS);
-    let instances = config.instances.iter();
-    instances.map(|i| (i.name.clone(), Election::from(&**i))).collect()
+    let known = |i: &Arc<Instance>| Known {
+        name: i.name.clone(),
+        router: (i.interface.clone(), i.vrid, i.ipv6),
+        election: Election::from(&**i),
+    };
+    config.instances.iter().map(known).collect()
 }
 
 #[cfg(test)]
@@ -102,5 +127,28 @@ mod tests {
             assert!(!differs(BASE, &BASE.replace(from, to)), "{to}");
         }
         assert!(!differs("", BASE) && !differs(BASE, ""));
+    }
+
+    #[test]
+    fn a_name_is_only_a_label() {
+        let renamed = BASE.replace("VI_1", "VI_web");
+        assert!(!differs(BASE, &renamed));
+        // The same virtual router with another password; the same VIP from another virtual router.
+        for (from, to) in [
+            ("auth_pass 1111", "auth_pass 2222"),
+            ("192.168.0.200", "192.168.0.210"),
+            ("virtual_router_id 51", "virtual_router_id 52"),
+        ] {
+            assert!(differs(BASE, &renamed.replace(from, to)), "{to}");
+        }
+        // One more beside it is another virtual router.
+        let second = renamed
+            .replace("virtual_router_id 51", "virtual_router_id 52")
+            .replace("192.168.0.200", "192.168.0.210");
+        assert!(!differs(BASE, &format!("{BASE}{second}")));
+        let other_interface = renamed
+            .replace("virtual_router_id 51", "virtual_router_id 51\n interface eth1")
+            .replace("192.168.0.200", "192.168.0.210");
+        assert!(!differs(BASE, &format!("{BASE}{other_interface}")));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, Result, at};
 use super::root::Root;
 use super::{place, systemd, txn};
-use crate::state::Fault;
+use crate::state::{Engine, Fault};
 
 /// What was before the fault.
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,6 +106,32 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     }
 }
 
+/// No engine of this host was stopped on purpose: one that was cannot be started, and its timer would start it in the
+/// midst of whatever comes later.
+///
+/// # Errors
+/// Names the unit, and how to let it go.
+pub fn no_engine_held(root: &Root) -> Result<()> {
+    for engine in [Engine::Agent, Engine::Keepalived] {
+        let unit = engine.unit();
+        if !traces(root, unit)?.memory.exists() {
+            continue;
+        }
+        let (why, hint) = match engine {
+            Engine::Keepalived => (
+                "by a handover that holds, or by a drill",
+                "`hapair handover --resume` lets the host take part again; then run the command again",
+            ),
+            Engine::Agent => (
+                "by a drill that has not ended",
+                "it is started again by itself: `systemctl list-timers 'hapair-undo-*'` on the host says when",
+            ),
+        };
+        return Err(Error::new(format!("{unit} was stopped on purpose, {why}")).hint(hint));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +145,29 @@ mod tests {
         assert_eq!(
             traces(&root, "nginx.service").unwrap().timer,
             "hapair-undo-nginx-service"
+        );
+    }
+
+    #[test]
+    fn a_held_engine_says_how_to_let_it_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        assert!(no_engine_held(&root).is_ok());
+        fs::create_dir_all(root.path("/run/hapair/fault")).unwrap();
+        fs::write(
+            root.path("/run/hapair/fault/keepalived.service.json"),
+            "{\"active\":true}",
+        )
+        .unwrap();
+        let error = no_engine_held(&root).unwrap_err();
+        assert!(
+            error.message.starts_with("keepalived.service was stopped on purpose"),
+            "{error}"
+        );
+        assert!(
+            error.hints[0].contains("`hapair handover --resume`"),
+            "{:?}",
+            error.hints
         );
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::error::Error;
 use crate::state::{NODE_HEADER, Reply};
 
 /// Fetches `url` within `timeout_ms`.
@@ -19,6 +20,20 @@ pub fn fetch(url: &str, timeout_ms: u64) -> Reply {
             node: String::new(),
             error,
         },
+    }
+}
+
+/// Connects to `address:port` within `timeout_ms`, and closes.
+///
+/// # Errors
+/// Nobody takes the connection, or it is no address.
+pub fn connect(address: &str, timeout_ms: u64) -> Result<(), Error> {
+    let socket: SocketAddr = address
+        .parse()
+        .map_err(|_| Error::new(format!("not an address and port: {address}")))?;
+    match TcpStream::connect_timeout(&socket, Duration::from_millis(timeout_ms.max(1))) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::new(format!("no connection to {address}: {e}"))),
     }
 }
 
@@ -149,6 +164,20 @@ mod tests {
         };
         assert_eq!((status, node.as_str(), error.as_str()), (503, "nginx-backup", ""));
         assert!(answering.join().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_connection_is_taken_or_not() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        assert!(connect(&address, 20_000).is_ok());
+        drop(server);
+        let error = connect(&address, 20_000).unwrap_err();
+        assert!(
+            error.message.starts_with(&format!("no connection to {address}: ")),
+            "{error}"
+        );
+        assert!(connect("localhost:80", 1).is_err());
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::error::{Error, Result, at};
 use super::root::Root;
 use super::txn::{self, Forgotten, Log, Undo};
-use super::{converge, exec, place, systemd};
+use super::{place, systemd};
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -72,26 +71,6 @@ pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: 
         systemd::daemon_reload()?;
     }
     Ok(())
-}
-
-/// Removes packages with the package manager.
-///
-/// # Errors
-/// There is none, or it refuses.
-pub(super) fn remove_packages(root: &Root, names: &[String], log: &mut dyn FnMut(&str)) -> Result<()> {
-    if names.is_empty() || !root.is_live() {
-        return Ok(());
-    }
-    let limit = Duration::from_secs(15 * 60);
-    let program = converge::packages::manager()?;
-    let mut args = vec!["-y", "remove"];
-    args.extend(names.iter().map(String::as_str));
-    log(&format!("{program} {}", args.join(" ")));
-    let output = exec::run_lines(&program, &args, limit, log)?;
-    if output.ok() {
-        return Ok(());
-    }
-    Err(exec::failed(&program, &args, &output, limit))
 }
 
 /// The last step of a removal: memory, locks, executors, the running one last.

@@ -153,6 +153,7 @@ impl Session {
             | Request::Unwatch
             | Request::History
             | Request::PlanPutBack { .. }
+            | Request::Connect { .. }
             | Request::Fetch { .. } => true,
             // Everything else changes the host or follows a change.
             _ => {
@@ -212,6 +213,7 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
+            Request::Connect { address, timeout_ms } => fetch::connect(&address, timeout_ms).map(|()| Some(Reply::Ack)),
             Request::Vrrp { order } => engine::order(&self.root, order).map(|()| Some(Reply::Ack)),
             Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),

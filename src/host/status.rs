@@ -8,6 +8,7 @@ use super::exec;
 use super::facts::{self, Tools};
 use super::observe::{digest, observe};
 use super::root::Root;
+use super::running::running;
 use super::txn::{self, LAST};
 use crate::agent;
 use crate::state::resource::{InstanceRef, Resource};
@@ -36,8 +37,7 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         .iter()
         .map(|instance| {
             let owns_vip = !facts::owned(&instance.vips).is_empty();
-            let told = word.as_ref().map(|word| word.on(instance, owns_vip));
-            let (state, priority, held) = told.unwrap_or((InstanceState::Stopped, instance.priority, false));
+            let (state, priority, held) = Word::of_any(word.as_ref(), instance, owns_vip);
             InstanceStatus {
                 name: instance.name.clone(),
                 state,
@@ -69,6 +69,7 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         host: state.host.clone(),
         engine,
         instances,
+        running: running(root, word.as_ref()),
         nginx: nginx.to_owned(),
         drift,
         transactions: txn::last(root, SHOWN),
@@ -76,7 +77,7 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
 }
 
 /// What the engine that runs says of its instances.
-enum Word {
+pub(super) enum Word {
     /// The agent's own account; empty while it starts.
     Agent(AgentStatus),
     /// keepalived's last lines in the journal: it tells its state nowhere else without writing a file.
@@ -89,6 +90,12 @@ impl Word {
             Engine::Agent => Word::Agent(agent_status().unwrap_or(AgentStatus { instances: Vec::new() })),
             Engine::Keepalived => Word::Keepalived(journal(root, engine)),
         }
+    }
+
+    /// The same where perhaps no engine runs.
+    pub(super) fn of_any(word: Option<&Word>, instance: &InstanceRef, owns_vip: bool) -> (InstanceState, u8, bool) {
+        let told = word.map(|word| word.on(instance, owns_vip));
+        told.unwrap_or((InstanceState::Stopped, instance.priority, false))
     }
 
     /// State, effective priority, and whether it holds back.

@@ -22,7 +22,13 @@ pub struct Payload {
     pub directory: String,
     /// What `uname -m` must say; `None`: it runs anywhere.
     pub architecture: Option<String>,
+    /// Where the host has unit files, those of `systemd-run` among them. An older executor that one of them names is
+    /// still to be run: by the timer of a hold (up to 30 days), of a drill, or of an unconfirmed change.
+    pub unit_directories: Vec<String>,
 }
+
+/// Transient units are in the first (systemd 219) or the second, boot guards in the last.
+const UNIT_DIRECTORIES: [&str; 3] = ["/run/systemd/system", "/run/systemd/transient", "/etc/systemd/system"];
 
 impl Default for Payload {
     /// The agent that this program was built with.
@@ -34,6 +40,7 @@ impl Default for Payload {
             hash: crate::payload::agent_hash().to_owned(),
             directory,
             architecture: Some("x86_64".to_owned()),
+            unit_directories: UNIT_DIRECTORIES.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -59,6 +66,8 @@ impl Payload {
         let length = self.bytes.len();
         let directory = quote(&self.directory);
         let name = format!("hapair-agent-{}", self.hash);
+        let units: Vec<String> = self.unit_directories.iter().map(|d| quote(d)).collect();
+        let units = units.join(" ");
         [
             // The host's own PATH may lack the directories of root's tools.
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH; umask 022".to_owned(),
@@ -81,10 +90,10 @@ impl Payload {
             "sync \"$t\" 2>/dev/null || sync".to_owned(),
             format!("mv -f \"$t\" \"$d/{name}\" || fail mv"),
             format!("if command -v restorecon >/dev/null 2>&1; then restorecon -F \"$d\" \"$d/{name}\"; fi"),
-            // The newest two of the others stay: a transaction may still run from one.
+            // The newest two of the others stay: a transaction may still run from one. So do those that a unit names.
             format!(
                 "ls -1t \"$d\" | grep '^hapair-agent-[0-9A-Za-z]*$' | grep -v '^{name}$' | tail -n +3 | \
-                 while read o; do rm -f \"$d/$o\"; done"
+                 while read o; do grep -rqsF \"$d/$o\" {units} || rm -f \"$d/$o\"; done"
             ),
             format!("exec \"$d/{name}\" serve"),
         ]

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::desired;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
 
-use crate::state::{Engine, HostState, HostStatus, Request, Stage, TxnId};
+use crate::state::{Engine, HostStatus, Request, Stage, TxnId};
 
 use super::confirm::Heading;
 use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
-use super::order::{Phase, changes_in, is_living_pair, standby_first};
+use super::order::{Phase, changes_in, standby_first};
+use super::roles::{self, Owners, is_living_pair};
 use super::verify::{Verification, verify};
 
 /// How to apply.
@@ -151,76 +151,30 @@ impl Run<'_> {
         let statuses = pair.statuses().await?;
         let living = is_living_pair(&statuses);
         let order = standby_first(self.cx.inventory, &statuses);
-        self.validate(pair).await?;
-        for host in order {
-            self.foundation(pair, host, living).await?;
-        }
-        self.software(pair).await?;
         let critical = pair
             .members
             .iter()
             .any(|m| m.plan.changes.iter().any(|c| c.election_critical));
+        self.validate(pair).await?;
+        let on_the_way = match critical {
+            true => self.on_the_way(pair, &statuses).await?,
+            false => None,
+        };
+        for host in order {
+            self.foundation(pair, host, living).await?;
+        }
+        self.software(pair).await?;
         // Also where the standby is stopped: started with the new configuration beside an owner with the old one, it would
         // be a second owner.
         if critical {
-            self.agree(pair, order, &statuses).await
+            self.agree(pair, order, on_the_way).await
         } else {
             self.services(pair, order).await
         }
     }
 
-    /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one as
-    /// well, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an engine waits for
-    /// three adverts before it takes it.
-    async fn agree(
-        &mut self,
-        pair: &mut Pair,
-        order: [usize; 2],
-        statuses: &[HostStatus; 2],
-    ) -> Result<(), RolloutError> {
-        let Some(interim) = self.with_engines_of(pair, statuses) else {
-            return self.services_election_critical(pair, order).await;
-        };
-        let wanted = pair.members.each_ref().map(|m| m.state.clone());
-        pair.aim(interim).await?;
-        self.services_election_critical(pair, order).await?;
-        pair.aim(wanted).await?;
-        self.services(pair, order).await
-    }
-
-    /// The desired states with the engines that run now; `None`: they are the wanted ones, or cannot read what is wanted.
-    fn with_engines_of(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
-        let running = statuses.each_ref().map(|s| s.engine);
-        let wanted = pair.members.each_ref().map(|m| m.state.engine);
-        if (0..2).all(|host| running[host].is_none() || running[host] == wanted[host]) {
-            return None;
-        }
-        let state = |host: usize| {
-            let mut inventory = self.cx.inventory.clone();
-            if let (Some(vrrp), Some(engine)) = (&mut inventory.vrrp, running[host]) {
-                vrrp.engine = engine;
-            }
-            let member = &pair.members[host];
-            let made = desired::host_state(
-                &inventory,
-                member.host(),
-                member.link.facts(),
-                self.cx.templates,
-                &self.cx.secrets,
-            );
-            made.inspect_err(|error| {
-                self.cx.observer.warn(
-                    member.host(),
-                    format!("the engine that runs cannot follow ({error}): the VIP is away until the new one has it"),
-                );
-            })
-            .ok()
-        };
-        Some([state(0)?, state(1)?])
-    }
-
     /// Both hosts look at their new files before either is touched.
-    async fn validate(&self, pair: &mut Pair) -> Result<(), RolloutError> {
+    pub(super) async fn validate(&self, pair: &mut Pair) -> Result<(), RolloutError> {
         let request = Request::Validate {
             stages: Phase::Service.stages().to_vec(),
         };
@@ -245,13 +199,16 @@ impl Run<'_> {
         // Whatever became of it, the host takes part again; its own error comes first.
         if let Some(engine) = silenced {
             let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
-            result.and(started)?;
-            self.gate().host(&mut pair.members[host]).await?;
-            self.gate().one_owner(pair, true).await?;
+            if started.is_err() {
+                self.report.silent = Some((host, engine));
+            }
+            spoken_for(pair.members[host].host(), result, started)?;
+            self.gate().as_before(&mut pair.members[host]).await?;
+            self.gate().one_owner_now(pair, Owners::Best).await?;
         } else {
             result?;
             if living && self.options.limit.is_none() {
-                self.gate().one_owner(pair, false).await?;
+                self.gate().one_owner_now(pair, Owners::Any).await?;
             }
         }
         Ok(())
@@ -278,7 +235,7 @@ impl Run<'_> {
     }
 
     /// nginx and VRRP, one host after the other.
-    async fn services(&mut self, pair: &mut Pair, order: [usize; 2]) -> Result<(), RolloutError> {
+    pub(super) async fn services(&mut self, pair: &mut Pair, order: [usize; 2]) -> Result<(), RolloutError> {
         for host in order {
             let untouched = changes_in(&pair.members[host].plan, Phase::Service.stages()) == 0;
             if untouched || !self.includes(pair.members[host].host()) {
@@ -296,88 +253,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// With one host changed and the other not, each would reject the other's adverts and both would own the VIP.
-    /// So the standby is silent while the owner, which keeps the VIP through a reload, changes.
-    async fn services_election_critical(
-        &mut self,
-        pair: &mut Pair,
-        [standby, owner]: [usize; 2],
-    ) -> Result<(), RolloutError> {
-        for host in [standby, owner] {
-            if changes_in(&pair.members[host].plan, &[Stage::Nginx]) > 0 {
-                self.transact(pair, host, &[Stage::Nginx]).await?;
-                self.gate().nginx(&mut pair.members[host]).await?;
-            }
-        }
-        self.cx.observer.fact(
-            pair.members[standby].host(),
-            "silent while the owner changes what decides the election",
-        );
-        let silenced = pair.members[standby].status().await?.engine;
-        if let Some(engine) = silenced {
-            self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
-        }
-        let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
-        if let Err(error) = owner_changed {
-            return Err(self.standby_again(pair, standby, silenced, error).await);
-        }
-        // From here on the standby's old configuration would make it a second owner: it starts with the new one or
-        // not at all.
-        let changed = async {
-            self.gate().host(&mut pair.members[owner]).await?;
-            pair.members[standby].replan().await?;
-            self.transact(pair, standby, &[Stage::Vrrp]).await
-        }
-        .await;
-        if let Err(error) = changed {
-            self.report.silent = silenced.map(|engine| (standby, engine));
-            return Err(left_silent(pair.members[standby].host(), error));
-        }
-        self.gate().host(&mut pair.members[standby]).await?;
-        let statuses = self.gate().one_owner(pair, true).await?;
-        self.tell_owners(&statuses);
-        Ok(())
-    }
-
-    /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
-    /// speak again with its own old one.
-    pub(super) async fn standby_again(
-        &mut self,
-        pair: &mut Pair,
-        standby: usize,
-        silenced: Option<Engine>,
-        error: RolloutError,
-    ) -> RolloutError {
-        let host = pair.members[standby].host().to_owned();
-        let Some(engine) = silenced else { return error };
-        if error.kind != RolloutErrorKind::RolledBack {
-            self.report.silent = Some((standby, engine));
-            return left_silent(&host, error);
-        }
-        match self.order_engine(pair, standby, engine, UnitAction::Start).await {
-            Ok(()) => error,
-            Err(why) => {
-                self.report.silent = Some((standby, engine));
-                error.hint(format!("VRRP on {host} could not be started again: {why}"))
-            }
-        }
-    }
-
     /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again;
     /// `None`: the host owns nothing.
     async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
         let statuses = pair.statuses().await?;
-        let mine: Vec<&str> = statuses[host]
-            .instances
-            .iter()
-            .filter(|i| i.owns_vip)
-            .map(|i| i.name.as_str())
-            .collect();
-        let Some(engine) = statuses[host].engine.filter(|_| !mine.is_empty()) else {
+        let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
         let peer = 1 - host;
-        if let Some(lacking) = self.gate().unfit(&statuses[peer]) {
+        if let Some(lacking) = self.gate().unfit_beside(&statuses[peer], &statuses[host]) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(
                 RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
@@ -388,7 +272,7 @@ impl Run<'_> {
             .observer
             .wait(pair.members[host].host(), "the peer takes over the VIP");
         self.order_engine(pair, host, engine, UnitAction::Stop).await?;
-        if let Err(error) = self.gate().one_owner(pair, false).await {
+        if let Err(error) = self.gate().one_owner_now(pair, Owners::Any).await {
             return Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
                 Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
                 Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
@@ -409,7 +293,7 @@ impl Run<'_> {
         pair.members[host].order(Request::Unit { unit, action }).await
     }
 
-    fn gate(&self) -> Gate<'_> {
+    pub(super) fn gate(&self) -> Gate<'_> {
         Gate {
             inventory: self.cx.inventory,
             observer: self.cx.observer,
@@ -457,12 +341,16 @@ pub(super) fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> 
     }
 }
 
-fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
-    error
-        .hint(format!(
-            "VRRP on {standby} is left stopped, because it could become a second owner"
-        ))
-        .hint("the owner keeps the VIP; `hapair apply` finishes the change and starts it")
+/// How work on a host ended whose engine was stopped for it and is to run again: neither failure hides the other.
+pub(super) fn spoken_for(
+    host: &str,
+    work: Result<(), RolloutError>,
+    started: Result<(), RolloutError>,
+) -> Result<(), RolloutError> {
+    match (work, started) {
+        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be started again: {why}"))),
+        (work, started) => work.and(started),
+    }
 }
 
 /// UTC time to the second and four digits that tell two runs of one second apart.
@@ -486,5 +374,15 @@ mod tests {
     #[test]
     fn a_stamp_makes_a_transaction_id() {
         assert!(TxnId::new(&format!("{}-1", stamp())).is_some());
+    }
+
+    #[test]
+    fn a_lost_link_does_not_hide_that_vrrp_stays_stopped() {
+        let failed = |what: &str| RolloutError::on("web1", RolloutErrorKind::Unreachable, what);
+        let error = spoken_for("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
+        assert_eq!(error.message, "web1: connection lost");
+        assert_eq!(error.hints, ["VRRP on web1 could not be started again: web1: no link"]);
+        assert!(spoken_for("web1", Ok(()), Err(failed("no link"))).is_err());
+        assert!(spoken_for("web1", Ok(()), Ok(())).is_ok());
     }
 }

@@ -203,11 +203,40 @@ async fn more_than(interrupt: &mut Interrupt, times: u32) {
 }
 
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
-    let after = match kind {
-        RolloutErrorKind::RolledBack => "everything this transaction replaced was put back",
-        _ => "putting back what this transaction replaced failed too",
+    let message = match kind {
+        RolloutErrorKind::RolledBack => format!("{}; everything this transaction replaced was put back", outcome.error),
+        // It may never have begun, or its putting back failed too: its own words say which.
+        _ => outcome.error,
     };
-    let mut error = RolloutError::on(host, kind, format!("{}; {after}", outcome.error));
+    let mut error = RolloutError::on(host, kind, message);
     error.hints = outcome.hints;
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_never_began_is_not_said_to_be_half_put_back() {
+        let outcome = |error: &str| Outcome {
+            result: OutcomeKind::Failed,
+            changed: 0,
+            error: error.into(),
+            hints: vec!["wait".into()],
+            reboot_needed: false,
+        };
+        let busy = ended(
+            "web1",
+            RolloutErrorKind::Failed,
+            outcome("another transaction runs on this host"),
+        );
+        assert_eq!(busy.message, "web1: another transaction runs on this host");
+        assert_eq!(busy.hints, ["wait"]);
+        let reverted = ended("web1", RolloutErrorKind::RolledBack, outcome("no space left"));
+        assert_eq!(
+            reverted.message,
+            "web1: no space left; everything this transaction replaced was put back"
+        );
+    }
 }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::inventory::{Instance, Inventory};
-use crate::state::{HEALTH_PATH, HostStatus, InstanceState, Reply, Request};
+use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
 use super::apply::Interrupt;
 use super::connect::{Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::progress::Observer;
+use super::roles::{self, Owners};
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -27,6 +28,8 @@ pub(super) struct Gate<'a> {
 enum Part {
     Nginx,
     All,
+    /// VRRP as it is configured now.
+    AsBefore,
 }
 
 impl Gate<'_> {
@@ -40,6 +43,11 @@ impl Gate<'_> {
         self.until(member, Part::Nginx).await
     }
 
+    /// Every instance of the configuration in force takes part again: for a host whose services were not touched.
+    pub(super) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::AsBefore).await
+    }
+
     async fn until(&self, member: &mut Member, part: Part) -> Result<(), RolloutError> {
         let began = Instant::now();
         let name = member.host().to_owned();
@@ -48,6 +56,7 @@ impl Gate<'_> {
             match part {
                 Part::Nginx => "nginx answers",
                 Part::All => "nginx answers and VRRP takes part",
+                Part::AsBefore => "VRRP takes part",
             },
         );
         loop {
@@ -72,7 +81,7 @@ impl Gate<'_> {
 
     /// The first thing that is not as it must be.
     async fn lacking(&self, member: &mut Member, part: Part) -> Result<Option<String>, RolloutError> {
-        if let Some(url) = self.local_health_url() {
+        if let Some(url) = self.local_health_url().filter(|_| part != Part::AsBefore) {
             match member
                 .link
                 .request(&Request::Fetch {
@@ -91,6 +100,7 @@ impl Gate<'_> {
         Ok(match part {
             Part::Nginx => self.nginx_down(&status),
             Part::All => self.unfit(&status),
+            Part::AsBefore => roles::unfit(&status),
         })
     }
 
@@ -102,13 +112,14 @@ impl Gate<'_> {
     /// Why a host cannot own a VIP now, by its own word.
     pub(super) fn unfit(&self, status: &HostStatus) -> Option<String> {
         let down = self.nginx_down(status);
-        down.or_else(|| {
-            status.instances.iter().find_map(|i| match i.state {
-                InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
-                InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
-                InstanceState::Master | InstanceState::Backup => None,
-            })
-        })
+        let mut instances = status.instances.iter();
+        down.or_else(|| instances.find_map(|i| roles::state_problem(&i.name, i.state)))
+    }
+
+    /// Why a host cannot own now what another one does, by what is configured on both now.
+    pub(super) fn unfit_beside(&self, status: &HostStatus, owner: &HostStatus) -> Option<String> {
+        let nginx_down = self.nginx_down(status).filter(|_| owner.nginx == "active");
+        nginx_down.or_else(|| roles::unfit(status))
     }
 
     fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
@@ -140,10 +151,25 @@ impl Gate<'_> {
     ///
     /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
     pub(super) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
+        self.owned(pair, &|statuses| self.ownership_problem(statuses, settled))
+            .await
+    }
+
+    /// The same by what runs on the hosts now, which need not be what the inventory says.
+    pub(super) async fn one_owner_now(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
+        self.owned(pair, &|statuses| roles::ownership_problem(statuses, owners))
+            .await
+    }
+
+    async fn owned(
+        &self,
+        pair: &mut Pair,
+        problem: &dyn Fn(&[HostStatus; 2]) -> Option<String>,
+    ) -> Result<[HostStatus; 2], RolloutError> {
         let began = Instant::now();
         loop {
             let statuses = pair.statuses().await?;
-            let Some(lacking) = self.ownership_problem(&statuses, settled) else {
+            let Some(lacking) = problem(&statuses) else {
                 return Ok(statuses);
             };
             self.stop_if_interrupted()?;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
+mod agree;
 mod apply;
 mod confirm;
 mod connect;
@@ -12,6 +13,7 @@ mod handover;
 mod order;
 mod passwords;
 mod progress;
+mod roles;
 mod rollback;
 mod saved;
 mod verify;
@@ -25,5 +27,5 @@ pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
 pub use rollback::{Rollback, RollbackOptions, RollbackReport, plan_rollback, purge, rollback};
 pub use saved::SavedPlan;
-pub use verify::{Vantage, Verification, verify};
+pub use verify::{Proof, Vantage, Verification, verify};
 pub use which::Which;

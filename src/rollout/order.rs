@@ -1,7 +1,8 @@
 //! Who comes first, and what is done in one go.
 
+use super::roles;
 use crate::inventory::Inventory;
-use crate::state::{HostStatus, InstanceState, Plan, Stage};
+use crate::state::{HostStatus, Plan, Stage};
 
 /// A part of the seed's order that is converged in one transaction on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) fn changes_in(plan: &Plan, stages: &[Stage]) -> usize {
 /// Indices of the hosts, the one to start with first: the standby by fact; where nobody owns a VIP (bootstrap) or both
 /// do (active/active), the host that is preferred for fewer instances, then the second in the inventory.
 pub fn standby_first(inventory: &Inventory, statuses: &[HostStatus; 2]) -> [usize; 2] {
-    let owned = |i: usize| statuses[i].instances.iter().filter(|s| s.owns_vip).count();
+    let owned = |i: usize| roles::owned(&statuses[i]);
     let preferred = |i: usize| {
         let instances = inventory.vrrp.iter().flat_map(|v| &v.instances);
         instances
@@ -48,17 +49,6 @@ pub fn standby_first(inventory: &Inventory, statuses: &[HostStatus; 2]) -> [usiz
     } else {
         [1, 0]
     }
-}
-
-/// Both hosts run VRRP and every instance has exactly one owner.
-pub(super) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
-    let runs =
-        |s: &HostStatus| !s.instances.is_empty() && s.instances.iter().all(|i| i.state != InstanceState::Stopped);
-    statuses.iter().all(runs)
-        && statuses[0]
-            .instances
-            .iter()
-            .all(|i| i.owns_vip != statuses[1].owns(&i.name))
 }
 
 #[cfg(test)]

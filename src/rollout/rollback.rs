@@ -1,21 +1,20 @@
 //! Putting transactions back over the pair: standby first, what serves goes on serving, one owner at the end.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
-    Engine, Foreign, Goal, HostStatus, InstanceState, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage,
-    Transaction,
+    Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction,
 };
 
-use super::apply::{ApplyOptions, Interrupt, Run, both};
+use super::apply::{ApplyOptions, Interrupt, Run, both, spoken_for};
 use super::confirm::Heading;
 use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::follow::ended;
-use super::order::{is_living_pair, standby_first};
+use super::order::standby_first;
 use super::progress::Progress;
+use super::roles::{self, Owners, is_living_pair};
 use super::which::{Which, choose};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -187,12 +186,12 @@ impl Back<'_> {
         let living = is_living_pair(&statuses);
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
-            plan.serves && changes.any(|c| c.election_critical)
+            plan.speaks && changes.any(|c| c.election_critical)
         });
-        match critical {
-            [true, true] if living => self.election_critical(pair, order, &statuses).await?,
-            [true, false] | [false, true] if living => return Err(self.one_sided(pair, critical)),
-            _ => {
+        match way(living, critical, self.what.backs[0].goal) {
+            Way::StandbySilent => self.election_critical(pair, order, &statuses).await?,
+            Way::Refused(host) => return Err(self.one_sided(pair, host)),
+            Way::InTurn => {
                 for host in order {
                     self.host(pair, host, living).await?;
                 }
@@ -201,17 +200,15 @@ impl Back<'_> {
         if let Some((host, engine)) = silent {
             self.speak(pair, host, Some(engine)).await?;
         }
-        if self.serving(&statuses).contains(&true) {
-            let all = instances(pair, Known::Either);
-            let statuses = self.gate(pair, &all).await?;
+        if self.speaking(&statuses).contains(&true) {
+            let statuses = self.gate(pair, Owners::OfAll).await?;
             self.run.tell_owners(&statuses);
         }
         Ok(())
     }
 
     /// With one host put back and the other not, each would reject the other's adverts.
-    fn one_sided(&self, pair: &Pair, critical: [bool; 2]) -> RolloutError {
-        let host = usize::from(critical[1]);
+    fn one_sided(&self, pair: &Pair, host: usize) -> RolloutError {
         let back = &self.what.backs[host];
         let run = back
             .transactions
@@ -230,21 +227,16 @@ impl Back<'_> {
         }
         let plan = &self.what.plans[host];
         let network = plan.plan.changes.iter().any(|c| c.stage == Stage::Network);
-        let silenced = if living && network && plan.serves {
+        let silenced = if living && network && plan.speaks {
             self.hand_over(pair, host).await?
         } else {
             None
         };
         let result = self.transact(pair, host).await;
-        if silenced.is_some() {
-            let spoke = self.speak(pair, host, silenced).await;
-            result.and(spoke)?;
-        } else {
-            result?;
-        }
-        if plan.serves && living {
-            let common = instances(pair, Known::Both);
-            self.gate(pair, &common).await?;
+        let spoke = self.speak(pair, host, silenced).await;
+        spoken_for(pair.members[host].host(), result, spoke)?;
+        if plan.speaks && living {
+            self.gate(pair, Owners::Any).await?;
         }
         Ok(())
     }
@@ -269,14 +261,22 @@ impl Back<'_> {
         if let Err(error) = self.transact(pair, owner).await {
             return Err(self.run.standby_again(pair, standby, silenced, error).await);
         }
-        let result = self.transact(pair, standby).await;
-        result.map_err(|e| {
+        let rest = async {
+            if self.what.plans[owner].speaks {
+                self.gate(pair, Owners::Any).await?;
+            }
+            self.transact(pair, standby).await
+        };
+        rest.await.map_err(|e| {
             e.hint(format!(
                 "VRRP on {name} is left stopped, because it could become a second owner"
             ))
-            .hint("the owner keeps the VIP; run the same command again, or `hapair apply` to go forward")
+            .hint("run the same command again, or `hapair apply` to go forward")
         })?;
-        self.speak(pair, standby, silenced).await
+        if self.what.plans[standby].speaks {
+            self.speak(pair, standby, silenced).await?;
+        }
+        Ok(())
     }
 
     /// Starts the engine that was stopped, unless what was put back has one running.
@@ -291,19 +291,18 @@ impl Back<'_> {
     /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again.
     async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
         let statuses = pair.statuses().await?;
-        let owns = statuses[host].instances.iter().any(|i| i.owns_vip);
-        let Some(engine) = statuses[host].engine.filter(|_| owns) else {
+        let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
         let name = pair.members[host].host().to_owned();
-        if let Some(lacking) = unfit(&statuses[1 - host]) {
+        let peer = &statuses[1 - host];
+        if let Some(lacking) = self.unfit(host, peer) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
         self.run.cx.observer.wait(&name, "the peer takes over the VIP");
         self.run.order_engine(pair, host, engine, UnitAction::Stop).await?;
-        let common = instances(pair, Known::Both);
-        match self.gate(pair, &common).await {
+        match self.gate(pair, Owners::Any).await {
             Ok(_) => Ok(Some(engine)),
             Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
                 Ok(()) => error.hint(format!("VRRP on {name} was started again")),
@@ -314,6 +313,9 @@ impl Back<'_> {
 
     /// One transaction on one host, followed to its end over however many connections it takes.
     async fn transact(&mut self, pair: &mut Pair, host: usize) -> Result<(), RolloutError> {
+        if self.what.is_empty_on(host) {
+            return Ok(());
+        }
         let member = &mut pair.members[host];
         let (back, plan) = (&self.what.backs[host], &self.what.plans[host]);
         let name = member.host().to_owned();
@@ -347,24 +349,24 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// By host: it serves, as far as it has come.
-    fn serving(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
+    /// By host: its engine speaks, as far as it has come.
+    fn speaking(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
         [0, 1].map(|host| {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()
             } else {
-                self.what.plans[host].serves
+                self.what.plans[host].speaks
             }
         })
     }
 
-    /// Waits until every host that was put back and goes on serving is fit, and each of these instances has one owner.
-    async fn gate(&self, pair: &mut Pair, instances: &[String]) -> Result<[HostStatus; 2], RolloutError> {
+    /// Waits until every host that was put back and goes on serving is fit, and what runs has its owners.
+    async fn gate(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
         let began = Instant::now();
         let timeout = self.run.options.gate_timeout;
         loop {
             let statuses = pair.statuses().await?;
-            let Some(lacking) = self.lacking(&statuses, instances) else {
+            let Some(lacking) = self.lacking(&statuses, owners) else {
                 return Ok(statuses);
             };
             if *self.run.interrupt.borrow() > self.asked {
@@ -383,49 +385,62 @@ impl Back<'_> {
         }
     }
 
-    fn lacking(&self, statuses: &[HostStatus; 2], instances: &[String]) -> Option<String> {
-        let put_back = (0..2).filter(|host| self.done[*host] && self.what.plans[*host].serves);
+    fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
+        let put_back = (0..2).filter(|host| self.done[*host] && self.what.plans[*host].speaks);
         for host in put_back {
-            if let Some(lacking) = unfit(&statuses[host]) {
-                return Some(format!("on {} {lacking}", statuses[host].host));
+            let status = &statuses[host];
+            if let Some(lacking) = self.unfit(host, status) {
+                return Some(format!("on {} {lacking}", status.host));
             }
         }
-        instances
-            .iter()
-            .find_map(|name| match statuses.iter().filter(|s| s.owns(name)).count() {
-                0 => Some(format!("no host owns the VIP of {name}")),
-                1 => None,
-                _ => Some(format!("both hosts own the VIP of {name}")),
-            })
+        roles::ownership_problem(statuses, owners)
+    }
+
+    /// Why a host cannot own a VIP now, by its own word; what does not go on on `planned` is not asked for.
+    fn unfit(&self, planned: usize, status: &HostStatus) -> Option<String> {
+        let nginx_down = self.what.plans[planned].serves && status.nginx != "active";
+        let nginx = nginx_down.then(|| format!("nginx is {}", status.nginx));
+        nginx.or_else(|| roles::unfit(status))
     }
 }
 
-/// By how many hosts an instance is known.
-#[derive(Clone, Copy, PartialEq)]
-enum Known {
-    Both,
-    Either,
+/// In which order the hosts go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One after the other, the standby first.
+    InTurn,
+    /// The owner first, while the standby is silent.
+    StandbySilent,
+    /// Not at all: only this host would change what decides the election.
+    Refused(usize),
 }
 
-fn instances(pair: &Pair, known: Known) -> Vec<String> {
-    let [a, b] = pair.members.each_ref().map(|member| {
-        let names = member.state.instances.iter().map(|i| i.name.clone());
-        names.collect::<BTreeSet<String>>()
-    });
-    match known {
-        Known::Both => a.intersection(&b).cloned().collect(),
-        Known::Either => a.union(&b).cloned().collect(),
+/// `critical`, by host: it goes on serving, and goes back in what decides the election.
+fn way(living: bool, critical: [bool; 2], goal: Goal) -> Way {
+    match (critical, goal) {
+        _ if !living => Way::InTurn,
+        ([false, false], _) => Way::InTurn,
+        ([true, true], _) => Way::StandbySilent,
+        // The other host goes as far back as it can too: the two agree as they did before hapair, or it ends.
+        (_, Goal::Remove | Goal::RemoveWithPackages) => Way::StandbySilent,
+        ([first, _], Goal::Rollback) => Way::Refused(usize::from(!first)),
     }
 }
 
-/// Why a host cannot own a VIP now, by its own word.
-fn unfit(status: &HostStatus) -> Option<String> {
-    if status.nginx != "active" {
-        return Some(format!("nginx is {}", status.nginx));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_pair_never_goes_back_in_what_decides_the_election_with_both_speaking() {
+        for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
+            assert_eq!(way(true, [true, true], goal), Way::StandbySilent);
+            assert_eq!(way(true, [false, false], goal), Way::InTurn);
+            assert_eq!(way(false, [true, true], goal), Way::InTurn);
+        }
+        // A pair that lived before hapair on one host only.
+        assert_eq!(way(true, [true, false], Goal::Remove), Way::StandbySilent);
+        assert_eq!(way(true, [false, true], Goal::Rollback), Way::Refused(1));
+        assert_eq!(way(true, [true, false], Goal::Rollback), Way::Refused(0));
     }
-    status.instances.iter().find_map(|i| match i.state {
-        InstanceState::Fault => Some(format!("instance {} is in state FAULT", i.name)),
-        InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {}", i.name)),
-        InstanceState::Master | InstanceState::Backup => None,
-    })
 }

@@ -10,7 +10,7 @@ use crate::probe;
 use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
 use super::apply::Interrupt;
-use super::connect::{Context, Pair, unexpected};
+use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
 use super::progress::Progress;
@@ -25,6 +25,17 @@ pub enum Vantage {
     Standby,
 }
 
+/// What was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// An answer with the owner's own header.
+    Http,
+    /// A port that speaks TLS takes connections. No handshake was made, and nothing says who takes them: the owner is
+    /// known by the hosts' word.
+    Connection,
+}
+
 /// One VIP that was seen to answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -36,6 +47,21 @@ pub struct Verification {
     pub owner: String,
     /// From where.
     pub from: Vantage,
+    /// What was seen.
+    pub proof: Proof,
+}
+
+impl std::fmt::Display for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (address, owner) = (SocketAddr::new(self.vip, self.port), &self.owner);
+        match self.proof {
+            Proof::Http => write!(f, "http://{address} answers from {owner}"),
+            Proof::Connection => write!(
+                f,
+                "https://{address} takes connections (no TLS handshake was made), {owner} owns the address"
+            ),
+        }
+    }
 }
 
 const ATTEMPT: Duration = Duration::from_millis(1500);
@@ -80,6 +106,7 @@ pub async fn verify(
                         port: endpoint.port,
                         owner,
                         from,
+                        proof: if endpoint.tls { Proof::Connection } else { Proof::Http },
                     };
                 }
                 Err(why) if began.elapsed() > timeout => {
@@ -100,7 +127,13 @@ pub async fn verify(
         };
         cx.observer.tell(Progress::Fact {
             host: Some(v.owner.clone()),
-            what: format!("owns {} and answers on port {}{from}", v.vip, v.port),
+            what: match v.proof {
+                Proof::Http => format!("owns {} and answers on port {}{from}", v.vip, v.port),
+                Proof::Connection => format!(
+                    "owns {}, whose port {} takes connections; no TLS handshake was made{from}",
+                    v.vip, v.port
+                ),
+            },
         });
     }
     Ok(proven)
@@ -117,8 +150,7 @@ fn owner_of(cx: &Context<'_>, statuses: &[HostStatus; 2], vip: IpAddr) -> String
     owner.map(|s| s.host.clone()).unwrap_or_default()
 }
 
-/// Asks from here, and where the network does not let us, from the standby. Through TLS nothing says which host
-/// answers: there the connection counts, and the owner is known by its own word.
+/// Asks from here, and where the network does not let us, from the standby.
 async fn answers(
     pair: &mut Pair,
     endpoint: VipEndpoint,
@@ -127,9 +159,9 @@ async fn answers(
 ) -> Result<Result<Vantage, String>, RolloutError> {
     let VipEndpoint { vip, port, tls } = endpoint;
     let address = SocketAddr::new(vip, port);
+    let standby = usize::from(statuses[0].host == owner);
     if tls {
-        let connected = probe::tcp_once(address, ATTEMPT).await;
-        return Ok(connected.map(|_| Vantage::Controller).map_err(|e| e.to_string()));
+        return Ok(takes_connections(&mut pair.members[standby], address).await);
     }
     let outside = match probe::http_once(address, &vip.to_string(), HEALTH_PATH, ATTEMPT).await {
         Ok(answer) if answer.status == 200 && answer.node.as_deref() == Some(owner) => {
@@ -145,7 +177,6 @@ async fn answers(
         }
         Err(e) => e.to_string(),
     };
-    let standby = usize::from(statuses[0].host == owner);
     let member = &mut pair.members[standby];
     let request = Request::Fetch {
         url: format!("http://{address}{HEALTH_PATH}"),
@@ -158,5 +189,44 @@ async fn answers(
             member.host()
         ))),
         other => Err(unexpected(member.host(), &other)),
+    }
+}
+
+/// Through TLS nothing says which host answers, and the executor speaks none: a connection counts, and the owner is known
+/// by the hosts' word.
+async fn takes_connections(standby: &mut Member, address: SocketAddr) -> Result<Vantage, String> {
+    let Err(outside) = probe::tcp_once(address, ATTEMPT).await else {
+        return Ok(Vantage::Controller);
+    };
+    let request = Request::Connect {
+        address: address.to_string(),
+        timeout_ms: 1500,
+    };
+    match standby.order(request).await {
+        Ok(()) => Ok(Vantage::Standby),
+        Err(inside) => Err(format!("from here: {outside}; from {}", inside.message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_was_not_made_is_not_claimed() {
+        let mut seen = Verification {
+            vip: "fd00::200".parse().expect("an address"),
+            port: 443,
+            owner: "web1".into(),
+            from: Vantage::Standby,
+            proof: Proof::Connection,
+        };
+        assert_eq!(
+            seen.to_string(),
+            "https://[fd00::200]:443 takes connections (no TLS handshake was made), web1 owns the address"
+        );
+        (seen.proof, seen.port) = (Proof::Http, 80);
+        assert_eq!(seen.to_string(), "http://[fd00::200]:80 answers from web1");
+        assert_eq!(serde_json::to_value(&seen).expect("json")["proof"], "http");
     }
 }

@@ -131,6 +131,14 @@ pub enum Request {
         /// ms for the whole exchange.
         timeout_ms: u64,
     },
+    /// TCP connect from this host, closed at once: the executor speaks no TLS, so of a port that does this is all it can
+    /// see; answered by [`Reply::Ack`] or an error that says why not.
+    Connect {
+        /// `address:port`, an IP literal.
+        address: String,
+        /// ms.
+        timeout_ms: u64,
+    },
     /// Start, stop, reload or restart a unit, for handovers; answered by [`Reply::Ack`].
     Unit {
         /// With suffix.

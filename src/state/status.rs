@@ -14,6 +14,10 @@ pub struct HostStatus {
     pub engine: Option<Engine>,
     /// Every instance the host takes part in.
     pub instances: Vec<InstanceStatus>,
+    /// What takes part in elections here now, whatever the inventory says: the engine's own instances, else those of the
+    /// configuration in place. Who is owner and who standby comes from these.
+    #[serde(default)]
+    pub running: Vec<RunningInstance>,
     /// nginx: `active`, `inactive`, `failed`, `absent`.
     pub nginx: String,
     /// Ids of resources changed by other hands since the last apply.
@@ -48,6 +52,33 @@ pub struct InstanceStatus {
     pub held: bool,
 }
 
+/// One instance of the configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningInstance {
+    /// `VI_1`.
+    pub name: String,
+    /// 1 to 255.
+    pub virtual_router_id: u8,
+    /// VIPs without prefix.
+    pub vips: Vec<String>,
+    /// Observed state.
+    pub state: InstanceState,
+    /// Effective priority where the engine tells it, else the configured one.
+    pub priority: u8,
+    /// At least one of these VIPs is on the interface now.
+    pub owns_vip: bool,
+    /// It does not take the VIP from a living owner: `nopreempt`, or [`InstanceStatus::held`].
+    pub waits: bool,
+}
+
+impl RunningInstance {
+    /// Both stand for the same virtual router, whatever they are called: `virtual_router_id` and address family agree.
+    pub fn is_same_router(&self, other: &RunningInstance) -> bool {
+        let ipv6 = |i: &RunningInstance| i.vips.iter().any(|vip| vip.contains(':'));
+        self.virtual_router_id == other.virtual_router_id && ipv6(self) == ipv6(other)
+    }
+}
+
 /// What the agent's control socket says of itself, as far as the executor asks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct AgentStatus {
@@ -64,6 +95,12 @@ pub struct AgentInstance {
     pub state: InstanceState,
     /// Effective priority, 1 to 255.
     pub priority: u8,
+    /// 1 to 255; 0: an agent that does not say.
+    #[serde(default)]
+    pub virtual_router_id: u8,
+    /// VIPs without prefix.
+    #[serde(default)]
+    pub vips: Vec<String>,
     /// See [`InstanceStatus::held`].
     pub held: bool,
 }

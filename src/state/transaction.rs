@@ -105,7 +105,9 @@ pub enum Goal {
 pub struct PutBackPlan {
     /// The changes; notes name what stays.
     pub plan: Plan,
-    /// nginx and a VRRP engine run afterwards, as they do now.
+    /// A VRRP engine runs afterwards, as one does now.
+    pub speaks: bool,
+    /// It does, and nginx too.
     pub serves: bool,
     /// Instances of the configuration that is put back.
     pub instances: Vec<InstanceRef>,

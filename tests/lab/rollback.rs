@@ -220,8 +220,29 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
         twins.sh(host, &format!("for u in {units}; do {each}; done; hostname"))
     };
     let services = HOSTS.map(units);
+    let packages = |host: &str| twins.sh(host, "rpm -qa | sort");
+    let installed = HOSTS.map(packages);
     twins.apply().expect(0);
     twins.hapair(&["remove"]).expect(2).says("--yes").says("the pair ends");
+    // What somebody else put there and that needs nginx is not taken along.
+    twins.sh(
+        BACKUP,
+        "cd /root && printf 'Name: shop\\nVersion: 2\\nRelease: 1\\nSummary: x\\nLicense: MIT\\nBuildArch: noarch\\n\
+         Requires: nginx\\n%%description\\nx\\n%%files\\n' > shop.spec && rpmbuild -bb --quiet --define '_topdir /root/rpm' shop.spec \
+         && rpm -i --nosignature rpm/RPMS/noarch/shop-2-1.noarch.rpm",
+    );
+    twins
+        .hapair(&["remove", "--packages", "--yes"])
+        .expect(1)
+        .says("shop-2-1.noarch needs nginx")
+        .says("nothing was changed");
+    for host in HOSTS {
+        twins.sh(
+            host,
+            "rpm -q nginx && systemctl is-active nginx && test -d /var/lib/hapair",
+        );
+    }
+    twins.sh(BACKUP, "rpm -e shop && rm -rf /root/rpm /root/shop.spec");
     twins
         .hapair(&["remove", "--packages", "--yes"])
         .expect(0)
@@ -249,10 +270,44 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
         &fingerprints(&twins).each_ref().map(theirs),
     );
     assert_eq!(HOSTS.map(units), services);
+    assert_eq!(HOSTS.map(packages), installed);
     twins.hapair(&["remove", "--yes"]).expect(0).says("nothing to do");
     twins.sh(MASTER, "test ! -e /usr/local/hapair && test ! -e /var/lib/hapair");
     // And back again.
     twins.apply().expect(0);
+}
+
+#[test]
+fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
+    let twins = Twins::up(EXAMPLE);
+    twins.write_with_engine(EXAMPLE, "keepalived");
+    twins.apply().expect(0);
+    // As if it had been set up by hand.
+    for host in HOSTS {
+        twins.sh(
+            host,
+            "rm -rf /var/lib/hapair /usr/local/hapair /etc/systemd/system/keepalived.service.d && systemctl daemon-reload",
+        );
+    }
+    let before = fingerprints(&twins);
+    let changed = [
+        ("auth_pass: \"1111\"", "auth_pass: \"n3wpass\""),
+        ("[192.168.0.200/24]", "[192.168.0.200/24, 192.168.0.210/24]"),
+    ];
+    twins.write(&example_with(&changed));
+    twins.apply().expect(0);
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    let mut done = None;
+    let seen = watch(&twins, vip, || done = Some(twins.hapair(&["remove", "--yes"])));
+    done.expect("it ran")
+        .expect(0)
+        .says("the pair goes on")
+        .says("no host answers on 192.168.0.210 any more");
+    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
+    assert_same(&before, &fingerprints(&twins));
+    let owns = "ip -4 -o addr show | grep -w 192.168.0.200";
+    twins.sh(MASTER, owns);
+    twins.sh(BACKUP, &format!("systemctl is-active keepalived && ! {{ {owns}; }}"));
 }
 
 #[test]

@@ -266,6 +266,7 @@ impl Sshd {
             hash,
             directory: self.at("executors").display().to_string(),
             architecture: None,
+            unit_directories: vec![self.at("units").display().to_string()],
         }
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn apply(
         ui.say(format!("{name}: {changed} changed"));
     }
     for v in &report.verified {
-        ui.say(format!("http://{}:{} answers from {}", v.vip, v.port, v.owner));
+        ui.say(v.to_string());
     }
     for host in &report.reboot_needed {
         ui.say(format!("{host}: reboot needed for everything to take effect"));

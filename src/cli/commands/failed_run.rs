@@ -44,7 +44,7 @@ impl FailedRun<'_> {
             ui.finish();
             failure.report(ui);
             if !matches!(ui.confirm("put back what this run had done before?"), Ok(true)) {
-                return Failure::new(failure.exit, "stopped halfway").hint(way);
+                return stopped_halfway(failure, way);
             }
         }
         let back = RollbackOptions {
@@ -87,5 +87,37 @@ impl FailedRun<'_> {
                 }
             }
         }
+    }
+}
+
+/// The failure has been told; what is left to say is where the run stands.
+fn stopped_halfway(failure: Failure, way: String) -> Failure {
+    Failure {
+        message: "stopped halfway".to_owned(),
+        hints: vec![way],
+        verbatim: false,
+        ..failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declined_undo_keeps_what_the_summary_tells() {
+        let failure = Failure {
+            host: Some("web2".to_owned()),
+            changed: json!({ "web1": 3, "web2": 0 }),
+            ..Failure::new(Exit::RolledBack, "web2: no space left").hint("free some")
+        };
+        let left = stopped_halfway(failure, "`hapair rollback X`".to_owned());
+        assert_eq!(left.exit, Exit::RolledBack);
+        assert_eq!(left.host.as_deref(), Some("web2"));
+        assert_eq!(left.changed, json!({ "web1": 3, "web2": 0 }));
+        assert_eq!(
+            (left.message.as_str(), &left.hints[..]),
+            ("stopped halfway", &["`hapair rollback X`".to_owned()][..])
+        );
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod failover;
 pub(crate) mod handover;
 pub(crate) mod manual;
 pub(crate) mod plan;
+mod put_back;
 pub(crate) mod rehearse;
 pub(crate) mod remove;
 pub(crate) mod render;

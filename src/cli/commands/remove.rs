@@ -7,75 +7,152 @@ use serde_json::json;
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator};
+use crate::cli::session::{Session, operator};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, Pair, RollbackOptions, RollbackReport, Which};
-use crate::state::{Foreign, Goal};
+use crate::inventory::Inventory;
+use crate::rollout::{self, Rollback, RollbackOptions, RollbackReport, Which};
+use crate::state::Goal;
 
-use super::rollback::{changed, confirm, show_plan, stays, tell, transactions};
+use super::put_back::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
-    let mut cx = session.context(ui)?;
-    let mut pair = Pair::connect(&mut cx).await?;
-    let foreign = if args.force {
-        Foreign::Overwrite
-    } else {
-        Foreign::Refuse
-    };
     let goal = if args.packages {
         Goal::RemoveWithPackages
     } else {
         Goal::Remove
     };
-    let what = rollout::plan_rollback(&mut pair, &Which::Everything, foreign, goal).await?;
-    ui.finish();
-    if (0..2).all(|host| what.is_empty_on(host) && !what.installed[host]) {
+    let mut back = PutBack::planned(&session, ui, &Which::Everything, foreign(args.force), goal).await?;
+    if (0..2).all(|host| back.what.is_empty_on(host) && !back.what.installed[host]) {
         // The executor came with this very connection.
-        rollout::purge(&mut pair).await?;
+        rollout::purge(&mut back.pair).await?;
         ui.say("nothing to do: there is nothing of hapair on either host");
-        ui.summary("remove", Exit::Done, changed(&pair, [0, 0]), json!({ "removed": {} }));
-        pair.close().await;
+        let changed = back.changed(&RollbackReport::default());
+        ui.summary("remove", Exit::Done, changed, json!({ "removed": {} }));
+        back.pair.close().await;
         return Ok(Exit::Done);
     }
-    show_plan(ui, &pair, &what);
-    for instance in session.inventory.vrrp.iter().flat_map(|v| &v.instances) {
-        let vips: Vec<String> = instance
-            .virtual_ipaddress
-            .iter()
-            .map(|v| v.address.to_string())
-            .collect();
-        ui.say(format!(
-            "{} the pair ends: no host answers on {} any more ({})",
-            ui.style.yellow("note:"),
-            vips.join(", "),
-            instance.name
-        ));
+    back.show();
+    let names = back.pair.members.each_ref().map(|m| m.host().to_owned());
+    for line in consequences(&session.inventory, &names, &back.what) {
+        ui.say(format!("{} {line}", ui.style.yellow("note:")));
     }
-    ui.say(format!(
-        "{} hapair's agent, history and executor go from both hosts; there is no way back but `hapair apply`",
-        ui.style.yellow("note:")
-    ));
-    confirm(ui, "take the pair down and put the hosts back?", "removed")?;
+    confirm(
+        ui,
+        "take hapair off and put the hosts back as they were before it?",
+        "removed",
+    )?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
         operator: operator(),
         gate_timeout: Duration::from_secs(45),
     };
-    let mut report = RollbackReport::default();
-    let mut done = rollout::rollback(&cx, &mut pair, &what, None, &options, interrupts()?, &mut report).await;
-    if done.is_ok() {
-        done = rollout::purge(&mut pair).await;
-    }
-    done.map_err(|error| Failure {
-        changed: changed(&pair, report.changed),
-        ..Failure::from(error).hint("run `hapair remove` again to do the rest")
+    let again = "run `hapair remove` again to do the rest";
+    let report = back.carry_out(&options).await.map_err(|failure| failure.hint(again))?;
+    rollout::purge(&mut back.pair).await.map_err(|error| Failure {
+        changed: back.changed(&report),
+        ..Failure::from(error).hint(again)
     })?;
     ui.finish();
-    tell(ui, &pair, &what, &report);
+    back.tell(&report);
     ui.say("hapair is gone from both hosts");
-    let particular = json!({ "removed": transactions(&pair, &what), "stays": stays(&pair, &report) });
-    ui.summary("remove", Exit::Done, changed(&pair, report.changed), particular);
-    pair.close().await;
+    let particular = json!({ "removed": back.transactions(), "stays": back.stays(&report) });
+    ui.summary("remove", Exit::Done, back.changed(&report), particular);
+    back.pair.close().await;
     Ok(Exit::Done)
+}
+
+/// What becomes of the VIPs, and of hapair. A pair that lived before hapair is given back, it does not end.
+fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
+    let goes_on: Vec<usize> = (0..2).filter(|host| what.plans[*host].speaks).collect();
+    let kept: Vec<&String> = goes_on
+        .iter()
+        .flat_map(|host| &what.plans[*host].instances)
+        .flat_map(|instance| &instance.vips)
+        .collect();
+    let mut lines = Vec::new();
+    match goes_on[..] {
+        [] => {}
+        [host] => lines.push(format!(
+            "{} alone goes on speaking VRRP, with the configuration it had before hapair",
+            names[host]
+        )),
+        _ => lines.push("the pair goes on with the configuration it had before hapair".to_owned()),
+    }
+    for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+        let vips = instance.virtual_ipaddress.iter().map(|v| v.address.addr().to_string());
+        let gone: Vec<String> = vips.filter(|vip| !kept.contains(&vip)).collect();
+        if gone.is_empty() {
+            continue;
+        }
+        let (vips, name) = (gone.join(", "), &instance.name);
+        lines.push(match goes_on.is_empty() {
+            true => format!("the pair ends: no host answers on {vips} any more ({name})"),
+            false => format!("no host answers on {vips} any more ({name})"),
+        });
+    }
+    lines.push(
+        "hapair's agent, history and executor go from both hosts; there is no way back but `hapair apply`".to_owned(),
+    );
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::resource::InstanceRef;
+    use crate::state::{Foreign, PutBack, PutBackPlan};
+
+    fn lines(plans: [PutBackPlan; 2]) -> String {
+        let text = include_str!("../../../inventory.example.yaml");
+        let inventory = Inventory::parse(text, std::path::Path::new("inventory.example.yaml")).expect("valid");
+        let nothing = || PutBack {
+            transactions: vec![],
+            foreign: Foreign::Refuse,
+            goal: Goal::Remove,
+        };
+        let what = Rollback {
+            backs: [nothing(), nothing()],
+            plans,
+            installed: [true, true],
+        };
+        consequences(&inventory, &["web1".into(), "web2".into()], &what).join("\n")
+    }
+
+    fn lived(vip: &str) -> PutBackPlan {
+        PutBackPlan {
+            speaks: true,
+            serves: true,
+            instances: vec![InstanceRef {
+                name: "VI_OLD".into(),
+                interface: "enp0s3".into(),
+                virtual_router_id: 7,
+                priority: 100,
+                vips: vec![vip.into()],
+            }],
+            ..PutBackPlan::default()
+        }
+    }
+
+    #[test]
+    fn a_pair_that_lived_before_goes_on_and_only_a_fresh_one_ends() {
+        let fresh = lines([PutBackPlan::default(), PutBackPlan::default()]);
+        assert!(
+            fresh.contains("the pair ends: no host answers on 192.168.0.200 any more"),
+            "{fresh}"
+        );
+        let adopted = lines([lived("192.168.0.200"), lived("192.168.0.200")]);
+        assert!(
+            adopted.contains("the pair goes on") && !adopted.contains("answers on"),
+            "{adopted}"
+        );
+        let other_vip = lines([lived("192.168.0.99"), lived("192.168.0.99")]);
+        assert!(
+            other_vip.contains("no host answers on 192.168.0.200 any more"),
+            "{other_vip}"
+        );
+        assert!(!other_vip.contains("the pair ends"), "{other_vip}");
+        let one = lines([PutBackPlan::default(), lived("192.168.0.200")]);
+        assert!(one.contains("web2 alone goes on"), "{one}");
+    }
 }

@@ -17,7 +17,7 @@ use super::facts::Tools;
 use super::observe::{Node, Observed, edit_target, observe};
 use super::root::Root;
 use super::txn::{Journal, Log, Stored, Txn, Undo};
-use super::{exec, validate};
+use super::{exec, fault, validate};
 use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 
 /// What a running transaction carries.
@@ -160,13 +160,16 @@ fn group<'a>(
 /// its files should find out while the first is untouched.
 ///
 /// # Errors
-/// The validator's own words.
+/// The validator's own words; or an engine of this host is held stopped on purpose.
 pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Result<()> {
     let context = Context {
         secrets: &state.secrets,
         engine_active: false,
     };
     let mut tools = Tools::default();
+    if state.engine.is_some() && stages.contains(&Stage::Vrrp) {
+        fault::no_engine_held(root)?;
+    }
     for stage in stages {
         let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
         for (validator, program) in [

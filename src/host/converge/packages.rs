@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Worker;
+use crate::host::erase;
 use crate::host::error::{Error, Result};
 use crate::host::exec::{self, Output};
 use crate::host::react;
@@ -55,15 +56,24 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     let is_group = args.iter().any(|a| a == "groupinstall");
     let program = manager()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let journal = &mut worker.journal;
-    journal.log(&format!("{program} {}", args.join(" ")));
-    let output = exec::run_lines(&program, &args, INSTALL, &mut |line| journal.log(line))?;
-    if !output.ok() {
-        return Err(explain(&program, &args.join(" "), &output, INSTALL));
-    }
+    // Before: a run that is killed meanwhile must not forget what it was about to install.
     worker.undo.add(&Undo::Installed {
         packages: names.to_vec(),
     })?;
+    let before = erase::everything();
+    let journal = &mut worker.journal;
+    journal.log(&format!("{program} {}", args.join(" ")));
+    let output = exec::run_lines(&program, &args, INSTALL, &mut |line| journal.log(line))?;
+    if let (Some(before), Some(after)) = (before, erase::everything()) {
+        let new = after.difference(&before).filter(|name| !names.contains(name));
+        let packages: Vec<String> = new.cloned().collect();
+        if !packages.is_empty() {
+            worker.undo.add(&Undo::CameAlong { packages })?;
+        }
+    }
+    if !output.ok() {
+        return Err(explain(&program, &args.join(" "), &output, INSTALL));
+    }
     let absent = if is_group { Vec::new() } else { still_missing(names) };
     if absent.is_empty() {
         return Ok(());

@@ -13,7 +13,7 @@ use super::{Log, Stored, Txn};
 use crate::host::converge::Worker;
 use crate::host::error::{Error, Result};
 use crate::host::root::Root;
-use crate::host::{facts, own, systemd};
+use crate::host::{erase, facts, own, systemd};
 use crate::state::{Engine, EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
 
 pub use plan::plan;
@@ -123,7 +123,7 @@ pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     if worker.armed {
         await_confirm(worker, address_after(worker, &targets))?;
     }
-    let mut stays = planned.notes;
+    let mut stays = planned.notes.clone();
     if what.goal != Goal::Rollback {
         let journal = &mut worker.journal;
         own::take_off(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
@@ -133,10 +133,10 @@ pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     }
     if what.goal == Goal::RemoveWithPackages {
         // Not to be undone, so it comes last, and what fails is told.
-        let packages = plan::installed(&targets, &forgotten);
         let journal = &mut worker.journal;
-        if let Err(error) = own::remove_packages(root, &packages, &mut |line| journal.log(line)) {
-            stays.push(format!("packages stay ({}): {error}", packages.join(" ")));
+        match erase::run(root, &plan::installed(root, &forgotten), &mut |line| journal.log(line)) {
+            Ok(left) => stays.extend(left.into_iter().filter(|text| !planned.notes.contains(text))),
+            Err(error) => stays.push(format!("packages stay installed: {error}")),
         }
     }
     Ok(stays)
@@ -197,7 +197,11 @@ fn capture(root: &Root, undo: &mut Log, entry: &Undo) -> Result<()> {
             zone: zone.clone(),
             options: options.iter().map(|o| inverse(o)).collect(),
         }),
-        Undo::Renamed { .. } | Undo::Unit { .. } | Undo::Installed { .. } | Undo::Stays { .. } => Ok(()),
+        Undo::Renamed { .. }
+        | Undo::Unit { .. }
+        | Undo::Installed { .. }
+        | Undo::CameAlong { .. }
+        | Undo::Stays { .. } => Ok(()),
     }
 }
 

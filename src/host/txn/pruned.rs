@@ -22,6 +22,8 @@ struct Line {
     /// Units, host name and the like, in words.
     others: Vec<String>,
     packages: Vec<String>,
+    #[serde(default)]
+    along: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,20 +42,24 @@ pub(in crate::host) struct Forgotten {
     pub(in crate::host) lost: BTreeSet<String>,
     /// Installed by hapair.
     pub(in crate::host) packages: BTreeSet<String>,
+    /// Brought along for those.
+    pub(in crate::host) along: BTreeSet<String>,
 }
 
 /// Takes note of a transaction that is about to be forgotten.
 pub(super) fn note(root: &Root, txn: &Txn) {
+    let mut entries = undo::read(txn);
     if !history::is_in_force(root, txn) {
-        return;
+        // What it replaced is in place again; what it installed stayed.
+        entries.retain(|e| matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. }));
     }
-    let entries = undo::read(txn);
     let notes = left::read(txn);
     let mut line = Line {
         id: txn.id.to_string(),
         paths: Vec::new(),
         others: Vec::new(),
         packages: Vec::new(),
+        along: Vec::new(),
     };
     for entry in &entries {
         match entry {
@@ -78,6 +84,7 @@ pub(super) fn note(root: &Root, txn: &Txn) {
             Undo::Firewall { zone, .. } => line.others.push(format!("the rules of firewalld's zone {zone}")),
             Undo::Network { interface, .. } => line.others.push(format!("the network of {interface}")),
             Undo::Installed { packages } => line.packages.extend(packages.iter().cloned()),
+            Undo::CameAlong { packages } => line.along.extend(packages.iter().cloned()),
             Undo::Stays { .. } | Undo::Reaction { .. } => {}
         }
     }
@@ -98,6 +105,7 @@ pub(in crate::host) fn read(root: &Root) -> Forgotten {
     for line in text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok()) {
         all.lost.extend(line.others);
         all.packages.extend(line.packages);
+        all.along.extend(line.along);
         for Touched { path, before, left } in line.paths {
             let ours = before == left::missing() || all.created.get(&path) == Some(&before);
             match left {

@@ -68,7 +68,7 @@ pub(super) fn put_back_entries(
                 let renamed = std::fs::rename(to, from);
                 tried(renamed.map_err(|e| Error::io("rename back", to, &e)), log);
             }
-            entry => stays.extend(entry.stays()),
+            entry => stays.extend(entry.stays(root)),
         }
     }
     if root.is_live() {
@@ -114,17 +114,29 @@ fn put_back_firewall(entry: &Undo) -> Result<()> {
         return Ok(());
     }
     let zone = format!("--zone={zone}");
+    let mut failures = Vec::new();
     for option in options {
         let inverse = inverse(option);
-        // What is so already is a warning with exit code 0.
-        exec::run(
-            "firewall-cmd",
-            &["--permanent", &zone, &inverse],
-            Duration::from_secs(60),
-        )?;
-        exec::run("firewall-cmd", &[&zone, &inverse], Duration::from_secs(60))?;
+        for args in [&["--permanent", &zone, &inverse][..], &[&zone, &inverse]] {
+            let limit = Duration::from_secs(60);
+            let told = exec::run("firewall-cmd", args, limit).and_then(|output| judge_firewall(args, &output, limit));
+            failures.extend(told.err().map(|error| error.message));
+        }
     }
-    Ok(())
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::new(failures.join("; ")))
+    }
+}
+
+/// What is so already is a warning with exit code 0, or in older versions a code of its own: ALREADY_ENABLED,
+/// NOT_ENABLED (firewall/errors.py).
+fn judge_firewall(args: &[&str], output: &exec::Output, limit: Duration) -> Result<()> {
+    match output.code {
+        Some(0 | 11 | 12) => Ok(()),
+        _ => Err(exec::failed("firewall-cmd", args, output, limit)),
+    }
 }
 
 /// `--remove-…` of `--add-…`, and the other way round.
@@ -288,4 +300,33 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
     journal.write(EventKind::Finished { outcome })?;
     arm::remove_guard(&txn);
     failed.map_or(Ok(()), |message| Err(Error::new(message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firewall_that_refuses_is_a_failure_and_one_that_is_so_already_is_not() {
+        let judge = |code| {
+            let output = exec::Output {
+                code,
+                stderr: "Error: INVALID_ZONE: gone".into(),
+                ..exec::Output::default()
+            };
+            judge_firewall(
+                &["--zone=gone", "--remove-service=http"],
+                &output,
+                Duration::from_secs(1),
+            )
+        };
+        assert!(
+            [Some(0), Some(11), Some(12)]
+                .into_iter()
+                .all(|code| judge(code).is_ok())
+        );
+        let error = judge(Some(112)).unwrap_err();
+        assert!(error.message.contains("INVALID_ZONE"), "{error}");
+        assert!(judge(None).is_err());
+    }
 }

@@ -37,6 +37,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     let mut journal = journal;
     let lock = exclusive(root, MOMENT);
     if lock.is_none() {
+        txn.release();
         let error = "another transaction runs on this host".to_owned();
         let hints = vec!["wait for it to end, then apply again".to_owned()];
         let outcome = Outcome {

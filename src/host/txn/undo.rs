@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Txn, left};
+use crate::host::erase;
 use crate::host::error::{Result, at};
 use crate::host::place::{self, Saved};
+use crate::host::root::Root;
 use crate::state::{NetworkManagerKind, Reaction};
 
 /// One thing to put back.
@@ -82,6 +84,11 @@ pub enum Undo {
         /// Names without version.
         packages: Vec<String>,
     },
+    /// Packages that the package manager brought along for those.
+    CameAlong {
+        /// Names without version.
+        packages: Vec<String>,
+    },
     /// Something that is not undone, for the operator to know.
     Stays {
         /// What.
@@ -91,12 +98,15 @@ pub enum Undo {
 
 impl Undo {
     /// What of it stays, in words for the operator.
-    pub(super) fn stays(&self) -> Option<String> {
+    pub(super) fn stays(&self, root: &Root) -> Option<String> {
         match self {
-            Undo::Installed { packages } => Some(format!(
-                "packages stay installed ({}); remove them by hand if they are not wanted",
-                packages.join(" ")
-            )),
+            // Noted before they were installed: some may never have been.
+            Undo::Installed { packages } => told(root, packages, |names| {
+                format!("packages stay installed ({names}); remove them by hand if they are not wanted")
+            }),
+            Undo::CameAlong { packages } => told(root, packages, |names| {
+                format!("packages that came along with them stay installed ({names})")
+            }),
             Undo::Stays { text } => Some(text.clone()),
             _ => None,
         }
@@ -110,6 +120,11 @@ impl Undo {
             _ => Vec::new(),
         }
     }
+}
+
+fn told(root: &Root, packages: &[String], words: impl Fn(String) -> String) -> Option<String> {
+    let there = erase::installed(root, packages);
+    (!there.is_empty()).then(|| words(there.join(" ")))
 }
 
 /// The log, open for writing.

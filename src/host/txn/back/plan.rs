@@ -7,15 +7,16 @@ use sha2::{Digest, Sha256};
 
 use super::{Target, targets};
 use crate::host::diff::{path_of, unified};
+use crate::host::erase::{Erasure, Ours};
 use crate::host::error::{Error, Result};
 use crate::host::place::Saved;
 use crate::host::root::Root;
 use crate::host::txn::left;
 use crate::host::txn::pruned::{self, Forgotten};
 use crate::host::txn::revert::{Before, units_before};
-use crate::host::txn::undo::Undo;
-use crate::host::txn::{LAST, Stored};
-use crate::host::{critical, facts, own, systemd};
+use crate::host::txn::undo::{self, Undo};
+use crate::host::txn::{LAST, Stored, all};
+use crate::host::{critical, erase, facts, fault, own, systemd};
 use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
@@ -93,9 +94,11 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
 /// What putting back would change.
 ///
 /// # Errors
-/// A transaction is unknown or not in force, a later one is, or other hands changed files since.
+/// A transaction is unknown or not in force, a later one is, or other hands changed files since; an engine is held
+/// stopped on purpose; something else needs a package that is to go.
 pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     let targets = targets(root, what)?;
+    fault::no_engine_held(root)?;
     let (mut ends, foreign) = walk(root, &targets);
     if what.foreign == Foreign::Refuse && !foreign.is_empty() {
         return Err(refused(&foreign));
@@ -111,8 +114,11 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     let units = units_before(&entries);
     let mut stays: BTreeSet<String> = entries
         .iter()
-        .filter(|e| what.goal != Goal::RemoveWithPackages || !matches!(e, Undo::Installed { .. }))
-        .filter_map(Undo::stays)
+        .filter(|e| {
+            let is_package = matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. });
+            what.goal != Goal::RemoveWithPackages || !is_package
+        })
+        .filter_map(|e| e.stays(root))
         .collect();
     if what.goal != Goal::Rollback {
         for path in own::paths(root, &forgotten, |path| {
@@ -128,14 +134,19 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
             format!("{what} cannot be put back: the transaction that changed it is older than what the host remembers")
         }));
     }
-    let packages = installed(&targets, &forgotten);
+    let packages = match what.goal {
+        Goal::RemoveWithPackages => erase::plan(root, &installed(root, &forgotten))?,
+        Goal::Rollback | Goal::Remove => Erasure::default(),
+    };
+    stays.extend(packages.stays);
+    let packages = packages.names;
     for (path, end) in &ends {
         plan.changes.extend(of_path(root, &state, path, end));
     }
     // Of files only: an engine that is stopped for the rollback's own sake is no other hand's doing.
     plan.fingerprint = fingerprint(what, &plan.changes);
     plan.changes.extend(of_system(root, &entries, &units));
-    if what.goal == Goal::RemoveWithPackages && !packages.is_empty() {
+    if !packages.is_empty() {
         plan.changes.push(change(
             "packages",
             Stage::Packages,
@@ -150,9 +161,11 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     plan.notes = stays.into_iter().collect();
     let conf = root.path(KEEPALIVED_CONF);
     let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
+    let goes_on = goes_on(what.goal, &units, &packages, &|unit| systemd::one(unit).is_active());
     Ok(PutBackPlan {
         plan,
-        serves: what.goal == Goal::Rollback && serves(&units),
+        speaks: goes_on.engine,
+        serves: goes_on.engine && goes_on.nginx,
         instances: conf.map(|text| critical::instances(&text)).unwrap_or_default(),
     })
 }
@@ -274,31 +287,98 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
     changes.into_values().collect()
 }
 
-/// nginx and an engine run before and after.
-fn serves(units: &BTreeMap<&str, Before>) -> bool {
-    let now = |unit: &str| systemd::one(unit).is_active();
-    let then = |unit: &str| units.get(unit).map_or_else(|| now(unit), |before| before.active);
-    let engines = [Engine::Agent.unit(), Engine::Keepalived.unit()];
-    now("nginx.service")
-        && then("nginx.service")
-        && engines.iter().any(|unit| now(unit))
-        && engines.iter().any(|unit| then(unit))
+/// What goes on through a rollback or a removal.
+#[derive(Debug, PartialEq, Eq)]
+struct GoesOn {
+    /// A VRRP engine: also where a pair that lived before hapair is given back.
+    engine: bool,
+    /// nginx.
+    nginx: bool,
 }
 
-/// Packages that hapair installed, as far as it is known.
-pub(super) fn installed(targets: &[Target], forgotten: &Forgotten) -> Vec<String> {
-    let entries = targets.iter().flat_map(|t| &t.entries);
-    let mut names: BTreeSet<String> = forgotten.packages.clone();
-    for entry in entries {
-        if let Undo::Installed { packages } = entry {
-            names.extend(packages.iter().cloned());
+fn goes_on(goal: Goal, units: &BTreeMap<&str, Before>, packages: &[String], now: &dyn Fn(&str) -> bool) -> GoesOn {
+    let taken_off = |unit: &str| match goal {
+        Goal::Rollback => false,
+        Goal::Remove => unit == Engine::Agent.unit(),
+        Goal::RemoveWithPackages => {
+            unit == Engine::Agent.unit() || packages.iter().any(|name| format!("{name}.service") == unit)
+        }
+    };
+    let then = |unit: &str| !taken_off(unit) && units.get(unit).map_or_else(|| now(unit), |before| before.active);
+    let engines = [Engine::Agent.unit(), Engine::Keepalived.unit()];
+    GoesOn {
+        engine: engines.iter().any(|unit| now(unit)) && engines.iter().any(|unit| then(unit)),
+        nginx: now("nginx.service") && then("nginx.service"),
+    }
+}
+
+/// Packages that hapair installed, as far as it is known: also by what was put back since, as they stayed.
+pub(super) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
+    let mut ours = Ours {
+        asked: forgotten.packages.clone(),
+        along: forgotten.along.clone(),
+    };
+    for entry in all(root).iter().flat_map(undo::read) {
+        match entry {
+            Undo::Installed { packages } => ours.asked.extend(packages),
+            Undo::CameAlong { packages } => ours.along.extend(packages),
+            _ => {}
         }
     }
-    names.into_iter().collect()
+    ours
 }
 
 /// Moves when the host does.
 fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
     let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
     facts::hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NGINX: &str = "nginx.service";
+
+    fn before(active: bool) -> Before {
+        Before {
+            active,
+            enabled: active,
+        }
+    }
+
+    #[test]
+    fn a_pair_that_lived_before_hapair_goes_on() {
+        let (agent, keepalived) = (Engine::Agent.unit(), Engine::Keepalived.unit());
+        let now = |unit: &str| unit == NGINX || unit == agent;
+        let whole = GoesOn {
+            engine: true,
+            nginx: true,
+        };
+        let adopted = BTreeMap::from([(agent, before(false)), (keepalived, before(true))]);
+        let fresh = BTreeMap::from([(agent, before(false)), (NGINX, before(false))]);
+        for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
+            assert_eq!(goes_on(goal, &adopted, &[], &now), whole, "{goal:?}");
+            let ends = GoesOn {
+                engine: false,
+                nginx: false,
+            };
+            assert_eq!(goes_on(goal, &fresh, &[], &now), ends, "{goal:?}");
+        }
+        // What is taken off goes on no longer: the agent whose first start is forgotten, a package of hapair's.
+        assert!(!goes_on(Goal::Remove, &BTreeMap::new(), &[], &now).engine);
+        assert!(goes_on(Goal::Rollback, &BTreeMap::new(), &[], &now).engine);
+        let ours = ["keepalived".to_owned()];
+        assert!(!goes_on(Goal::RemoveWithPackages, &adopted, &ours, &now).engine);
+        assert!(goes_on(Goal::Remove, &adopted, &ours, &now).engine);
+        // A source build of nginx is none of systemd's: VRRP goes on all the same.
+        let without = goes_on(Goal::Remove, &adopted, &[], &|unit| unit == agent);
+        assert_eq!(
+            without,
+            GoesOn {
+                engine: true,
+                nginx: false
+            }
+        );
+    }
 }

@@ -1,0 +1,155 @@
+//! Changes on which both hosts must agree before either speaks: with one changed and the other not, each would reject
+//! the other's adverts and both would own the VIP.
+
+use crate::desired;
+use crate::state::frame::UnitAction;
+use crate::state::{Engine, HostState, HostStatus, Stage};
+
+use super::apply::Run;
+use super::connect::Pair;
+use super::error::{RolloutError, RolloutErrorKind};
+use super::order::changes_in;
+
+impl Run<'_> {
+    /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one as
+    /// well, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an engine waits for
+    /// three adverts before it takes it.
+    pub(super) async fn agree(
+        &mut self,
+        pair: &mut Pair,
+        order: [usize; 2],
+        on_the_way: Option<[HostState; 2]>,
+    ) -> Result<(), RolloutError> {
+        let Some(interim) = on_the_way else {
+            return self.services_election_critical(pair, order).await;
+        };
+        let wanted = pair.members.each_ref().map(|m| m.state.clone());
+        pair.aim(interim).await?;
+        self.services_election_critical(pair, order).await?;
+        pair.aim(wanted).await?;
+        self.services(pair, order).await
+    }
+
+    /// The states in which the hosts agree with the engines they have, where those are not the wanted ones. Like the
+    /// wanted states, both hosts look at them before either is touched.
+    pub(super) async fn on_the_way(
+        &self,
+        pair: &mut Pair,
+        statuses: &[HostStatus; 2],
+    ) -> Result<Option<[HostState; 2]>, RolloutError> {
+        let Some(states) = self.with_engines_of(pair, statuses) else {
+            return Ok(None);
+        };
+        let wanted = pair.members.each_ref().map(|m| m.state.clone());
+        pair.aim(states.clone()).await?;
+        self.validate(pair).await?;
+        pair.aim(wanted).await?;
+        Ok(Some(states))
+    }
+
+    /// The desired states with the engines that run now; `None`: they are the wanted ones, or cannot read what is wanted.
+    fn with_engines_of(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
+        let running = statuses.each_ref().map(|s| s.engine);
+        let wanted = pair.members.each_ref().map(|m| m.state.engine);
+        if (0..2).all(|host| running[host].is_none() || running[host] == wanted[host]) {
+            return None;
+        }
+        let state = |host: usize| {
+            let mut inventory = self.cx.inventory.clone();
+            if let (Some(vrrp), Some(engine)) = (&mut inventory.vrrp, running[host]) {
+                vrrp.engine = engine;
+            }
+            let member = &pair.members[host];
+            let made = desired::host_state(
+                &inventory,
+                member.host(),
+                member.link.facts(),
+                self.cx.templates,
+                &self.cx.secrets,
+            );
+            made.inspect_err(|error| {
+                self.cx.observer.warn(
+                    member.host(),
+                    format!("the engine that runs cannot follow ({error}): the VIP is away until the new one has it"),
+                );
+            })
+            .ok()
+        };
+        Some([state(0)?, state(1)?])
+    }
+
+    /// With one host changed and the other not, each would reject the other's adverts and both would own the VIP.
+    /// So the standby is silent while the owner, which keeps the VIP through a reload, changes.
+    async fn services_election_critical(
+        &mut self,
+        pair: &mut Pair,
+        [standby, owner]: [usize; 2],
+    ) -> Result<(), RolloutError> {
+        for host in [standby, owner] {
+            if changes_in(&pair.members[host].plan, &[Stage::Nginx]) > 0 {
+                self.transact(pair, host, &[Stage::Nginx]).await?;
+                self.gate().nginx(&mut pair.members[host]).await?;
+            }
+        }
+        self.cx.observer.fact(
+            pair.members[standby].host(),
+            "silent while the owner changes what decides the election",
+        );
+        let silenced = pair.members[standby].status().await?.engine;
+        if let Some(engine) = silenced {
+            self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
+        }
+        let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
+        if let Err(error) = owner_changed {
+            return Err(self.standby_again(pair, standby, silenced, error).await);
+        }
+        // From here on the standby's old configuration would make it a second owner: it starts with the new one or
+        // not at all.
+        let changed = async {
+            self.gate().host(&mut pair.members[owner]).await?;
+            pair.members[standby].replan().await?;
+            self.transact(pair, standby, &[Stage::Vrrp]).await
+        }
+        .await;
+        if let Err(error) = changed {
+            self.report.silent = silenced.map(|engine| (standby, engine));
+            return Err(left_silent(pair.members[standby].host(), error));
+        }
+        self.gate().host(&mut pair.members[standby]).await?;
+        let statuses = self.gate().one_owner(pair, true).await?;
+        self.tell_owners(&statuses);
+        Ok(())
+    }
+
+    /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
+    /// speak again with its own old one.
+    pub(super) async fn standby_again(
+        &mut self,
+        pair: &mut Pair,
+        standby: usize,
+        silenced: Option<Engine>,
+        error: RolloutError,
+    ) -> RolloutError {
+        let host = pair.members[standby].host().to_owned();
+        let Some(engine) = silenced else { return error };
+        if error.kind != RolloutErrorKind::RolledBack {
+            self.report.silent = Some((standby, engine));
+            return left_silent(&host, error);
+        }
+        match self.order_engine(pair, standby, engine, UnitAction::Start).await {
+            Ok(()) => error,
+            Err(why) => {
+                self.report.silent = Some((standby, engine));
+                error.hint(format!("VRRP on {host} could not be started again: {why}"))
+            }
+        }
+    }
+}
+
+fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
+    error
+        .hint(format!(
+            "VRRP on {standby} is left stopped, because it could become a second owner"
+        ))
+        .hint("the owner keeps the VIP; `hapair apply` finishes the change and starts it")
+}

@@ -1,0 +1,211 @@
+//! Who is owner and who standby, by what runs on the hosts and not by what the inventory wants of them.
+
+use crate::state::{HostStatus, InstanceState, RunningInstance};
+
+/// Instances whose VIP this host has. Where the running configuration tells nothing (instances in files that it
+/// includes, say), those of the inventory count.
+pub(super) fn owned(status: &HostStatus) -> usize {
+    let running = status.running.iter().filter(|i| i.owns_vip).count();
+    running.max(status.instances.iter().filter(|i| i.owns_vip).count())
+}
+
+/// Both hosts run VRRP, and everything that runs on both has exactly one owner.
+pub(super) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
+    let shared = shared(statuses);
+    let runs = |i: &RunningInstance| i.state != InstanceState::Stopped;
+    !shared.is_empty()
+        && shared
+            .iter()
+            .all(|[a, b]| runs(a) && runs(b) && a.owns_vip != b.owns_vip)
+}
+
+/// What a gate asks of owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owners {
+    /// One of the hosts, for everything that runs on both.
+    Any,
+    /// The same, and the better of the two wherever it may take the VIP.
+    Best,
+    /// One of the hosts, for everything that runs on either.
+    OfAll,
+}
+
+/// What is not so.
+pub(super) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> Option<String> {
+    let both = shared(statuses)
+        .into_iter()
+        .find_map(|[a, b]| match (a.owns_vip, b.owns_vip) {
+            (false, false) => Some(nobody_owns(a)),
+            (true, true) => Some(format!("both hosts own the VIP of {}", a.name)),
+            _ if wanted != Owners::Best => None,
+            (first_owns, _) => {
+                let (owner, standby) = if first_owns { (a, b) } else { (b, a) };
+                let (host, other) = (usize::from(!first_owns), usize::from(first_owns));
+                let waits = standby.waits || standby.state != InstanceState::Backup;
+                (standby.priority > owner.priority && !waits)
+                    .then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
+            }
+        });
+    let alone = || {
+        let lonely = [0, 1].into_iter().flat_map(|host| {
+            let theirs = &statuses[1 - host].running;
+            let mine = statuses[host].running.iter();
+            // A configuration that no engine runs wants nothing.
+            mine.filter(move |i| i.state != InstanceState::Stopped && counterpart(i, theirs).is_none())
+        });
+        let mut ownerless = lonely.filter(|i| !i.owns_vip).map(nobody_owns);
+        ownerless.next()
+    };
+    both.or_else(|| if wanted == Owners::OfAll { alone() } else { None })
+}
+
+/// Why a host cannot own the VIPs that it has configured now, as far as VRRP goes.
+pub(super) fn unfit(status: &HostStatus) -> Option<String> {
+    let running = status.running.iter();
+    running
+        .map(|i| (&i.name, i.state))
+        .find_map(|(name, state)| state_problem(name, state))
+        .or_else(|| {
+            let idle = status.engine.is_none().then(|| "no VRRP engine runs".to_owned());
+            idle.filter(|_| status.running.is_empty())
+        })
+}
+
+/// Why an instance of this state cannot own its VIP.
+pub(super) fn state_problem(name: &str, state: InstanceState) -> Option<String> {
+    match state {
+        InstanceState::Fault => Some(format!("instance {name} is in state FAULT")),
+        InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {name}")),
+        InstanceState::Master | InstanceState::Backup => None,
+    }
+}
+
+fn nobody_owns(instance: &RunningInstance) -> String {
+    format!("no host owns the VIP of {}", instance.name)
+}
+
+fn still_owns(owner: &str, instance: &str, preferred: &str) -> String {
+    format!("{owner} still owns the VIP of {instance}, not {preferred}")
+}
+
+/// Instances that run on both hosts.
+fn shared(statuses: &[HostStatus; 2]) -> Vec<[&RunningInstance; 2]> {
+    let [a, b] = statuses.each_ref().map(|s| &s.running);
+    let pairs = a.iter().filter_map(|mine| Some([mine, counterpart(mine, b)?]));
+    pairs.collect()
+}
+
+/// The other host's part of the same virtual router. Two instances on different interfaces may have the same
+/// `virtual_router_id`: there the name tells them apart.
+fn counterpart<'a>(mine: &RunningInstance, theirs: &'a [RunningInstance]) -> Option<&'a RunningInstance> {
+    let named = theirs.iter().find(|i| i.name == mine.name);
+    named.or_else(|| theirs.iter().find(|i| i.is_same_router(mine)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Inventory;
+    use crate::rollout::order::standby_first;
+    use crate::state::{Engine, InstanceStatus};
+
+    fn running(name: &str, vrid: u8, owns_vip: bool, priority: u8) -> RunningInstance {
+        RunningInstance {
+            name: name.into(),
+            virtual_router_id: vrid,
+            vips: vec!["192.168.0.200".into()],
+            state: if owns_vip {
+                InstanceState::Master
+            } else {
+                InstanceState::Backup
+            },
+            priority,
+            owns_vip,
+            waits: false,
+        }
+    }
+
+    /// A host of an inventory whose VIPs are all new: none of them is anywhere.
+    fn host(name: &str, running: Vec<RunningInstance>) -> HostStatus {
+        HostStatus {
+            host: name.into(),
+            engine: Some(Engine::Agent),
+            instances: vec![InstanceStatus {
+                name: "VI_1".into(),
+                state: InstanceState::Backup,
+                priority: 100,
+                vips: vec!["192.168.0.99".into()],
+                owns_vip: false,
+                held: false,
+            }],
+            running,
+            nginx: "active".into(),
+            drift: vec![],
+            transactions: vec![],
+        }
+    }
+
+    #[test]
+    fn the_owner_by_fact_comes_second_whatever_the_inventory_prefers() {
+        let text = include_str!("../../inventory.example.yaml");
+        let inventory = Inventory::parse(text, std::path::Path::new("inventory.example.yaml")).expect("valid");
+        assert_eq!(
+            inventory.vrrp.as_ref().expect("vrrp").instances[0].preferred(),
+            "nginx-master"
+        );
+        for owner in [0, 1] {
+            let statuses = [0, 1].map(|i| host("h", vec![running("VI_1", 51, i == owner, 100)]));
+            assert_eq!(standby_first(&inventory, &statuses), [1 - owner, owner]);
+            assert!(is_living_pair(&statuses));
+        }
+        // Nobody owns anything: by preference.
+        let statuses = [0, 1].map(|_| host("h", vec![]));
+        assert_eq!(standby_first(&inventory, &statuses), [1, 0]);
+        assert!(!is_living_pair(&statuses));
+    }
+
+    #[test]
+    fn a_name_is_only_a_label() {
+        let statuses = [
+            host("a", vec![running("VI_1", 51, true, 101)]),
+            host("b", vec![running("VI_web", 51, false, 100)]),
+        ];
+        assert!(is_living_pair(&statuses));
+        assert_eq!(ownership_problem(&statuses, Owners::OfAll), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_owners_is_told() {
+        let pair = |a, b| [host("a", vec![a]), host("b", vec![b])];
+        let problem = |statuses: &[HostStatus; 2], wanted| ownership_problem(statuses, wanted).unwrap_or_default();
+        let nobody = pair(running("VI_1", 51, false, 101), running("VI_1", 51, false, 100));
+        assert_eq!(problem(&nobody, Owners::Any), "no host owns the VIP of VI_1");
+        let both = pair(running("VI_1", 51, true, 101), running("VI_1", 51, true, 100));
+        assert_eq!(problem(&both, Owners::Any), "both hosts own the VIP of VI_1");
+        assert!(!is_living_pair(&nobody) && !is_living_pair(&both));
+
+        let mut moved = pair(running("VI_1", 51, false, 101), running("VI_1", 51, true, 100));
+        assert_eq!(problem(&moved, Owners::Any), "");
+        assert_eq!(problem(&moved, Owners::Best), "b still owns the VIP of VI_1, not a");
+        moved[0].running[0].waits = true;
+        assert_eq!(problem(&moved, Owners::Best), "");
+
+        // What runs on one host only is asked for at the end only.
+        let alone = [host("a", vec![running("VI_2", 52, false, 101)]), host("b", vec![])];
+        assert_eq!(problem(&alone, Owners::Any), "");
+        assert_eq!(problem(&alone, Owners::OfAll), "no host owns the VIP of VI_2");
+    }
+
+    #[test]
+    fn who_cannot_take_over_is_told_by_what_runs() {
+        let mut status = host("a", vec![running("VI_1", 51, false, 100)]);
+        // An instance that only the inventory knows yet is no reason.
+        status.instances[0].state = InstanceState::Stopped;
+        assert_eq!(unfit(&status), None);
+        status.running[0].state = InstanceState::Fault;
+        assert_eq!(unfit(&status).as_deref(), Some("instance VI_1 is in state FAULT"));
+        status.running.clear();
+        status.engine = None;
+        assert_eq!(unfit(&status).as_deref(), Some("no VRRP engine runs"));
+    }
+}
