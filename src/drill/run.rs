@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::probe::arp::{self, ArpWatch};
 use crate::probe::{Live, Outcome, ProbeTarget, Prober, http_once};
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::frame::Look;
 use crate::state::time::Utc;
 use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
 
@@ -242,6 +243,7 @@ impl<'a, L: HostLink> Work<'a, L> {
     async fn status(&mut self, host: usize) -> Result<HostStatus, DrillError> {
         let request = Request::Status {
             state: Box::new(self.plan.states[host].clone()),
+            look: Look::Glance,
         };
         match self.session.ask(host, &request, self.plan.request_timeout).await? {
             Reply::Status { status } => Ok(status),

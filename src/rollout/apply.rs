@@ -60,9 +60,9 @@ pub async fn apply(
     let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
-        run.lock(pair).await?;
+        pair.lock(cx.observer, &options.operator).await?;
         let result = run.converge(pair).await;
-        run.unlock(pair).await;
+        pair.unlock().await;
         *report = run.report;
         report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
         result?;
@@ -136,15 +136,6 @@ impl Run<'_> {
 
     pub(super) fn includes(&self, host: &str) -> bool {
         self.options.limit.as_deref().is_none_or(|limit| limit == host)
-    }
-
-    async fn lock(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        pair.lock(Some(&self.options.operator)).await
-    }
-
-    /// The locks also end with the conversations, so a failure here is no failure of the apply.
-    async fn unlock(&self, pair: &mut Pair) {
-        let _ = pair.lock(None).await;
     }
 
     async fn converge(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {

@@ -6,6 +6,7 @@ mod support;
 
 mod bad_cases;
 mod bootstrap;
+mod drift;
 mod election;
 mod engine;
 mod handover;

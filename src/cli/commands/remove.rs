@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator};
+use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, Pair, RollbackOptions, RollbackReport, Which};
 use crate::state::{Foreign, Goal};
@@ -32,7 +32,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     ui.finish();
     if (0..2).all(|host| what.is_empty_on(host) && !what.installed[host]) {
         // The executor came with this very connection.
-        rollout::purge(&mut pair).await?;
+        rollout::purge(&cx, &mut pair, &session.operator()).await?;
         ui.say("nothing to do: there is nothing of hapair on either host");
         ui.summary("remove", Exit::Done, changed(&pair, [0, 0]), json!({ "removed": {} }));
         pair.close().await;
@@ -59,13 +59,13 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     confirm(ui, "take the pair down and put the hosts back?", "removed")?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
-        operator: operator(),
+        operator: session.operator(),
         gate_timeout: Duration::from_secs(45),
     };
     let mut report = RollbackReport::default();
     let mut done = rollout::rollback(&cx, &mut pair, &what, None, &options, interrupts()?, &mut report).await;
     if done.is_ok() {
-        done = rollout::purge(&mut pair).await;
+        done = rollout::purge(&cx, &mut pair, &options.operator).await;
     }
     done.map_err(|error| Failure {
         changed: changed(&pair, report.changed),
