@@ -164,6 +164,14 @@ fn going_back_is_documented_and_takes_only_what_can_be_an_identifier() {
 }
 
 #[test]
+fn a_lock_is_broken_only_on_request_and_the_help_says_for_what() {
+    let dir = with_inventory(&[]);
+    for command in ["apply", "failover", "handover", "rollback", "remove"] {
+        expect(&hapair(dir.path(), &[command, "--help"]), 0, &["--break-lock", command]);
+    }
+}
+
+#[test]
 fn render_shows_no_secret_and_writes_files_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = with_inventory(&[("auth_pass: \"1111\"", "auth_pass: \"s3cretpw\"")]);

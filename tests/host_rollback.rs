@@ -216,7 +216,10 @@ fn drift_is_measured_against_what_is_in_force() {
             text_file("/etc/app/file", content, 0o640),
         )])
     };
-    let drift = |word: &str| hapair::host::status::status(&root, &file(word), &mut Tools::default()).drift;
+    let drift = |word: &str| {
+        let look = hapair::state::frame::Look::Whole;
+        hapair::host::status::status(&root, &file(word), look, &mut Tools::default()).drift
+    };
     assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert!(drift("one").is_empty(), "{:?}", drift("one"));
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();

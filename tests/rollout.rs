@@ -85,6 +85,7 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
         }],
         nginx: "active".into(),
         drift: vec![],
+        drift_details: vec![],
         transactions: vec![],
     }
 }

@@ -53,6 +53,10 @@ pub(crate) struct Global {
     /// Directory with templates that replace the built-in ones of the same path
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) templates: Option<PathBuf>,
+    /// Take over the hosts' operator lock from whoever holds it; that run cannot go on (apply, failover, handover,
+    /// rollback, remove)
+    #[arg(long, global = true)]
+    pub(crate) break_lock: bool,
     /// Work on the twins of `hapair lab up` instead of the real hosts
     #[arg(long, global = true)]
     pub(crate) lab: bool,
@@ -72,11 +76,11 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Write every file a host would get; needs no host
     Render(RenderArgs),
-    /// Show what `apply` would change, as a diff per host
+    /// Show what `apply` would change, as a diff per host, and what was changed by hand
     Plan(PlanArgs),
     /// Converge the pair, standby first, and prove that the VIP answers
     Apply(ApplyArgs),
-    /// Show who owns the VIP, what was changed by hand since the last apply, and the last transactions
+    /// Show who owns the VIP, what was changed by hand since the last apply (who, when, a diff), and the last transactions
     Status,
     /// Break one thing at a time on purpose and measure the outage seen through the VIP
     Failover(FailoverArgs),

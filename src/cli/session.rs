@@ -11,7 +11,7 @@ use crate::lab::Lab;
 use crate::remote::{self, Ask, Target};
 use crate::rollout::{Context, Interrupt, Pair};
 use crate::state::Secret;
-use crate::state::frame::Operator;
+use crate::state::frame::{IfHeld, Operator};
 
 use super::args::Global;
 use super::exit::Exit;
@@ -90,6 +90,16 @@ impl Session {
         })
     }
 
+    /// How the lock on the hosts names this run, and whether it gives way.
+    pub(crate) fn operator(&self) -> Operator {
+        let if_held = if self.global.break_lock {
+            IfHeld::Break
+        } else {
+            IfHeld::Refuse
+        };
+        Operator { if_held, ..operator() }
+    }
+
     /// A connected pair with its plans.
     pub(crate) async fn planned_pair(&self, cx: &mut Context<'_>) -> Result<Pair, Failure> {
         let mut pair = Pair::connect(cx).await?;
@@ -145,7 +155,7 @@ pub(crate) async fn unless_interrupted<T>(
 }
 
 /// How the lock on the hosts names us.
-pub(crate) fn operator() -> Operator {
+fn operator() -> Operator {
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
         .unwrap_or_else(|_| "unknown".to_owned());
@@ -157,6 +167,7 @@ pub(crate) fn operator() -> Operator {
     Operator {
         name: format!("{user}@{}", machine.trim()),
         run,
+        if_held: IfHeld::Refuse,
     }
 }
 

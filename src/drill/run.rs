@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::probe::arp::{self, ArpWatch};
 use crate::probe::{Live, Prober};
 use crate::remote::RemoteErrorKind;
+use crate::state::frame::Look;
 use crate::state::time::Utc;
 use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
 
@@ -202,6 +203,7 @@ impl<'a, L: HostLink> Work<'a, L> {
     async fn status(&mut self, host: usize) -> Result<HostStatus, DrillError> {
         let request = Request::Status {
             state: Box::new(self.plan.states[host].clone()),
+            look: Look::Glance,
         };
         match self.session.ask(host, &request, self.plan.request_timeout).await? {
             Reply::Status { status } => Ok(status),

@@ -243,7 +243,15 @@ fn owned(owner: &str, group: &str) -> String {
     }
 }
 
-fn attributes(mode: u32, owner: &str, group: &str, have: u32, have_owner: &str, have_group: &str) -> Option<String> {
+/// `mode 0644 to 0600, owner root:root to ann:ann`: from what it has to what it should have.
+pub(super) fn attributes(
+    mode: u32,
+    owner: &str,
+    group: &str,
+    have: u32,
+    have_owner: &str,
+    have_group: &str,
+) -> Option<String> {
     let mut out = Vec::new();
     if mode != have {
         out.push(format!("mode {have:04o} to {mode:04o}"));
@@ -387,14 +395,29 @@ fn starts_at_boot(exists: bool, have: &str) -> bool {
 }
 
 fn count(old: &str, new: &str) -> String {
+    format!("edit {}", lines(old, new))
+}
+
+/// `1 line`, `3 lines`: how many are different.
+pub(super) fn lines(old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
     let of = |tag: ChangeTag| diff.iter_all_changes().filter(|c| c.tag() == tag).count();
     let lines = of(ChangeTag::Insert).max(of(ChangeTag::Delete));
-    format!("edit {lines} line{}", if lines == 1 { "" } else { "s" })
+    format!("{lines} line{}", if lines == 1 { "" } else { "s" })
 }
 
-/// Unified diff of two texts, secrets masked; `None`: they are the same.
+/// Unified diff from what is there to what is wanted, secrets masked; `None`: they are the same.
 pub(super) fn unified(path: &str, old: &str, new: &str, secrets: &[Secret]) -> Option<String> {
+    titled(path, ("now", old), ("wanted", new), secrets)
+}
+
+/// Unified diff of two texts with their titles, secrets masked; `None`: they are the same.
+pub(super) fn titled(
+    path: &str,
+    (old_title, old): (&str, &str),
+    (new_title, new): (&str, &str),
+    secrets: &[Secret],
+) -> Option<String> {
     if old == new {
         return None;
     }
@@ -402,7 +425,7 @@ pub(super) fn unified(path: &str, old: &str, new: &str, secrets: &[Secret]) -> O
     let text = diff
         .unified_diff()
         .context_radius(3)
-        .header(&format!("{path} (now)"), &format!("{path} (wanted)"))
+        .header(&format!("{path} ({old_title})"), &format!("{path} ({new_title})"))
         .to_string();
     Some(redact(&text, secrets))
 }

@@ -10,6 +10,9 @@ use super::root::Root;
 use super::{place, systemd, txn};
 use crate::state::{Engine, Fault};
 
+/// What was before each fault that is in force.
+const DIRECTORY: &str = "/run/hapair/fault";
+
 /// What was before the fault.
 #[derive(Debug, Serialize, Deserialize)]
 struct Before {
@@ -33,7 +36,7 @@ fn traces(root: &Root, unit: &str) -> Result<Traces> {
         return Err(Error::new(format!("not a unit's name: {unit}")));
     }
     Ok(Traces {
-        memory: root.path(&format!("/run/hapair/fault/{unit}.json")),
+        memory: root.path(&format!("{DIRECTORY}/{unit}.json")),
         hold: root.path(&format!("/run/systemd/system/{unit}.d/90-hapair-fault.conf")),
         timer: format!("hapair-undo-{}", unit.replace(['.', '@'], "-")),
     })
@@ -87,7 +90,9 @@ fn hold(traces: &Traces, active: bool) -> Result<()> {
 pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     let Fault::Stop { unit } = fault;
     let traces = traces(root, unit)?;
-    systemd::quiet("stop", &format!("{}.timer", traces.timer));
+    if root.is_live() {
+        systemd::quiet("stop", &format!("{}.timer", traces.timer));
+    }
     let Ok(text) = fs::read(&traces.memory) else {
         return Ok(());
     };
@@ -98,8 +103,12 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
         let _ = fs::remove_dir(parent);
     }
     place::remove(&traces.memory)?;
+    if !root.is_live() {
+        return Ok(());
+    }
     systemd::daemon_reload()?;
-    if before.active {
+    // Its package may have been removed meanwhile.
+    if before.active && systemd::one(unit).exists() {
         systemd::ctl("start", unit)
     } else {
         Ok(())
@@ -130,6 +139,25 @@ pub fn no_engine_held(root: &Root) -> Result<()> {
         return Err(Error::new(format!("{unit} was stopped on purpose, {why}")).hint(hint));
     }
     Ok(())
+}
+
+/// hapair itself holds this unit down: a drill, or a handover with an engine that cannot hold back.
+pub fn is_in_force(root: &Root, unit: &str) -> bool {
+    traces(root, unit).is_ok_and(|traces| traces.memory.exists())
+}
+
+/// Undoes every fault: nothing may be left that holds a unit down when its memory goes.
+///
+/// # Errors
+/// As [`repair`]; the others are undone all the same.
+pub fn repair_all(root: &Root) -> Result<()> {
+    let names = root.names(DIRECTORY);
+    let mut result = Ok(());
+    for unit in names.iter().filter_map(|name| name.strip_suffix(".json")) {
+        let fault = Fault::Stop { unit: unit.to_owned() };
+        result = result.and(repair(root, &fault));
+    }
+    result
 }
 
 #[cfg(test)]

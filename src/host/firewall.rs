@@ -1,13 +1,13 @@
 //! firewalld's permanent configuration, read from its files: asking `firewall-cmd` costs more than the connection.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 use crate::state::UnitState;
 use crate::state::resource::FirewallSpec;
 
 /// What firewalld is set to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// firewalld is installed.
     pub installed: bool,

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::facts::{self, Tools};
@@ -15,7 +15,7 @@ use super::root::{Database, Root};
 use crate::state::resource::{Content, HostState, NetworkSpec, Resource, SelinuxMode, Spec};
 
 /// What one resource is now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Observed {
     /// Of a file, an edited file, a path that must not be, a directory.
     Node(Node),
@@ -73,13 +73,14 @@ pub enum Observed {
 }
 
 /// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Node {
     /// Nothing.
     Missing,
     /// A regular file.
     File {
         /// Its bytes; for the executor's copy a word that says whether it is one.
+        #[serde(with = "as_text")]
         content: Vec<u8>,
         /// Permission bits.
         mode: u32,
@@ -107,6 +108,32 @@ pub enum Node {
         /// What it is.
         what: String,
     },
+}
+
+/// Bytes that are UTF-8 travel as a string: a list of numbers is four times as long.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => bytes.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Text(text) => text.into_bytes(),
+            Either::Bytes(bytes) => bytes,
+        })
+    }
 }
 
 impl Node {

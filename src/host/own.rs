@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::{Error, Result, at};
 use super::root::Root;
 use super::txn::{self, Forgotten, Log, Undo};
-use super::{place, systemd};
+use super::{fault, place, systemd};
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -73,10 +74,13 @@ pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: 
     Ok(())
 }
 
-/// The last step of a removal: memory, locks, executors, the running one last.
+/// How long a removal waits for a transaction that is about to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The last step of a removal: faults, memory, locks, executors, the running one last. The caller holds the operator lock.
 ///
 /// # Errors
-/// A transaction is still in force or runs, or a file cannot be removed.
+/// A transaction is still in force or runs, a unit that a drill held down does not come up, or a file cannot be removed.
 pub(super) fn purge(root: &Root) -> Result<()> {
     if let Some(standing) = txn::history(root).iter().find(|t| t.can_be_put_back() && t.changed > 0) {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
@@ -87,6 +91,13 @@ pub(super) fn purge(root: &Root) -> Result<()> {
             "transaction {armed} waits for a confirm on this host"
         )));
     }
+    // Held to the end: a transaction that would start now finds no request.
+    let Some(_exclusive) = txn::exclusive(root, PATIENCE) else {
+        let running = txn::running(root).map(|id| format!(" {id}")).unwrap_or_default();
+        return Err(Error::new(format!("transaction{running} runs on this host"))
+            .hint("wait for it to end, then run the command again"));
+    };
+    fault::repair_all(root)?;
     for path in [MEMORY, "/run/hapair/fault"] {
         remove_tree(&root.path(path))?;
     }

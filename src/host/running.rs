@@ -72,6 +72,7 @@ mod tests {
     use super::*;
     use crate::host::facts::Tools;
     use crate::host::status::status;
+    use crate::state::frame::Look;
     use crate::state::resource::InstanceRef;
     use crate::state::{AgentStatus, HostState, InstanceState};
 
@@ -99,7 +100,7 @@ mod tests {
             }],
             ..HostState::default()
         };
-        let status = status(&root, &state, &mut Tools::default());
+        let status = status(&root, &state, Look::Glance, &mut Tools::default());
         assert!(!status.instances[0].owns_vip);
         let [running] = &status.running[..] else {
             panic!("{:?}", status.running)

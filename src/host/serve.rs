@@ -13,10 +13,10 @@ use super::observe::{fingerprint, observe};
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{converge, engine, fault, fetch, own, status, systemd};
-use crate::state::frame::{Operator, PROTOCOL};
+use super::{converge, drift, engine, fault, fetch, own, status, systemd};
+use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
-use crate::state::{Engine, EventKind, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
+use crate::state::{Engine, EventKind, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
 
 /// Where replies go; shared by everything that has something to say.
 #[derive(Debug, Clone)]
@@ -191,7 +191,10 @@ impl Session {
             } => self
                 .put_back(&txn, &fingerprint, back, confirm_timeout, operator)
                 .map(|()| None),
-            Request::Purge => own::purge(&self.root).map(|()| Some(Reply::Ack)),
+            Request::Purge => self
+                .must_hold_lock()
+                .and_then(|()| own::purge(&self.root))
+                .map(|()| Some(Reply::Ack)),
             Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
@@ -199,13 +202,14 @@ impl Session {
                 .and_then(|t| txn::confirm(&t))
                 .map(|()| Some(Reply::Ack)),
             Request::Cancel { txn } => self.cancel(&txn).map(|()| Some(Reply::Ack)),
-            Request::Status { state } => Ok(Some(Reply::Status {
-                status: status::status(&self.root, &state, &mut self.tools),
+            Request::Status { state, look } => Ok(Some(Reply::Status {
+                status: status::status(&self.root, &state, look, &mut self.tools),
             })),
-            Request::Lock { operator } => self.lock(operator.as_ref()).map(|()| Some(Reply::Ack)),
-            Request::Inject { fault, undo_after } => {
-                fault::inject(&self.root, &fault, undo_after).map(|()| Some(Reply::Ack))
-            }
+            Request::Lock { operator } => self.lock(operator.as_ref()).map(Some),
+            Request::Inject { fault, undo_after } => self
+                .must_hold_lock()
+                .and_then(|()| fault::inject(&self.root, &fault, undo_after))
+                .map(|()| Some(Reply::Ack)),
             Request::Repair { fault } => fault::repair(&self.root, &fault).map(|()| Some(Reply::Ack)),
             Request::Watch { addresses } => self.start_watch(addresses).map(|()| None),
             Request::Unwatch => {
@@ -214,8 +218,14 @@ impl Session {
             }
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
             Request::Connect { address, timeout_ms } => fetch::connect(&address, timeout_ms).map(|()| Some(Reply::Ack)),
-            Request::Vrrp { order } => engine::order(&self.root, order).map(|()| Some(Reply::Ack)),
-            Request::Unit { unit, action } => systemd::ctl(action.verb(), &unit).map(|()| Some(Reply::Ack)),
+            Request::Vrrp { order } => self
+                .must_hold_lock()
+                .and_then(|()| engine::order(&self.root, order))
+                .map(|()| Some(Reply::Ack)),
+            Request::Unit { unit, action } => self
+                .must_hold_lock()
+                .and_then(|()| systemd::ctl(action.verb(), &unit))
+                .map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
         };
         match reply {
@@ -273,6 +283,10 @@ impl Session {
         operator: Operator,
     ) -> Result<()> {
         self.may_change(&operator)?;
+        if back.goal != Goal::Rollback {
+            // What holds a unit down would outlive what knows of it.
+            fault::repair_all(&self.root)?;
+        }
         if txn::plan_back(&self.root, &back)?.plan.fingerprint != expected {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
@@ -297,10 +311,28 @@ impl Session {
                     .hint("it reverts by itself when its time is over; then try again"),
             );
         }
-        if self.lock.is_none() {
-            self.lock = Some(lock::take(&self.root, operator)?);
+        self.keep_lock(operator).map(drop)
+    }
+
+    /// What changes the host outside a transaction is refused to whoever does not hold the operator lock (any more).
+    fn must_hold_lock(&self) -> Result<()> {
+        match &self.lock {
+            Some(lock) => lock.check(),
+            None => Err(
+                Error::new("this host is changed only by whoever holds its operator lock")
+                    .hint("this is a defect of hapair; please report it with the output of -v"),
+            ),
         }
-        Ok(())
+    }
+
+    /// Takes the operator lock, or makes sure that it is still held. Returns whose lock was broken for it.
+    fn keep_lock(&mut self, operator: &Operator) -> Result<Option<TakenOver>> {
+        if let Some(lock) = &self.lock {
+            return lock.check().map(|()| None);
+        }
+        let (lock, broke) = lock::take(&self.root, operator)?;
+        self.lock = Some(lock);
+        Ok(broke)
     }
 
     /// Stores a transaction, has PID 1 run it, and follows it.
@@ -345,13 +377,14 @@ impl Session {
             .map_err(|e| Error::new(format!("cannot cancel {id}: {e}")))
     }
 
-    fn lock(&mut self, operator: Option<&Operator>) -> Result<()> {
-        match operator {
-            None => self.lock = None,
-            Some(_) if self.lock.is_some() => {}
-            Some(operator) => self.lock = Some(lock::take(&self.root, operator)?),
-        }
-        Ok(())
+    fn lock(&mut self, operator: Option<&Operator>) -> Result<Reply> {
+        let Some(operator) = operator else {
+            self.lock = None;
+            return Ok(Reply::Ack);
+        };
+        let broke = self.keep_lock(operator)?;
+        let running = txn::running(&self.root);
+        Ok(Reply::Locked { broke, running })
     }
 
     fn start_watch(&mut self, addresses: Vec<String>) -> Result<()> {
@@ -428,6 +461,7 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
     let mut changes = txn::interrupted_changes(root);
     let pairs = resources.iter().zip(&observed);
     changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
+    let drift = drift::drift(root, state, &resources, &observed, tools);
     let changes_selinux = changes.iter().any(|c| c.stage == Stage::Selinux);
     Plan {
         host: state.host.clone(),
@@ -435,5 +469,6 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         notes: state.notes.clone(),
         reboot_needed: txn::reboot_needed(&resources, &observed, changes_selinux),
         changes,
+        drift,
     }
 }

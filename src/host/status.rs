@@ -1,30 +1,31 @@
 //! The host at a glance, and what other hands changed since the last apply.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::exec;
 use super::facts::{self, Tools};
-use super::observe::{digest, observe};
+use super::observe::observe;
 use super::root::Root;
 use super::running::running;
-use super::txn::{self, LAST};
+use super::{drift, exec, txn};
 use crate::agent;
+use crate::state::frame::Look;
 use crate::state::resource::{InstanceRef, Resource};
-use crate::state::{AgentStatus, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
+use crate::state::{AgentStatus, Drift, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
 
 /// How many transactions a status names.
 const SHOWN: usize = 5;
 
 /// What `Status` answers.
-pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
+pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> HostStatus {
     let units: Vec<String> = [Engine::Agent.unit(), Engine::Keepalived.unit(), "nginx.service"]
         .map(str::to_owned)
         .to_vec();
     tools.ask(root, &[], &units);
-    let resources: Vec<&Resource> = state.resources.iter().collect();
-    let observed = observe(root, &resources, tools);
+    let drift = match look {
+        Look::Glance => Vec::new(),
+        Look::Whole => drift_of(root, state, tools),
+    };
     let runs = |engine: Engine| tools.unit(engine.unit()).is_active();
     let engine = state
         .engine
@@ -55,25 +56,25 @@ pub fn status(root: &Root, state: &HostState, tools: &mut Tools) -> HostStatus {
         (_, _, "failed") => "failed",
         _ => "inactive",
     };
-    let last: BTreeMap<String, String> = root
-        .read(LAST)
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
-    let drift = resources
-        .iter()
-        .zip(&observed)
-        .filter(|(r, o)| last.get(&r.id).is_some_and(|before| *before != digest(o)))
-        .map(|(r, _)| r.id.clone())
-        .collect();
     HostStatus {
         host: state.host.clone(),
         engine,
         instances,
         running: running(root, word.as_ref()),
         nginx: nginx.to_owned(),
-        drift,
-        transactions: txn::last(root, SHOWN),
+        drift: drift.iter().map(|d| d.resource.clone()).collect(),
+        drift_details: drift,
+        transactions: match look {
+            Look::Glance => Vec::new(),
+            Look::Whole => txn::last(root, SHOWN),
+        },
     }
+}
+
+fn drift_of(root: &Root, state: &HostState, tools: &mut Tools) -> Vec<Drift> {
+    let resources: Vec<&Resource> = state.resources.iter().collect();
+    let observed = observe(root, &resources, tools);
+    drift::drift(root, state, &resources, &observed, tools)
 }
 
 /// What the engine that runs says of its instances.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::exec;
+use super::facts::now_ms;
 use crate::state::UnitState;
 
 /// A start of nginx or keepalived that takes longer hangs.
@@ -55,6 +56,23 @@ fn parse_show(text: &str) -> impl Iterator<Item = UnitState> {
 /// One unit.
 pub fn one(unit: &str) -> UnitState {
     show(&[unit.to_owned()]).remove(unit).unwrap_or_default()
+}
+
+/// When a unit last began or ceased to run, ms since 1970; `None` where that was before it was loaded.
+pub fn switched_at_ms(unit: &str) -> Option<u64> {
+    let args = [
+        "show",
+        "-p",
+        "ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic",
+        "--",
+        unit,
+    ];
+    let output = exec::run("systemctl", &args, Duration::from_secs(20)).ok()?;
+    let values = output.stdout.lines().filter_map(|l| l.split_once('='));
+    let last_us = values.filter_map(|(_, v)| v.trim().parse::<u64>().ok()).max()?;
+    let up = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).ok()?;
+    let up_us = u64::try_from(Duration::from(up).as_micros()).ok()?;
+    (last_us > 0).then(|| now_ms().saturating_sub(up_us.saturating_sub(last_us) / 1000))
 }
 
 /// `systemctl VERB UNIT`, to the end of the job.

@@ -60,9 +60,9 @@ pub async fn apply(
     let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
-        run.lock(pair).await?;
+        pair.lock(cx.observer, &options.operator).await?;
         let result = run.converge(pair).await;
-        run.unlock(pair).await;
+        pair.unlock().await;
         *report = run.report;
         report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
         result?;
@@ -138,15 +138,6 @@ impl Run<'_> {
         self.options.limit.as_deref().is_none_or(|limit| limit == host)
     }
 
-    async fn lock(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        pair.lock(Some(&self.options.operator)).await
-    }
-
-    /// The locks also end with the conversations, so a failure here is no failure of the apply.
-    async fn unlock(&self, pair: &mut Pair) {
-        let _ = pair.lock(None).await;
-    }
-
     async fn converge(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         let living = is_living_pair(&statuses);
@@ -195,7 +186,14 @@ impl Run<'_> {
         } else {
             None
         };
-        let result = self.transact(pair, host, Phase::Foundation.stages()).await;
+        let result = async {
+            if silenced.is_some() {
+                // The host was moved by our own hand: a plan that knows it.
+                pair.members[host].replan().await?;
+            }
+            self.transact(pair, host, Phase::Foundation.stages()).await
+        }
+        .await;
         // Whatever became of it, the host takes part again; its own error comes first.
         if let Some(engine) = silenced {
             let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
@@ -203,6 +201,7 @@ impl Run<'_> {
                 self.report.silent = Some((host, engine));
             }
             spoken_for(pair.members[host].host(), result, started)?;
+            pair.members[host].replan().await?;
             self.gate().as_before(&mut pair.members[host]).await?;
             self.gate().one_owner_now(pair, Owners::Best).await?;
         } else {

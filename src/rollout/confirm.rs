@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::remote::{Link, RemoteError, Target};
+use crate::state::frame::Operator;
 use crate::state::{Request, TxnId};
 
 use super::connect::{Context, Member};
@@ -19,9 +20,9 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(super) async fn confirm(
     cx: &Context<'_>,
     member: &mut Member,
+    operator: &Operator,
     targets: &[Target],
-    txn: &TxnId,
-    after: u64,
+    (txn, after): (&TxnId, u64),
     deadline: Instant,
 ) -> Result<bool, RolloutError> {
     let addresses: Vec<&str> = targets.iter().map(|t| t.address.as_str()).collect();
@@ -45,6 +46,8 @@ pub(super) async fn confirm(
     member.link = link;
     member.target.address = target.address.clone();
     member.order(Request::Confirm { txn: txn.clone() }).await?;
+    // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.
+    member.lock_again(cx.observer, operator).await;
     cx.observer.fact(
         member.host(),
         format!("confirmed over a fresh connection to {}", member.target.address),
@@ -80,14 +83,15 @@ pub(super) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
 
 /// Goes on with a host, and with its transaction, over another connection.
 pub(super) async fn take_over(
+    cx: &Context<'_>,
     member: &mut Member,
-    link: Link,
-    target: &Target,
-    txn: &TxnId,
-    after: u64,
+    operator: &Operator,
+    (link, target): (Link, &Target),
+    (txn, after): (&TxnId, u64),
 ) -> Result<(), RolloutError> {
     member.link = link;
     member.target.address = target.address.clone();
+    member.lock_again(cx.observer, operator).await;
     let txn = txn.clone();
     member.link.send(&Request::Attach { txn, after }).await?;
     Ok(())
@@ -97,8 +101,8 @@ pub(super) async fn take_over(
 pub(super) async fn reattach(
     cx: &Context<'_>,
     member: &mut Member,
-    txn: &TxnId,
-    after: u64,
+    operator: &Operator,
+    (txn, after): (&TxnId, u64),
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -117,7 +121,10 @@ pub(super) async fn reattach(
         for target in &targets {
             let patience = deadline.min(Instant::now() + Duration::from_secs(6));
             if let Some((link, _)) = redial(cx, std::slice::from_ref(target), patience).await {
-                return take_over(member, link, target, txn, after).await;
+                // Lost once more meanwhile: there is time to try again.
+                if take_over(cx, member, operator, (link, target), (txn, after)).await.is_ok() {
+                    return Ok(());
+                }
             }
         }
         if Instant::now() >= deadline {

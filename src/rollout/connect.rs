@@ -6,12 +6,19 @@ use std::time::{Duration, Instant};
 use crate::desired::{self, Secrets, Templates};
 use crate::inventory::{Host, Inventory};
 use crate::remote::{Ask, Link, Target};
-use crate::state::frame::Operator;
+use crate::state::frame::{IfHeld, Look, Operator};
+use crate::state::time::Utc;
 use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
 use super::error::{RolloutError, RolloutErrorKind};
 use super::passwords;
 use super::progress::{Observer, Progress};
+
+/// How long a transaction of a run whose lock was broken is waited for: longer than a confirm usually takes.
+const END_OF_ANOTHER: Duration = Duration::from_secs(180);
+
+/// Between two looks at such a transaction.
+const POLL: Duration = Duration::from_millis(500);
 
 /// What every command over the pair needs.
 pub struct Context<'a> {
@@ -61,12 +68,75 @@ impl Member {
 
     /// Asks for the host's state at a glance.
     pub async fn status(&mut self) -> Result<HostStatus, RolloutError> {
+        self.look(Look::Glance).await
+    }
+
+    /// Asks for the host's state.
+    async fn look(&mut self, look: Look) -> Result<HostStatus, RolloutError> {
         let request = Request::Status {
             state: Box::new(self.state.clone()),
+            look,
         };
         match self.link.request(&request).await? {
             Reply::Status { status } => Ok(status),
             other => Err(unexpected(self.host(), &other)),
+        }
+    }
+
+    /// Takes or keeps the host's operator lock. Where that breaks another run's, the operator is told whose, and a
+    /// transaction of that run which is under way is waited for: it goes on to its end.
+    async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
+        let request = Request::Lock {
+            operator: Some(operator.clone()),
+        };
+        let (mut broken, mut told) = (None, None);
+        let began = Instant::now();
+        loop {
+            let (broke, running) = match self.link.request(&request).await? {
+                Reply::Locked { broke, running } => (broke, running),
+                other => return Err(unexpected(self.host(), &other)),
+            };
+            if let Some(former) = broke {
+                let since = Utc::since_epoch(Duration::from_millis(former.since_ms));
+                let name = &former.operator;
+                observer.warn(
+                    self.host(),
+                    format!("took the lock over from {name}, who held it since {since}"),
+                );
+                broken = Some(former.operator);
+            }
+            let (Some(former), Some(txn)) = (&broken, running) else {
+                return Ok(());
+            };
+            if began.elapsed() > END_OF_ANOTHER {
+                let message = format!("transaction {txn} of {former} still runs");
+                return Err(RolloutError::on(self.host(), RolloutErrorKind::Failed, message)
+                    .hint("it goes on to its end; that run cannot begin another")
+                    .hint("wait for it, then run the command again"));
+            }
+            if told.as_ref() != Some(&txn) {
+                observer.wait(self.host(), format!("transaction {txn} of {former} comes to its end"));
+                told = Some(txn);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Takes the lock again over a fresh connection, right away: nobody else is to come in between. That another run broke
+    /// it does not end the transaction which is under way, so it is only told; the host refuses what would come after.
+    pub(super) async fn lock_again(&mut self, observer: &dyn Observer, operator: &Operator) {
+        let same_run = Operator {
+            if_held: IfHeld::Refuse,
+            ..operator.clone()
+        };
+        // A connection that is lost again is noticed by whoever reads from it next.
+        if let Err(error) = self.lock(observer, &same_run).await
+            && error.kind == RolloutErrorKind::Failed
+        {
+            observer.tell(Progress::Warning {
+                host: None,
+                message: error.message,
+            });
         }
     }
 
@@ -160,14 +230,23 @@ impl Pair {
         Ok([a?, b?])
     }
 
-    /// Takes or keeps both hosts' operator locks, or gives them back (`None`); each host is asked whatever the other says.
-    pub(super) async fn lock(&mut self, operator: Option<&Operator>) -> Result<(), RolloutError> {
+    /// Takes or keeps both hosts' operator locks; each host is asked whatever the other says.
+    ///
+    /// # Errors
+    /// Another run holds one, or took ours over.
+    pub async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
         let mut result = Ok(());
         for member in &mut self.members {
-            let operator = operator.cloned();
-            result = result.and(member.order(Request::Lock { operator }).await);
+            result = result.and(member.lock(observer, operator).await);
         }
         result
+    }
+
+    /// Gives both locks back. They also end with the conversations, so a failure is no failure of the work done.
+    pub async fn unlock(&mut self) {
+        for member in &mut self.members {
+            let _ = member.order(Request::Lock { operator: None }).await;
+        }
     }
 
     /// Says goodbye to both.
@@ -202,7 +281,7 @@ async fn status_of(
     opened: Result<(Link, Target), RolloutError>,
 ) -> Result<HostStatus, RolloutError> {
     let mut member = member(cx, index, opened?)?;
-    let status = member.status().await?;
+    let status = member.look(Look::Whole).await?;
     member.link.close().await;
     Ok(status)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::remote::RemoteErrorKind;
+use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
 use super::apply::{Interrupt, Run};
@@ -80,7 +81,7 @@ impl Run<'_> {
                 reply = member.link.recv() => reply,
                 link = arrival(self.cx, moving.as_ref()) => {
                     let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
-                    take_over(member, link, &to, txn, seen).await?;
+                    take_over(self.cx, member, &self.options.operator, (link, &to), (txn, seen)).await?;
                     continue;
                 }
                 () = more_than(&mut self.interrupt, interrupts) => {
@@ -104,13 +105,14 @@ impl Run<'_> {
                         }
                         EventKind::AwaitConfirm { address } => {
                             moving = None;
-                            let cx = self.cx;
+                            let (cx, operator) = (self.cx, &self.options.operator);
+                            let seen = (txn, seen);
                             let targets = self.heading.targets(cx, member, &address);
                             let confirmed = async {
-                                if confirm(cx, member, &targets, txn, seen, deadline).await? {
+                                if confirm(cx, member, operator, &targets, seen, deadline).await? {
                                     return Ok(());
                                 }
-                                await_revert(cx, member, txn, seen, deadline).await
+                                await_revert(cx, member, operator, seen, deadline).await
                             };
                             unless_leaving(&mut self.interrupt, txn, confirmed).await?;
                         }
@@ -127,7 +129,7 @@ impl Run<'_> {
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
-                    let attached = reattach(self.cx, member, txn, seen, patience);
+                    let attached = reattach(self.cx, member, &self.options.operator, (txn, seen), patience);
                     unless_leaving(&mut self.interrupt, txn, attached).await?;
                 }
                 Err(e) => return Err(e.into()),
@@ -165,8 +167,8 @@ impl Run<'_> {
 async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
-    txn: &TxnId,
-    seen: u64,
+    operator: &Operator,
+    seen: (&TxnId, u64),
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -174,7 +176,7 @@ async fn await_revert(
         "not reached after the change; waiting for the host to put itself back",
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
-    reattach(cx, member, txn, seen, deadline + Duration::from_secs(30)).await
+    reattach(cx, member, operator, seen, deadline + Duration::from_secs(30)).await
 }
 
 /// Waits for a host that is out of reach. There is no one to send a cancel to, so Ctrl-C leaves at once.

@@ -59,7 +59,7 @@ pub async fn hand_over(
         .filter(|i| i.owns_vip)
         .map(|i| i.name.clone())
         .collect();
-    pair.lock(Some(&options.operator)).await?;
+    pair.lock(cx.observer, &options.operator).await?;
     let moved = async {
         let hold = options.hold.map(|h| h.as_secs());
         tell(pair, from, VrrpOrder::HandOver { hold }).await?;
@@ -86,8 +86,7 @@ pub async fn hand_over(
             Err(why) => error.hint(format!("{giving} could not be resumed: {why}")),
         }),
     };
-    // The locks also end with the conversations.
-    let _ = pair.lock(None).await;
+    pair.unlock().await;
     result?;
     cx.observer
         .fact(&taking, format!("owns the VIP of {}", instances.join(", ")));
@@ -109,7 +108,7 @@ pub async fn resume(
     interrupt: Interrupt,
 ) -> Result<[HostStatus; 2], RolloutError> {
     let gate = gate(cx, options, interrupt);
-    pair.lock(Some(&options.operator)).await?;
+    pair.lock(cx.observer, &options.operator).await?;
     let resumed = async {
         for host in [0, 1] {
             tell(pair, host, VrrpOrder::Resume).await?;
@@ -117,7 +116,7 @@ pub async fn resume(
         gate.one_owner(pair, true).await
     }
     .await;
-    let _ = pair.lock(None).await;
+    pair.unlock().await;
     resumed
 }
 

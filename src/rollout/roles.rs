@@ -141,6 +141,7 @@ mod tests {
             running,
             nginx: "active".into(),
             drift: vec![],
+            drift_details: vec![],
             transactions: vec![],
         }
     }

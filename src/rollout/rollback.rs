@@ -148,11 +148,10 @@ pub async fn rollback(
         done: [false; 2],
         asked,
     };
-    pair.lock(Some(&options.operator)).await?;
+    pair.lock(cx.observer, &options.operator).await?;
     let result = back.pair(pair, silent).await;
     let one_is_back = back.done.contains(&true);
-    // The locks also end with the conversations.
-    let _ = pair.lock(None).await;
+    pair.unlock().await;
     result.map_err(|error| match one_is_back {
         true => error.hint("what was put back stays so: the same command does the rest, `hapair apply` goes forward"),
         false => error,
@@ -162,8 +161,9 @@ pub async fn rollback(
 /// The last step of a removal, on both hosts: history and executors go. The conversations are of no use afterwards.
 ///
 /// # Errors
-/// A host refuses, because something is still in force there.
-pub async fn purge(pair: &mut Pair) -> Result<(), RolloutError> {
+/// A host refuses, because something is still in force there, or another run holds its lock.
+pub async fn purge(cx: &Context<'_>, pair: &mut Pair, operator: &Operator) -> Result<(), RolloutError> {
+    pair.lock(cx.observer, operator).await?;
     let [a, b] = &mut pair.members;
     let (ra, rb) = tokio::join!(a.order(Request::Purge), b.order(Request::Purge));
     both(ra, rb)

@@ -98,9 +98,12 @@ pub enum Request {
     Status {
         /// What the pair's inventory says of this host.
         state: Box<HostState>,
+        /// How closely to look.
+        #[serde(default)]
+        look: Look,
     },
-    /// Take, keep or give back the host's operator lock; answered by [`Reply::Ack`] or an error that names the
-    /// holder.
+    /// Take, keep or give back the host's operator lock; answered by [`Reply::Locked`] ([`Reply::Ack`] where it is given
+    /// back) or an error that names the holder. Everything that changes the host needs it.
     Lock {
         /// `None` gives it back.
         operator: Option<Operator>,
@@ -176,6 +179,41 @@ pub struct Operator {
     /// One run of the command line: a later connection of the same run (its address changed, say) takes the lock over
     /// from the earlier one, whose link may never be told to end.
     pub run: String,
+    /// What becomes of a lock that another run holds.
+    #[serde(default)]
+    pub if_held: IfHeld,
+}
+
+/// What becomes of an operator lock that another run holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfHeld {
+    /// It stays, and we are refused.
+    #[default]
+    Refuse,
+    /// It is ours from now on. A transaction of the other run that is under way goes on to its end; every further step
+    /// of that run is refused.
+    Break,
+}
+
+/// Whose lock was broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// `user@machine`.
+    pub operator: String,
+    /// Held it since, ms since 1970, the host's clock.
+    pub since_ms: u64,
+}
+
+/// How closely a status looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// Engine, instances, nginx: what a health gate asks ten times a second.
+    #[default]
+    Glance,
+    /// Also what other hands changed, by whom, and the last transactions.
+    Whole,
 }
 
 /// What to do with a unit.
@@ -243,6 +281,13 @@ pub enum Reply {
     Status {
         /// At a glance.
         status: HostStatus,
+    },
+    /// Answer to `Lock`: it is held.
+    Locked {
+        /// Somebody else held it, and does no longer.
+        broke: Option<TakenOver>,
+        /// A transaction that runs on the host, or waits for its confirm: it must end before another one.
+        running: Option<TxnId>,
     },
     /// Done as asked.
     Ack,

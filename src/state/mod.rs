@@ -3,6 +3,7 @@
 //! Nothing in this room does I/O. The controller turns an inventory into a [`HostState`]; the executor on the host
 //! answers with [`Facts`], a [`Plan`] and [`Event`]s. Everything travels as one JSON object a line ([`frame`]).
 
+pub mod drift;
 pub mod edit;
 pub mod event;
 pub mod facts;
@@ -16,6 +17,7 @@ pub mod status;
 pub mod time;
 pub mod transaction;
 
+pub use drift::{By, Drift, Moment, Packaged, Remedy};
 pub use event::{Event, EventKind, Outcome, OutcomeKind};
 pub use facts::{Facts, Interface, NetworkManagerKind, NginxLayout, Profile, Release, UnitState};
 pub use fault::Fault;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::Drift;
 use super::resource::Stage;
 
 /// What an apply would do on one host.
@@ -17,6 +18,9 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The host needs a reboot for a change to take full effect (SELinux crossing `disabled`).
     pub reboot_needed: bool,
+    /// What is no longer as hapair left it, whether an apply changes it or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
 }
 
 impl Plan {

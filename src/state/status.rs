@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::Drift;
 use super::resource::Engine;
 use super::transaction::Transaction;
 
@@ -22,6 +23,9 @@ pub struct HostStatus {
     pub nginx: String,
     /// Ids of resources changed by other hands since the last apply.
     pub drift: Vec<String>,
+    /// The same with who, when and a diff.
+    #[serde(default)]
+    pub drift_details: Vec<Drift>,
     /// The last transactions, newest first.
     #[serde(default)]
     pub transactions: Vec<Transaction>,

@@ -8,6 +8,7 @@ mod watch;
 mod bad_cases;
 mod bootstrap;
 mod crash_sweep;
+mod drift;
 mod election;
 mod engine;
 mod handover;

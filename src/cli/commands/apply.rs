@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::{ApplyArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
+use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
 
@@ -70,7 +70,7 @@ pub(crate) async fn apply(
     let options = ApplyOptions {
         limit: args.limit.clone(),
         confirm_timeout: args.confirm_timeout,
-        operator: operator(),
+        operator: session.operator(),
         gate_timeout: Duration::from_secs(args.gate_timeout),
     };
     let interrupt = match interrupt {

@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 use crate::cli::args::{FailoverArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator, unless_interrupted};
+use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::drill::report::Format;
 use crate::drill::{self, DrillError, DrillErrorKind, DrillEvent, DrillPlan, DrillReport, Scenario, ScenarioResult};
 use crate::remote::RemoteErrorKind;
 use crate::rollout::{Interrupt, Observer, Pair, Progress};
-use crate::state::Request;
 
 pub(crate) async fn run(global: &Global, args: &FailoverArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -50,15 +49,10 @@ pub(crate) async fn drill(
         }
     }
     let mut cx = session.context(ui)?;
-    let pair = unless_interrupted(interrupt.as_ref(), async { Ok(Pair::connect(&mut cx).await?) }).await?;
+    let mut pair = unless_interrupted(interrupt.as_ref(), async { Ok(Pair::connect(&mut cx).await?) }).await?;
     plan.states = [pair.members[0].state.clone(), pair.members[1].state.clone()];
+    pair.lock(cx.observer, &session.operator()).await?;
     let mut links = pair.members.map(|member| member.link);
-    for link in &mut links {
-        link.request(&Request::Lock {
-            operator: Some(operator()),
-        })
-        .await?;
-    }
     let mut interrupt = match interrupt {
         Some(interrupt) => interrupt,
         None => interrupts()?,

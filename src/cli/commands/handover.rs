@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::{Global, HandoverArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, interrupts, operator};
+use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, HandoverOptions, Pair};
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(global: &Global, args: &HandoverArgs, ui: &Ui) -> Result
     let options = HandoverOptions {
         from: args.from.clone(),
         hold: args.hold,
-        operator: operator(),
+        operator: session.operator(),
         gate_timeout: Duration::from_secs(args.gate_timeout),
     };
     let interrupt = interrupts()?;

@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{Pair, SavedPlan};
-use crate::state::Plan;
+use crate::state::{Drift, Plan, Remedy};
 
 pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -100,11 +100,27 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
                 change.summary,
                 style.yellow(&flags)
             ));
+            let by_hand = plan.drift.iter().filter(|d| d.resource == change.resource);
+            by_hand.for_each(|drift| ui.say(format!("    {}", style.yellow(&drift.account()))));
             if let Some(diff) = &change.diff {
                 ui.say(style.diff(diff));
             }
         }
+        // What no change above is about: an apply leaves it as it is.
+        let kept = |drift: &&Drift| plan.changes.iter().all(|c| c.resource != drift.resource);
+        for drift in plan.drift.iter().filter(kept) {
+            show_drift(ui, drift);
+        }
         show_notes(ui, plan, "  ");
+    }
+}
+
+/// One resource that is no longer as hapair left it, with what was done to it.
+pub(crate) fn show_drift(ui: &Ui, drift: &Drift) {
+    let mark = ui.style.yellow("drift:");
+    ui.say(format!("  {mark} {}: {}", drift.resource, drift.account()));
+    if let Some(diff) = &drift.diff {
+        ui.say(ui.style.diff(diff));
     }
 }
 
@@ -117,9 +133,22 @@ fn show_notes(ui: &Ui, plan: &Plan, indent: &str) {
     }
 }
 
-/// Only the notes, each once: for an apply that nobody is asked about, whose progress names every change anyway.
+/// Only what is overwritten, and the notes, each once: for an apply that nobody is asked about, whose progress names every
+/// change anyway.
 pub(crate) fn show_notes_only(ui: &Ui, pair: &Pair) {
     let mut merged = Plan::default();
+    for member in &pair.members {
+        let overwritten = member.plan.drift.iter().filter(|d| d.remedy == Remedy::PutsRight);
+        for drift in overwritten {
+            let mark = ui.style.yellow("drift:");
+            ui.say(format!(
+                "{mark} {}: {}: {}",
+                member.host(),
+                drift.resource,
+                drift.account()
+            ));
+        }
+    }
     for plan in pair.members.iter().map(|m| &m.plan) {
         merged.reboot_needed |= plan.reboot_needed;
         merged.notes.extend(plan.notes.iter().cloned());

@@ -6,7 +6,8 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, Which};
+use crate::rollout::{self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, RolloutError, Which};
+use crate::state::frame::Operator;
 use crate::state::{Foreign, Goal, TxnId};
 
 use super::plan::show;
@@ -47,6 +48,11 @@ impl<'a> PutBack<'a> {
                 ..Failure::from(error)
             }),
         }
+    }
+
+    /// Takes hapair itself off both hosts.
+    pub(super) async fn purge(&mut self, operator: &Operator) -> Result<(), RolloutError> {
+        rollout::purge(&self.cx, &mut self.pair, operator).await
     }
 
     /// What is to be done, for people and as JSON.

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, operator};
+use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::inventory::Inventory;
-use crate::rollout::{self, Rollback, RollbackOptions, RollbackReport, Which};
+use crate::rollout::{Rollback, RollbackOptions, RollbackReport, Which};
 use crate::state::Goal;
 
 use super::put_back::{PutBack, confirm, foreign};
@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     let mut back = PutBack::planned(&session, ui, &Which::Everything, foreign(args.force), goal).await?;
     if (0..2).all(|host| back.what.is_empty_on(host) && !back.what.installed[host]) {
         // The executor came with this very connection.
-        rollout::purge(&mut back.pair).await?;
+        back.purge(&session.operator()).await?;
         ui.say("nothing to do: there is nothing of hapair on either host");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("remove", Exit::Done, changed, json!({ "removed": {} }));
@@ -44,12 +44,12 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     )?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
-        operator: operator(),
+        operator: session.operator(),
         gate_timeout: Duration::from_secs(45),
     };
     let again = "run `hapair remove` again to do the rest";
     let report = back.carry_out(&options).await.map_err(|failure| failure.hint(again))?;
-    rollout::purge(&mut back.pair).await.map_err(|error| Failure {
+    back.purge(&options.operator).await.map_err(|error| Failure {
         changed: back.changed(&report),
         ..Failure::from(error).hint(again)
     })?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::{Global, RollbackArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::session::{Session, operator};
+use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{RollbackOptions, RollbackReport, Which};
 use crate::state::{Goal, TxnId};
@@ -34,7 +34,7 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
     confirm(ui, "put this back?", "put back")?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
-        operator: operator(),
+        operator: session.operator(),
         gate_timeout: Duration::from_secs(args.gate_timeout),
     };
     let report = back.carry_out(&options).await?;

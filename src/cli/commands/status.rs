@@ -1,4 +1,4 @@
-//! `hapair status`: who owns the VIP, what was changed by hand, and the last transactions.
+//! `hapair status`: who owns the VIP, what was changed by hand, by whom and how, and the last transactions.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::cli::ui::Ui;
 use crate::rollout;
 use crate::state::time::Utc;
 use crate::state::{HostStatus, Transaction, TransactionOutcome, TxnId};
+
+use super::plan::show_drift;
 
 pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -60,12 +62,7 @@ fn show(ui: &Ui, status: &HostStatus) {
             }
         ));
     }
-    for resource in &status.drift {
-        ui.say(format!(
-            "  {} changed by hand since the last apply: {resource}",
-            ui.style.yellow("drift:")
-        ));
-    }
+    status.drift_details.iter().for_each(|drift| show_drift(ui, drift));
     for transaction in &status.transactions {
         ui.say(format!("  {}", line(ui, transaction)));
     }

@@ -237,6 +237,7 @@ impl HostLink for FakeLink {
                     running: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
+                    drift_details: vec![],
                     transactions: vec![],
                 },
             },

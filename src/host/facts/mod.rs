@@ -11,7 +11,7 @@ use super::{exec, systemd, txn};
 use crate::state::{Facts, UnitState};
 
 pub use net::{addresses, addresses_of, default_routes, owned};
-pub(crate) use system::hex;
+pub(crate) use system::{executor_hash, hex};
 pub use system::{kernel_has_selinux, parse_selinux, selinux_config, selinux_runtime};
 
 /// Units that facts tell of.

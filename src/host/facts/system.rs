@@ -145,7 +145,7 @@ pub(super) fn keepalived_version(facts: &Facts) -> Option<String> {
 }
 
 /// SHA-256 of the running binary, in hex; from its own name where it was delivered under its hash.
-pub(super) fn executor_hash() -> String {
+pub(crate) fn executor_hash() -> String {
     let Ok(path) = std::env::current_exe() else {
         return String::new();
     };

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Txn;
+use super::{Txn, all};
 use crate::host::facts::hex;
 use crate::host::place::Saved;
+use crate::host::root::Root;
+use crate::state::TxnId;
 
 /// One line of the file `left`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,4 +87,16 @@ pub(super) fn read(txn: &Txn) -> BTreeMap<PathBuf, String> {
     let text = fs::read_to_string(txn.file("left")).unwrap_or_default();
     let lines = text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok());
     lines.map(|l| (l.path, l.print)).collect()
+}
+
+/// A transaction after `since` that did not end well, or has not ended, and left this path as it is now: what it did is
+/// remembered nowhere else.
+pub(in crate::host) fn left_by_unended(root: &Root, path: &Path, since: &TxnId) -> Option<TxnId> {
+    let now = print_of(path);
+    let later = all(root).into_iter().filter(|txn| txn.id.parts() > since.parts());
+    let unended = later.filter(|txn| !txn.is_done());
+    unended
+        .into_iter()
+        .find(|txn| read(txn).get(path) == Some(&now))
+        .map(|txn| txn.id)
 }

@@ -37,17 +37,18 @@ pub use back::{plan as plan_back, state_behind};
 pub use history::{history, last};
 pub use interrupted::changes as interrupted_changes;
 pub use journal::{Journal, Tail};
-pub(super) use left::{missing, print_of};
+pub(super) use left::{left_by_unended, missing, print_of};
 pub(super) use pruned::Forgotten;
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
-pub use runner::{execute, reboot_needed, run};
+pub(super) use runner::exclusive;
+pub use runner::{execute, reboot_needed, run, running};
 pub use undo::{Log, Undo};
 
 /// Where transactions are.
 pub const DIRECTORY: &str = "/var/lib/hapair/txn";
 
-/// What the last apply left behind: hashes of observations, for drift.
+/// How the last apply left each resource, for drift.
 pub const LAST: &str = "/var/lib/hapair/last.json";
 
 /// How many ended transactions are kept for rollback.

@@ -1,20 +1,20 @@
 //! Runs one stored transaction, as a unit of PID 1's: it goes on when the connection dies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use super::revert::{outcome, put_back};
 use super::undo::Log;
-use super::{Journal, LAST, Stored, Txn, arm, back, interrupted, prune};
+use super::{Journal, LAST, Stored, Txn, all, arm, back, interrupted, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff, selinux_needs_reboot};
 use crate::host::error::{Error, Result};
 use crate::host::facts::Tools;
-use crate::host::observe::{Observed, digest, observe};
+use crate::host::observe::{Observed, observe};
 use crate::host::root::Root;
-use crate::host::{engine, facts, react};
+use crate::host::{engine, facts, memory, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
@@ -91,7 +91,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 let _ = undo.keep(&root.path(LAST));
                 undo.all_done();
             }
-            remember(root, &resources, &observed);
+            memory::write(root, &txn.id, &request.state, &resources, &observed);
             Outcome {
                 result: OutcomeKind::Done,
                 changed,
@@ -121,7 +121,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// One transaction at a time: the lock lives as long as this process. Waits for another one, but not longer than that.
-pub(super) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
+pub(in crate::host) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
     let until = Instant::now() + patience;
     loop {
         let lock = try_exclusive(root);
@@ -130,6 +130,20 @@ pub(super) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The transaction that runs on this host, or waits for its confirm.
+pub fn running(root: &Root) -> Option<TxnId> {
+    let open = |txn: &Txn| !txn.is_finished() && txn.has("request.json");
+    let newest = || all(root).into_iter().rev();
+    if let Some(armed) = newest().find(|txn| txn.has("armed")) {
+        return Some(armed.id);
+    }
+    if try_exclusive(root).is_some() {
+        return None;
+    }
+    // One that has just come to its end holds the lock a moment longer.
+    newest().find(open).map(|txn| txn.id)
 }
 
 fn try_exclusive(root: &Root) -> Option<std::fs::File> {
@@ -296,14 +310,4 @@ pub fn reboot_needed(resources: &[&Resource], observed: &[Observed], changes: bo
             }
             _ => false,
         })
-}
-
-/// Hashes of what this apply left, for drift.
-fn remember(root: &Root, resources: &[&Resource], observed: &[Observed]) {
-    let hashes: BTreeMap<&str, String> = resources
-        .iter()
-        .zip(observed)
-        .map(|(r, o)| (r.id.as_str(), digest(o)))
-        .collect();
-    let _ = super::write_private(&root.path(LAST), &hashes);
 }
