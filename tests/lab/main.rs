@@ -6,10 +6,12 @@ mod support;
 
 mod bad_cases;
 mod bootstrap;
+mod cut_off;
 mod election;
 mod engine;
 mod handover;
 mod options;
+mod reboot;
 mod rollback;
 mod saved_plan;
 mod secrets;

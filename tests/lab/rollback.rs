@@ -113,7 +113,7 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
 }
 
 /// `hapair --lab COMMAND` on a terminal, with these answers.
-fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std::process::Output {
+pub(crate) fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std::process::Output {
     use std::io::Write;
     use std::process::{Command, Stdio};
 

@@ -40,7 +40,7 @@ pub(super) use left::{missing, print_of};
 pub(super) use pruned::Forgotten;
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
-pub use runner::{execute, reboot_needed, run};
+pub use runner::{check_cancel, execute, idle, run};
 pub use undo::{Log, Undo};
 
 /// Where transactions are.
