@@ -1,5 +1,7 @@
 //! Networks and firewalls that would cut a host off: refused before anything is touched, or taken back by the host.
 
+use std::process::Command;
+
 use crate::support::*;
 
 /// Seconds until an unconfirmed change is taken back, in these tests.
@@ -67,14 +69,30 @@ fn what_the_segment_shows_to_be_wrong_is_refused_before_anything_is_touched() {
         .says("there is no interface enp0s9 on this host, only enp0s3")
         .says("neither host was changed");
 
-    // Somebody else's: here the peer's second address.
-    twins.sh(MASTER, "ip addr add 192.168.0.77/24 dev enp0s3");
-    let mac = twins.sh(MASTER, "cat /sys/class/net/enp0s3/address");
+    // Somebody else's: here our own, who have no sshd that could be taken for the host's.
+    twins.outside(|| {
+        let add = ["addr", "add", "192.168.0.77/24", "dev", "eth0"];
+        assert!(Command::new("ip").args(add).status().expect("ip runs").success());
+    });
     let address = second(&NETWORK.replace("192.168.0.202", "192.168.0.77"));
     harmless(&twins, EXAMPLE, &address, 1)
-        .says("192.168.0.77 is in use already")
-        .says(mac.trim())
+        .says("192.168.0.77 is in use already: 52:54:00:6c:ff:00 answers for it on enp0s3")
         .says("neither host was changed");
+
+    // A machine that the operator knows well and can log in to: here the peer.
+    twins.outside(|| {
+        let away = ["addr", "del", "192.168.0.77/24", "dev", "eth0"];
+        assert!(Command::new("ip").args(away).status().expect("ip runs").success());
+    });
+    twins.sh(MASTER, "ip addr add 192.168.0.77/24 dev enp0s3");
+    let known = hapair::lab::Lab::open(&pair_name()).expect("lab").known_hosts();
+    let keys = std::fs::read_to_string(&known).expect("known hosts");
+    let theirs = keys.lines().filter(|l| l.contains("192.168.0.201"));
+    let more: String = theirs
+        .map(|l| l.replace("192.168.0.201", "192.168.0.77") + "\n")
+        .collect();
+    std::fs::write(&known, format!("{}\n{more}", keys.trim_end())).expect("written");
+    harmless(&twins, EXAMPLE, &address, 4).says("different machines answer at 192.168.0.202 and at 192.168.0.77");
 
     // A slip in the prefix alone leaves the gateway outside.
     let prefix = second(&NETWORK.replace("/24", "/28"));
