@@ -263,7 +263,7 @@ fn an_apply_of_other_stages_does_not_take_it_for_its_own_work() {
         back: None,
     };
     request.store(&txn).unwrap();
-    let journal = Journal::open(&txn.file("journal"), &[]).unwrap();
+    let journal = Journal::open(&txn, &[]).unwrap();
     execute(&root, &txn, &request, journal).unwrap();
     assert_eq!(fs::read_to_string(root.path("/etc/app/early")).unwrap(), "two\n");
     let found = only(drift(&root, &both("two\n")));

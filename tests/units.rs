@@ -135,6 +135,17 @@ fn systemd_219_understands_every_word() {
 }
 
 #[test]
+fn systemd_219_understands_what_holds_vrrp_back_after_a_reboot() {
+    let text = hapair::host::reboot::unit("/usr/local/hapair/sbin/hapair-agent-0123456789ab", 105);
+    let wrong = complaints(&text);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for engine in [Engine::Agent, Engine::Keepalived] {
+        let before = text.lines().find(|l| l.starts_with("Before=")).unwrap();
+        assert!(before.contains(engine.unit()), "{} waits for it", engine.unit());
+    }
+}
+
+#[test]
 fn words_that_came_later_are_noticed() {
     for line in [
         "[Unit]\nStartLimitIntervalSec=0",

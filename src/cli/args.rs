@@ -145,6 +145,12 @@ pub(crate) struct ApplyArgs {
     /// If a host fails, put back too what this run had done on the other
     #[arg(long)]
     pub(crate) undo_on_failure: bool,
+    /// Reboot the hosts that need it in the end: one at a time, standby first, the VIP handed over before
+    #[arg(long)]
+    pub(crate) reboot: bool,
+    /// Seconds a host may take to be back from its reboot
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(30..=7200))]
+    pub(crate) reboot_timeout: u64,
     /// Seconds until a host takes back a change that may have cut it off
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
     pub(crate) confirm_timeout: u64,

@@ -352,17 +352,6 @@ fn selinux(mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Option<Found
     }
 }
 
-/// Whether the mode takes full effect only after a reboot, because it crosses `disabled`.
-pub fn selinux_needs_reboot(mode: SelinuxMode, runtime: SelinuxMode, capable: bool, changes: bool) -> bool {
-    let off = SelinuxMode::Disabled;
-    match (mode == off, runtime == off) {
-        (true, false) => true,
-        // A kernel without SELinux among its modules may have been booted so by the very setting that changes now.
-        (false, true) => capable || changes,
-        _ => false,
-    }
-}
-
 fn service(
     enabled: Option<bool>,
     active: Option<bool>,

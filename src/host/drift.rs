@@ -134,8 +134,8 @@ fn difference(left: &Left, now: &Observed) -> String {
                 _ => {}
             }
         }
-        (Observed::Selinux { runtime: was, .. }, Observed::Selinux { runtime, .. }) if was != runtime => {
-            words.push(format!("{was} became {runtime} in the running kernel"));
+        (Observed::Selinux { settled: was, .. }, Observed::Selinux { settled, .. }) if was != settled => {
+            words.push(format!("{was} became {settled} in the running kernel"));
         }
         (Observed::Booleans(was), Observed::Booleans(now)) => {
             let (was, now) = (was.clone().unwrap_or_default(), now.clone().unwrap_or_default());

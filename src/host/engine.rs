@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
 use super::root::Root;
-use super::{facts, fault, systemd};
+use super::{facts, fault, reboot, systemd};
 use crate::agent;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Fault};
@@ -61,6 +61,7 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
         }
         VrrpOrder::HandOver { .. } => Err(Error::new("no VRRP engine runs on this host")),
         VrrpOrder::Resume => {
+            reboot::release(root)?;
             fault::repair(root, &stopped)?;
             if runs(Engine::Agent) {
                 ask_agent("resume")

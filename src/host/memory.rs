@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::diff::{Context, diff};
 use super::facts::{self, now_ms};
-use super::observe::{IS_EXECUTOR, Node, Observed};
+use super::observe::{IS_EXECUTOR, Node, Observed, nobody_knows};
 use super::root::Root;
 use super::txn::{self, LAST};
 use crate::state::TxnId;
@@ -108,6 +108,10 @@ fn form(root: &Root, spec: &Spec, observed: &Observed, kept: Kept) -> Observed {
     match &mut form {
         // A disc is taken out of its drive; only the copy is hapair's.
         Observed::Media { disc, .. } => *disc = None,
+        // Neither is a reboot another hand.
+        Observed::Selinux {
+            runtime, since_boot, ..
+        } => (*runtime, *since_boot) = (nobody_knows(), false),
         form if kept == Kept::Hash => {
             if let Some(Node::File { content, .. }) = node_mut(form) {
                 *content = hash(root, spec, content).into_bytes();

@@ -4,6 +4,7 @@
 //! an apply is stored ([`txn`]) and run by PID 1, and `serve` only follows its journal. Everything is static and
 //! NSS-free, and asks of the host only what CentOS 7 has.
 
+pub mod arp;
 pub mod check_config;
 pub mod converge;
 mod critical;
@@ -23,8 +24,10 @@ pub mod observe;
 pub(crate) mod own;
 pub mod place;
 pub mod react;
+pub mod reboot;
 pub mod root;
 mod running;
+pub mod segment;
 pub mod serve;
 pub mod status;
 pub mod systemd;
@@ -52,6 +55,7 @@ called by systemd on hapair's behalf:
   hapair-agent txn ID               run a stored transaction
   hapair-agent revert ID [--boot]   put back an unconfirmed change
   hapair-agent undo-fault stop UNIT end a drill's fault
+  hapair-agent hold-at-boot SECONDS keep VRRP from starting until hapair has seen the host healthy
 ";
 
 /// Entry point of the `hapair-agent` binary.
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         ["revert", id] => report(with_id(id, |id| txn::by_timer(&root, &id, false))),
         ["revert", id, "--boot"] => report(with_id(id, |id| txn::by_timer(&root, &id, true))),
         ["undo-fault", "stop", unit] => report(fault::repair(&root, &Fault::Stop { unit: unit.to_owned() })),
+        ["hold-at-boot", seconds] => report(reboot::hold(&root, seconds)),
         ["check-config", path] => check_config(path),
         ["--version" | "-V"] => {
             say(&format!("hapair-agent {}\n", env!("CARGO_PKG_VERSION")));

@@ -33,9 +33,14 @@ pub enum Observed {
         /// `/etc/selinux/config`.
         file: Node,
         /// The running kernel.
+        #[serde(skip, default = "nobody_knows")]
         runtime: SelinuxMode,
-        /// The kernel has SELinux among its active modules.
-        capable: bool,
+        /// The running kernel, or what it comes to by a boot: a reboot that takes the configuration up is no change of
+        /// the host.
+        settled: SelinuxMode,
+        /// The configuration was written since this boot, so the running kernel knows nothing of it.
+        #[serde(skip)]
+        since_boot: bool,
     },
     /// Of SELinux booleans; `None` where SELinux is disabled. A boolean that the policy lacks is `None`.
     Booleans(Option<BTreeMap<String, Option<bool>>>),
@@ -219,11 +224,7 @@ fn one(root: &Root, resource: &Resource, tools: &Tools) -> Observed {
         }
         Spec::Edit { path, .. } => Observed::Node(node(root, &edit_target(root, path))),
         Spec::Network(spec) => network(root, spec),
-        Spec::Selinux { .. } => Observed::Selinux {
-            file: node(root, &edit_target(root, "/etc/selinux/config")),
-            runtime: facts::selinux_runtime(root),
-            capable: facts::kernel_has_selinux(root),
-        },
+        Spec::Selinux { .. } => selinux(root),
         Spec::SelinuxBooleans { values } => Observed::Booleans(booleans(root, values)),
         Spec::Firewall(spec) => Observed::Firewall(firewall::observe(root, spec, &tools.unit("firewalld.service"))),
         Spec::Hostname { .. } => Observed::Hostname {
@@ -301,6 +302,29 @@ fn network(root: &Root, spec: &NetworkSpec) -> Observed {
             .any(|r| r.gateway == *gateway && r.interface == spec.interface)
     });
     Observed::Network { file, missing, routed }
+}
+
+/// The running kernel of an observation that was written down: `settled` is what is compared.
+pub(super) fn nobody_knows() -> SelinuxMode {
+    SelinuxMode::Disabled
+}
+
+fn selinux(root: &Root) -> Observed {
+    let path = "/etc/selinux/config";
+    let file = node(root, &edit_target(root, path));
+    let runtime = facts::selinux_runtime(root);
+    let configured = file.text().as_deref().and_then(facts::parse_selinux);
+    let settled = match (configured.unwrap_or(SelinuxMode::Disabled), runtime) {
+        (SelinuxMode::Disabled, SelinuxMode::Permissive) => SelinuxMode::Disabled,
+        (configured, SelinuxMode::Disabled) => configured,
+        _ => runtime,
+    };
+    Observed::Selinux {
+        file,
+        runtime,
+        settled,
+        since_boot: facts::written_since_boot(root, path),
+    }
 }
 
 /// `fd00::0:1/64` and `fd00::1/64` are one address.

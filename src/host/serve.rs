@@ -10,10 +10,11 @@ use super::error::{Error, Result};
 use super::facts::{self, Tools};
 use super::lock::{self, Lock};
 use super::observe::{fingerprint, observe};
+use super::reboot::Config;
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{converge, drift, engine, fault, fetch, own, status, systemd};
+use super::{converge, drift, engine, fault, fetch, own, reboot, status, systemd};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
@@ -226,6 +227,7 @@ impl Session {
                 .must_hold_lock()
                 .and_then(|()| systemd::ctl(action.verb(), &unit))
                 .map(|()| Some(Reply::Ack)),
+            Request::Reboot { operator, silent } => self.reboot(&operator, silent).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
         };
         match reply {
@@ -387,6 +389,11 @@ impl Session {
         Ok(Reply::Locked { broke, running })
     }
 
+    fn reboot(&mut self, operator: &Operator, silent: Option<u64>) -> Result<()> {
+        self.may_change(operator)?;
+        reboot::order(&self.root, silent)
+    }
+
     fn start_watch(&mut self, addresses: Vec<String>) -> Result<()> {
         self.watch = None;
         let started = watch::start(addresses, self.output.clone());
@@ -462,12 +469,17 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
     let pairs = resources.iter().zip(&observed);
     changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
     let drift = drift::drift(root, state, &resources, &observed, tools);
-    let changes_selinux = changes.iter().any(|c| c.stage == Stage::Selinux);
+    let config = match changes.iter().any(|c| c.stage == Stage::Selinux) {
+        true => Config::ToBeWritten,
+        false => Config::InPlace,
+    };
+    let mut notes = state.notes.clone();
+    notes.extend(reboot::in_vain(&resources, &observed, config));
     Plan {
         host: state.host.clone(),
         fingerprint: fingerprint(state, &observed),
-        notes: state.notes.clone(),
-        reboot_needed: txn::reboot_needed(&resources, &observed, changes_selinux),
+        notes,
+        reboot_needed: reboot::needed(&resources, &observed, config),
         changes,
         drift,
     }

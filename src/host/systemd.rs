@@ -1,11 +1,14 @@
 //! systemd, as far as 219 has it: `systemctl` and `systemd-run`.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{Error, Result};
-use super::exec;
+use super::error::{Error, Result, at};
 use super::facts::now_ms;
+use super::{exec, place};
 use crate::state::UnitState;
 
 /// A start of nginx or keepalived that takes longer hangs.
@@ -164,6 +167,39 @@ fn transient(unit: &str, description: &str, extra: &[&str], command: &[&str]) ->
     }
     Err(Error::new(format!("systemd-run {unit} failed: {}", output.tail(5)))
         .hint("hapair needs systemd 219 or later as PID 1 on the host"))
+}
+
+/// A unit file of hapair's own, and the wish that boots start it.
+fn boot_paths(unit: &str) -> (PathBuf, PathBuf) {
+    let units = Path::new("/etc/systemd/system");
+    (units.join(unit), units.join("multi-user.target.wants").join(unit))
+}
+
+/// Writes a unit that the next boot starts; on the disk when this returns.
+///
+/// # Errors
+/// It cannot be written.
+pub fn start_at_boot(unit: &str, text: &str) -> Result<()> {
+    let (file, wish) = boot_paths(unit);
+    place::file(&file, text.as_bytes(), 0o644, 0, 0, None)?;
+    if let Some(directory) = wish.parent() {
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+    }
+    let _ = fs::remove_file(&wish);
+    symlink(&file, &wish).map_err(at("write", &wish))?;
+    place::sync_parent(&wish)
+}
+
+/// Takes such a unit away; one that is not there is fine.
+pub fn forget_at_boot(unit: &str) {
+    let (file, wish) = boot_paths(unit);
+    let _ = fs::remove_file(wish);
+    let _ = fs::remove_file(file);
+}
+
+/// Such a unit is there.
+pub fn starts_at_boot(unit: &str) -> bool {
+    boot_paths(unit).0.exists()
 }
 
 #[cfg(test)]

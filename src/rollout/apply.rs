@@ -12,6 +12,7 @@ use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
 use super::order::{Phase, changes_in, standby_first};
+use super::reboot::waiting_for_reboot;
 use super::roles::{self, Owners, is_living_pair};
 use super::verify::{Verification, verify};
 
@@ -36,8 +37,10 @@ pub type Interrupt = tokio::sync::watch::Receiver<u32>;
 pub struct ApplyReport {
     /// Resources changed, by host in the inventory's order.
     pub changed: [usize; 2],
-    /// Hosts that need a reboot for a change to take full effect.
+    /// Hosts that need a reboot for everything to take effect.
     pub reboot_needed: Vec<String>,
+    /// Hosts that were rebooted.
+    pub rebooted: Vec<String>,
     /// VIPs that were seen to answer.
     pub verified: Vec<Verification>,
     /// What the transactions of this run share, once one of them changed something: `rollback` takes it.
@@ -67,6 +70,7 @@ pub async fn apply(
         report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
         result?;
     }
+    report.reboot_needed = waiting_for_reboot(pair, options);
     if options.limit.is_none() {
         report.verified = verify(cx, pair, options.gate_timeout, run.interrupt).await?;
     }
@@ -164,13 +168,18 @@ impl Run<'_> {
         }
     }
 
-    /// Both hosts look at their new files before either is touched.
+    /// Both hosts look at their new files, and at the segment for a new network, before either is touched.
     pub(super) async fn validate(&self, pair: &mut Pair) -> Result<(), RolloutError> {
-        let request = Request::Validate {
-            stages: Phase::Service.stages().to_vec(),
-        };
-        let [a, b] = &mut pair.members;
-        let (ra, rb) = tokio::join!(a.order(request.clone()), b.order(request));
+        let requests = pair.members.each_ref().map(|member| {
+            let mut stages = Phase::Service.stages().to_vec();
+            // Asks the segment, which takes a moment.
+            if self.includes(member.host()) && changes_in(&member.plan, &[Stage::Network]) > 0 {
+                stages.insert(0, Stage::Network);
+            }
+            Request::Validate { stages }
+        });
+        let ([a, b], [ask_a, ask_b]) = (&mut pair.members, requests);
+        let (ra, rb) = tokio::join!(a.order(ask_a), b.order(ask_b));
         ra.and(rb).map_err(|e| e.hint("neither host was changed"))
     }
 
@@ -227,7 +236,6 @@ impl Run<'_> {
         for report in reports {
             self.report.changed[0] += report.changed[0];
             self.report.changed[1] += report.changed[1];
-            self.report.reboot_needed.extend(report.reboot_needed);
         }
         self.parts += 1;
         both(ra, rb)

@@ -122,7 +122,10 @@ pub(super) async fn reattach(
             let patience = deadline.min(Instant::now() + Duration::from_secs(6));
             if let Some((link, _)) = redial(cx, std::slice::from_ref(target), patience).await {
                 // Lost once more meanwhile: there is time to try again.
-                if take_over(cx, member, operator, (link, target), (txn, after)).await.is_ok() {
+                if take_over(cx, member, operator, (link, target), (txn, after))
+                    .await
+                    .is_ok()
+                {
                     return Ok(());
                 }
             }

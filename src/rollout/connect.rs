@@ -292,6 +292,9 @@ async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutE
     target.address = answering_address(&cx.inventory.hosts[index], &target).await;
     let link = Link::connect(&target, Arc::clone(&cx.ask)).await?;
     let facts = link.facts();
+    if target.address != cx.targets[index].address && facts.hostname != target.host {
+        no_stranger(cx, index, &target, facts).await?;
+    }
     cx.observer.tell(Progress::Connected {
         host: target.host.clone(),
         address: target.address.clone(),
@@ -305,6 +308,30 @@ async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutE
         );
     }
     Ok((link, target))
+}
+
+/// Who answers at the new address and does not bear the host's name yet may be somebody else, with the host itself still
+/// where it was.
+async fn no_stranger(cx: &Context<'_>, index: usize, at: &Target, facts: &Facts) -> Result<(), RolloutError> {
+    let before = &cx.targets[index];
+    let Ok(host) = Link::connect(before, Arc::clone(&cx.ask)).await else {
+        return Ok(());
+    };
+    let same = host.facts().machine_id == facts.machine_id;
+    host.close().await;
+    if same {
+        return Ok(());
+    }
+    let message = format!(
+        "different machines answer at {} and at {}: the address is in use already",
+        before.address, at.address
+    );
+    Err(
+        RolloutError::on(&at.host, RolloutErrorKind::Unreachable, message).hint(format!(
+            "see `network.address` of {} in the inventory, or who {} is; neither was changed",
+            at.host, facts.hostname
+        )),
+    )
 }
 
 fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Result<Member, RolloutError> {

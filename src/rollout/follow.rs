@@ -59,9 +59,6 @@ impl Run<'_> {
         if outcome.result == OutcomeKind::Done {
             self.report.changed[index] += outcome.changed;
         }
-        if outcome.reboot_needed && !self.report.reboot_needed.contains(&host) {
-            self.report.reboot_needed.push(host.clone());
-        }
         match outcome.result {
             OutcomeKind::Done => {}
             OutcomeKind::Reverted => return Err(ended(&host, RolloutErrorKind::RolledBack, outcome)),
@@ -198,7 +195,7 @@ async fn unless_leaving(
 }
 
 /// Completes when the operator asked more often than `times`.
-async fn more_than(interrupt: &mut Interrupt, times: u32) {
+pub(super) async fn more_than(interrupt: &mut Interrupt, times: u32) {
     if interrupt.wait_for(|now| *now > times).await.is_err() {
         std::future::pending().await
     }

@@ -154,6 +154,16 @@ pub enum Request {
         /// Which.
         order: VrrpOrder,
     },
+    /// Restart the host, a moment after the answer; answered by [`Reply::Ack`].
+    ///
+    /// Refused while a change waits for its confirm (the boot would take it back) or a transaction runs.
+    Reboot {
+        /// Who asks, for the lock.
+        operator: Operator,
+        /// Seconds of the next boot in which VRRP does not start, unless [`VrrpOrder::Resume`] comes first; `None`: it
+        /// starts as ever.
+        silent: Option<u64>,
+    },
     /// Close.
     Bye,
 }

@@ -1,7 +1,6 @@
 //! What can go wrong: a clear message, the right exit code, and an unharmed host.
 
 use std::io::{BufRead, BufReader};
-use std::time::Duration;
 
 use crate::support::*;
 
@@ -137,29 +136,4 @@ fn ctrl_c_in_mid_apply_puts_the_running_transaction_back() {
         twins.sh(host, "! systemctl list-timers --no-pager | grep hapair");
     }
     twins.apply().expect(0);
-}
-
-#[test]
-fn a_wrong_gateway_is_taken_back_by_the_host_itself() {
-    let twins = Twins::up(EXAMPLE);
-    twins.apply().expect(0);
-    // Inside the subnet, so the inventory is valid; an address the duplicate check of the network service refuses.
-    let old = "192.168.0.202/24";
-    twins.write(&example_with(&[(old, "192.168.0.77/24")]));
-    // Nobody can reach the new address: the twin drops what is sent to it.
-    twins.sh(BACKUP, "nft add table ip block && nft 'add chain ip block in { type filter hook input priority 0; }' && nft add rule ip block in ip daddr 192.168.0.77 drop");
-    let run = twins
-        .hapair(&["apply", "--yes", "--output", "json", "--confirm-timeout", "20"])
-        .expect(5);
-    let run = run.says(BACKUP);
-    assert_eq!(run.summary()["exit_code"], 5);
-    wait_until("the old address is back", Duration::from_secs(40), || {
-        twins
-            .sh(BACKUP, "ip -4 -o addr show enp0s3")
-            .contains("192.168.0.202/24")
-    });
-    twins.sh(
-        BACKUP,
-        "! grep -r 192.168.0.77 /etc/sysconfig/network-scripts /etc/NetworkManager",
-    );
 }

@@ -125,7 +125,7 @@ fn a_rollback_of_every_kind_of_change_leaves_nothing_to_do_for_the_old_inventory
 }
 
 /// `hapair --lab COMMAND` on a terminal, with these answers.
-fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std::process::Output {
+pub(crate) fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std::process::Output {
     use std::io::Write;
     use std::process::{Command, Stdio};
 

@@ -80,10 +80,9 @@ pub(crate) async fn apply(
     let names = [pair.members[0].host().to_owned(), pair.members[1].host().to_owned()];
     let mut report = ApplyReport::default();
     let applied = rollout::apply(&cx, &mut pair, &options, interrupt.clone(), &mut report).await;
-    let changed = json!({ names[0].as_str(): report.changed[0], names[1].as_str(): report.changed[1] });
     if let Err(error) = applied {
         let failure = Failure {
-            changed: changed.clone(),
+            changed: counts(&names, &report),
             ..Failure::from(error)
         };
         let run = FailedRun {
@@ -94,6 +93,15 @@ pub(crate) async fn apply(
         };
         return Err(run.undo(&cx, &mut pair, failure, interrupt).await);
     }
+    if !report.reboot_needed.is_empty() && may_reboot(args, &report, ui) {
+        let patience = Duration::from_secs(args.reboot_timeout);
+        let done = rollout::reboot(&cx, &mut pair, &options, patience, interrupt, &mut report).await;
+        done.map_err(|error| Failure {
+            changed: counts(&names, &report),
+            ..Failure::from(error)
+        })?;
+    }
+    let changed = counts(&names, &report);
     ui.finish();
     for (name, changed) in names.iter().zip(report.changed) {
         ui.say(format!("{name}: {changed} changed"));
@@ -101,14 +109,39 @@ pub(crate) async fn apply(
     for v in &report.verified {
         ui.say(v.to_string());
     }
+    for host in &report.rebooted {
+        ui.say(format!("{host}: rebooted"));
+    }
     for host in &report.reboot_needed {
-        ui.say(format!("{host}: reboot needed for everything to take effect"));
+        ui.say(format!(
+            "{host}: a reboot is needed for everything to take effect; `hapair apply --reboot` does it, one host at a \
+             time, standby first"
+        ));
     }
     let particular = json!({
         "verified": report.verified, "reboot_needed": report.reboot_needed,
+        "rebooted": report.rebooted,
         "seconds": began.elapsed().as_secs_f64(),
     });
     ui.summary("apply", Exit::Done, changed, particular);
     pair.close().await;
     Ok(report)
+}
+
+/// On request, or by the operator's word; `--yes` alone says nothing about it.
+fn may_reboot(args: &ApplyArgs, report: &ApplyReport, ui: &Ui) -> bool {
+    if args.reboot {
+        return true;
+    }
+    if !ui.asks() || !ui.can_ask() {
+        return false;
+    }
+    ui.finish();
+    let hosts = report.reboot_needed.join(" and ");
+    let question = format!("{hosts}: a reboot is needed for everything to take effect; do it now, one host at a time?");
+    ui.confirm(&question).unwrap_or(false)
+}
+
+fn counts(names: &[String; 2], report: &ApplyReport) -> serde_json::Value {
+    json!({ names[0].as_str(): report.changed[0], names[1].as_str(): report.changed[1] })
 }

@@ -26,7 +26,9 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
     show(ui, &pair);
     let changes: usize = pair.members.iter().map(|m| m.plan.changes.len()).sum();
     let exit = if changes == 0 { Exit::Done } else { Exit::Changes };
-    ui.summary("plan", exit, counts(&pair), json!({}));
+    let waiting = pair.members.iter().filter(|m| m.plan.reboot_needed);
+    let waiting: Vec<&str> = waiting.map(|m| m.host()).collect();
+    ui.summary("plan", exit, counts(&pair), json!({ "reboot_needed": waiting }));
     if changes > 0 {
         let file = args
             .out
@@ -129,7 +131,7 @@ fn show_notes(ui: &Ui, plan: &Plan, indent: &str) {
     let note = |text: &str| ui.say(format!("{indent}{} {text}", ui.style.yellow("note:")));
     plan.notes.iter().for_each(|text| note(text));
     if plan.reboot_needed {
-        note("takes full effect at the next reboot");
+        note("takes full effect by a reboot; `apply --reboot` does it, one host at a time, with the VIP handed over");
     }
 }
 

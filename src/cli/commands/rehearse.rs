@@ -101,6 +101,8 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
             file: None,
             limit: None,
             undo_on_failure: false,
+            reboot: false,
+            reboot_timeout: 600,
             confirm_timeout: 120,
             gate_timeout: 60,
         };

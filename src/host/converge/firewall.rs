@@ -1,6 +1,6 @@
 //! firewalld: permanently and now, without a reload (a reload drops packets for a moment, adverts among them).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::host::error::{Error, Result};
@@ -53,6 +53,24 @@ pub(super) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
     }
     if !have.running {
         systemd::ctl("start", UNIT)?;
+        await_rules()?;
     }
     Ok(())
+}
+
+/// firewalld counts as started once its name is on the bus, a moment before its rules are in force: a connection that
+/// comes in between would prove nothing. It answers only after that.
+fn await_rules() -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let state = exec::run("firewall-cmd", &["--state"], LIMIT)?;
+        if state.ok() {
+            return Ok(());
+        }
+        if began.elapsed() > LIMIT {
+            return Err(exec::failed("firewall-cmd", &["--state"], &state, LIMIT)
+                .hint("see `systemctl status firewalld` on the host"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

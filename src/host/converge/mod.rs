@@ -17,7 +17,7 @@ use super::facts::Tools;
 use super::observe::{Node, Observed, edit_target, observe};
 use super::root::Root;
 use super::txn::{Journal, Log, Stored, Txn, Undo};
-use super::{exec, fault, validate};
+use super::{exec, fault, segment, validate};
 use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 
 /// What a running transaction carries.
@@ -157,10 +157,11 @@ fn group<'a>(
 }
 
 /// Validates the files of these stages as they will be, before any transaction: a pair whose second host would refuse
-/// its files should find out while the first is untouched.
+/// its files should find out while the first is untouched. The same for a network profile that the segment shows to be
+/// wrong.
 ///
 /// # Errors
-/// The validator's own words; or an engine of this host is held stopped on purpose.
+/// The validator's own words, or what is wrong with the profile; or an engine of this host is held stopped on purpose.
 pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Result<()> {
     let context = Context {
         secrets: &state.secrets,
@@ -172,6 +173,7 @@ pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Resul
     }
     for stage in stages {
         let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
+        preflight(root, &resources, &context, &mut tools)?;
         for (validator, program) in [
             (Validator::Nginx, Some("nginx")),
             (Validator::Keepalived, Some("keepalived")),
@@ -189,6 +191,24 @@ pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Resul
                 let scratch = PathBuf::from(format!("/run/hapair-validate-{}", std::process::id()));
                 validate::staged(validator, &staged, &scratch)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// What changes about the network must fit the segment.
+fn preflight(root: &Root, resources: &[&Resource], context: &Context<'_>, tools: &mut Tools) -> Result<()> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    let profiles = resources.iter().copied().filter(|r| matches!(r.spec, Spec::Network(_)));
+    let profiles: Vec<&Resource> = profiles.collect();
+    let observed = observe(root, &profiles, tools);
+    for (resource, observed) in profiles.iter().zip(&observed) {
+        if let Spec::Network(spec) = &resource.spec
+            && diff(resource, observed, context).is_some()
+        {
+            segment::preflight(root, spec)?;
         }
     }
     Ok(())

@@ -7,7 +7,8 @@ use super::{Worker, files};
 use crate::host::diff::edited_text;
 use crate::host::error::{Error, Result};
 use crate::host::observe::{Node, edit_target};
-use crate::host::txn::Undo;
+use crate::host::segment::{self, Gateway};
+use crate::host::txn::{self, Undo};
 use crate::host::{exec, facts, systemd};
 use crate::state::NetworkManagerKind;
 use crate::state::resource::NetworkSpec;
@@ -15,11 +16,18 @@ use crate::state::resource::NetworkSpec;
 /// network.service's own limit is five minutes; an address conflict check and DAD cost seconds.
 const ACTIVATION: Duration = Duration::from_secs(100);
 
+/// Until a gateway answers: a switch port without portfast forwards nothing for 50 s after its link came up.
+const GATEWAY: Duration = Duration::from_secs(60);
+
 /// How long addresses may take to appear after the manager said it is done.
 const SETTLE: Duration = Duration::from_secs(15);
 
 pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node) -> Result<()> {
     let path = edit_target(worker.root, &spec.path);
+    let gateway = match worker.root.is_live() {
+        true => segment::expected(worker.root, spec),
+        false => Gateway::NotAsked,
+    };
     let undo = Undo::Network {
         manager: spec.manager,
         interface: spec.interface.clone(),
@@ -45,7 +53,10 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
                 .journal
                 .log(&format!("{error}; the wanted addresses are up all the same"));
         }
-        return Ok(());
+        return match gateway {
+            Gateway::MustAnswer => await_gateway(worker, spec),
+            Gateway::NotAsked => Ok(()),
+        };
     };
     Err(match activated {
         Err(error) => Error {
@@ -54,6 +65,12 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
         },
         Ok(()) => Error::new(left).hint(format!("see `journalctl -b` on the host for {}", spec.interface)),
     })
+}
+
+/// Not so long that the revert timer would come first.
+fn await_gateway(worker: &Worker<'_>, spec: &NetworkSpec) -> Result<()> {
+    let patience = GATEWAY.min(Duration::from_secs(worker.request.confirm_timeout) / 2);
+    segment::await_gateway(worker.root, spec, patience, &mut || txn::check_cancel(worker.txn))
 }
 
 /// Waits until the wanted addresses and the route are there; else says what is missing.

@@ -12,7 +12,7 @@ use crate::state::{Facts, UnitState};
 
 pub use net::{addresses, addresses_of, default_routes, owned};
 pub(crate) use system::{executor_hash, hex};
-pub use system::{kernel_has_selinux, parse_selinux, selinux_config, selinux_runtime};
+pub use system::{parse_selinux, selinux_config, selinux_runtime, written_since_boot};
 
 /// Units that facts tell of.
 pub const UNITS: [&str; 10] = [

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -68,11 +68,25 @@ pub fn selinux_runtime(root: &Root) -> SelinuxMode {
     }
 }
 
-/// Whether the kernel runs with SELinux as a security module (then `disabled` means only that no policy is loaded).
-pub fn kernel_has_selinux(root: &Root) -> bool {
-    root.read("/proc/filesystems")
-        .is_some_and(|t| t.lines().any(|l| l.trim().ends_with("selinuxfs")))
+/// Whether a file's content was written since this boot; false where that cannot be told.
+pub fn written_since_boot(root: &Root, absolute: &str) -> bool {
+    let written = std::fs::metadata(root.path(absolute)).and_then(|m| m.modified());
+    booted_at(root).is_some_and(|boot| written.is_ok_and(|at| at > boot))
 }
+
+/// When PID 1 started, on the wall clock as it is now: counted back, because the clock may have been set since (and
+/// `btime` of /proc/stat is the machine's boot, which for a container is another).
+fn booted_at(root: &Root) -> Option<SystemTime> {
+    // starttime, the 22nd field of proc(5)'s stat; the second one is in brackets and may hold blanks.
+    let stat = root.read("/proc/1/stat")?;
+    let ticks: f64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;
+    let up: f64 = root.line("/proc/uptime").split_whitespace().next()?.parse().ok()?;
+    let age = Duration::try_from_secs_f64(up - ticks / USER_HZ).ok()?;
+    SystemTime::now().checked_sub(age)
+}
+
+/// Ticks a second in /proc, on every architecture that CentOS runs on.
+const USER_HZ: f64 = 100.0;
 
 /// Told by what `nginx.conf` itself holds: only the distribution's has a server in it.
 pub(super) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
@@ -182,6 +196,34 @@ mod tests {
             ("centos", 7, "CentOS Linux 7 (Core)")
         );
         assert_eq!(release("ID=rocky\nVERSION_ID='9.4'\n").major, 9);
+    }
+
+    #[test]
+    fn a_file_is_of_this_boot_or_of_an_earlier_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        for path in ["proc/1", "etc"] {
+            std::fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        let write = |path: &str, text: &str| std::fs::write(dir.path().join(path), text).unwrap();
+        write("etc/config", "");
+        assert!(!written_since_boot(&root, "/etc/config"), "nobody knows when that was");
+        // PID 1 started 500 s after the machine, in a container that is up for 100 s.
+        write(
+            "proc/1/stat",
+            &format!("1 (systemd) x) S {} 50000 0 0", "0 ".repeat(18).trim()),
+        );
+        write("proc/uptime", "600.00 1000.00\n");
+        assert!(written_since_boot(&root, "/etc/config"));
+        let file = std::fs::File::options()
+            .write(true)
+            .open(dir.path().join("etc/config"))
+            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(101)).unwrap();
+        assert!(!written_since_boot(&root, "/etc/config"));
+        file.set_modified(SystemTime::now() - Duration::from_secs(99)).unwrap();
+        assert!(written_since_boot(&root, "/etc/config"));
+        assert!(!written_since_boot(&root, "/etc/none"));
     }
 
     #[test]

@@ -1,18 +1,14 @@
 //! The dead man's switch: a timer and a boot guard, both PID 1's, that revert an unconfirmed change.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
 use super::{Txn, executor};
 use crate::host::error::{Error, Result, at};
-use crate::host::{place, systemd};
+use crate::host::systemd;
 
-/// Where the boot guard's unit file and its wish to be started are.
-fn guard_paths(txn: &Txn) -> (PathBuf, PathBuf) {
-    let name = format!("hapair-boot-guard-{}.service", txn.id);
-    let units = PathBuf::from("/etc/systemd/system");
-    (units.join(&name), units.join("multi-user.target.wants").join(&name))
+/// The unit that reverts at a boot.
+fn guard_unit(txn: &Txn) -> String {
+    format!("hapair-boot-guard-{}.service", txn.id)
 }
 
 /// The unit that the timer starts.
@@ -47,7 +43,6 @@ pub(super) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
 }
 
 fn write_guard(txn: &Txn) -> Result<()> {
-    let (unit, wish) = guard_paths(txn);
     let text = format!(
         "[Unit]\nDescription=hapair: revert a change that was not confirmed before this boot\n\
          ConditionPathExists={}\nAfter=local-fs.target\nBefore=network-pre.target network.service NetworkManager.service\n\
@@ -57,19 +52,11 @@ fn write_guard(txn: &Txn) -> Result<()> {
         executor(),
         txn.id,
     );
-    place::file(&unit, text.as_bytes(), 0o644, 0, 0, None)?;
-    if let Some(directory) = wish.parent() {
-        fs::create_dir_all(directory).map_err(at("create", directory))?;
-    }
-    let _ = fs::remove_file(&wish);
-    symlink(&unit, &wish).map_err(at("write", &wish))?;
-    place::sync_parent(&wish)
+    systemd::start_at_boot(&guard_unit(txn), &text)
 }
 
 pub(super) fn remove_guard(txn: &Txn) {
-    let (unit, wish) = guard_paths(txn);
-    let _ = fs::remove_file(wish);
-    let _ = fs::remove_file(unit);
+    systemd::forget_at_boot(&guard_unit(txn));
 }
 
 /// Takes timer and boot guard away. The marker must have been turned before.

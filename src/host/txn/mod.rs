@@ -42,7 +42,7 @@ pub(super) use pruned::Forgotten;
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
 pub(super) use runner::exclusive;
-pub use runner::{execute, reboot_needed, run, running};
+pub use runner::{check_cancel, execute, idle, run, running};
 pub use undo::{Log, Undo};
 
 /// Where transactions are.

@@ -9,10 +9,11 @@ use super::revert::{outcome, put_back};
 use super::undo::Log;
 use super::{Journal, LAST, Stored, Txn, all, arm, back, interrupted, prune};
 use crate::host::converge::{self, Worker};
-use crate::host::diff::{Context, diff, selinux_needs_reboot};
+use crate::host::diff::{Context, diff};
 use crate::host::error::{Error, Result};
 use crate::host::facts::Tools;
-use crate::host::observe::{Observed, observe};
+use crate::host::observe::observe;
+use crate::host::reboot::{self, Config};
 use crate::host::root::Root;
 use crate::host::{engine, facts, memory, react};
 use crate::state::resource::{Resource, Spec, Stage};
@@ -97,7 +98,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 changed,
                 error: String::new(),
                 hints,
-                reboot_needed: reboot_needed(&resources, &observed, changed > 0),
+                reboot_needed: reboot::needed(&resources, &observed, Config::InPlace),
             }
         }
         Err(error) => {
@@ -146,6 +147,11 @@ pub fn running(root: &Root) -> Option<TxnId> {
     newest().find(open).map(|txn| txn.id)
 }
 
+/// No transaction runs; one that is about to end gets a moment.
+pub fn idle(root: &Root) -> bool {
+    exclusive(root, MOMENT).is_some()
+}
+
 fn try_exclusive(root: &Root) -> Option<std::fs::File> {
     let path = root.path("/run/hapair-txn.lock");
     if let Some(parent) = path.parent() {
@@ -188,7 +194,9 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
     Ok(Vec::new())
 }
 
-pub(super) fn check_cancel(txn: &Txn) -> Result<()> {
+/// # Errors
+/// The operator cancelled it.
+pub fn check_cancel(txn: &Txn) -> Result<()> {
     if txn.has("cancel") {
         Err(Error::new("cancelled by the operator"))
     } else {
@@ -297,17 +305,4 @@ fn address_after(worker: &Worker<'_>) -> String {
         _ => None,
     });
     network.and_then(|a| a.split('/').next()).unwrap_or_default().to_owned()
-}
-
-/// Whether a reboot is needed for SELinux to be as desired.
-pub fn reboot_needed(resources: &[&Resource], observed: &[Observed], changes: bool) -> bool {
-    resources
-        .iter()
-        .zip(observed)
-        .any(|(resource, observed)| match (&resource.spec, observed) {
-            (Spec::Selinux { mode }, Observed::Selinux { runtime, capable, .. }) => {
-                selinux_needs_reboot(*mode, *runtime, *capable, changes)
-            }
-            _ => false,
-        })
 }

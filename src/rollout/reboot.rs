@@ -1,0 +1,349 @@
+//! Restarting the hosts that need it: one at a time, standby first, the VIP handed over before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::remote::{Link, Target};
+use crate::state::frame::VrrpOrder;
+use crate::state::{Facts, HostStatus, Request};
+
+use super::apply::{ApplyOptions, ApplyReport, Interrupt, Run};
+use super::confirm::Heading;
+use super::connect::{Context, Member, Pair};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::follow::more_than;
+use super::order::{Phase, changes_in, standby_first};
+use super::roles::is_living_pair;
+use super::verify::verify;
+
+/// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// One try to connect: a host that is just booting accepts before it answers.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// After an answer from the old boot.
+const STILL_THERE: Duration = Duration::from_secs(2);
+
+/// Restarts the hosts whose plans say so, each at most once, and proves that the pair works after it. `patience`: how
+/// long each may take to be back. `report` is filled in also where it fails.
+///
+/// # Errors
+/// The first failure ends it: the peer cannot take the VIP over, a host does not come back, or is not healthy then. The
+/// peer has the VIP in the last two cases.
+pub async fn reboot(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    options: &ApplyOptions,
+    patience: Duration,
+    interrupt: Interrupt,
+    report: &mut ApplyReport,
+) -> Result<(), RolloutError> {
+    let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
+    pair.lock(cx.observer, &options.operator).await?;
+    let result = run.reboots(pair, patience).await;
+    pair.unlock().await;
+    report.reboot_needed.retain(|host| !run.report.rebooted.contains(host));
+    let done = run.report;
+    for (all, more) in report.changed.iter_mut().zip(done.changed) {
+        *all += more;
+    }
+    report.rebooted = done.rebooted;
+    report.reboot_needed.extend(done.reboot_needed);
+    result?;
+    if options.limit.is_none() {
+        report.verified = verify(cx, pair, options.gate_timeout, run.interrupt).await?;
+    }
+    Ok(())
+}
+
+/// Hosts whose plans say so, among those that are worked on.
+pub(super) fn waiting_for_reboot(pair: &Pair, options: &ApplyOptions) -> Vec<String> {
+    let included = |host: &str| options.limit.as_deref().is_none_or(|limit| limit == host);
+    let waiting = pair.members.iter().filter(|m| m.plan.reboot_needed);
+    waiting
+        .map(|m| m.host().to_owned())
+        .filter(|host| included(host))
+        .collect()
+}
+
+impl Run<'_> {
+    async fn reboots(&mut self, pair: &mut Pair, patience: Duration) -> Result<(), RolloutError> {
+        let statuses = pair.statuses().await?;
+        for host in standby_first(self.cx.inventory, &statuses) {
+            if waiting_for_reboot(pair, self.options).contains(&pair.members[host].host().to_owned()) {
+                self.reboot_one(pair, host, patience).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reboot_one(&mut self, pair: &mut Pair, host: usize, patience: Duration) -> Result<(), RolloutError> {
+        let name = pair.members[host].host().to_owned();
+        let statuses = pair.statuses().await?;
+        let owned = self.give_away(pair, host, &statuses, patience).await?;
+        let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
+        let request = Request::Reboot {
+            operator: self.options.operator.clone(),
+            silent,
+        };
+        let before = pair.members[host].link.facts().clone();
+        match pair.members[host].order(request).await {
+            // A lost connection says nothing: the host may be on its way.
+            Err(error) if error.kind != RolloutErrorKind::Unreachable => {
+                return Err(self.takes_part(pair, host, error).await);
+            }
+            _ => {}
+        }
+        self.cx.observer.wait(&name, "its reboot");
+        let began = Instant::now();
+        match self.until_back(&mut pair.members[host], &before, patience).await {
+            Ok(()) => {}
+            // It never went: what was ordered for its next boot must not wait for one.
+            Err(Away::NeverLeft(error)) => return Err(self.takes_part(pair, host, error).await),
+            Err(Away::Gone(error)) => return Err(error),
+        }
+        self.report.rebooted.push(name.clone());
+        self.cx
+            .observer
+            .fact(&name, format!("is back after {} s", began.elapsed().as_secs()));
+        let healthy = self.back_in_service(pair, host, owned).await;
+        healthy.map_err(|error| match silent {
+            Some(seconds) => error.hint(format!(
+                "VRRP on {name} starts by itself {seconds} s after the boot, or now by `hapair handover --resume`"
+            )),
+            None => error,
+        })
+    }
+
+    /// Hands over every VIP that the host has; false: it has none.
+    async fn give_away(
+        &self,
+        pair: &mut Pair,
+        host: usize,
+        statuses: &[HostStatus; 2],
+        hold: Duration,
+    ) -> Result<bool, RolloutError> {
+        let instances = &statuses[host].instances;
+        if instances.iter().any(|i| i.held) {
+            self.cx.observer.warn(
+                &statuses[host].host,
+                "it holds back from the VIP on command; its reboot ends that",
+            );
+        }
+        let mine: Vec<&str> = instances
+            .iter()
+            .filter(|i| i.owns_vip)
+            .map(|i| i.name.as_str())
+            .collect();
+        if mine.is_empty() {
+            return Ok(false);
+        }
+        let (giving, taking) = (&statuses[host].host, &statuses[1 - host]);
+        if let Some(lacking) = self.gate().unfit(taking) {
+            let message = format!("not rebooted: it owns the VIP and its peer cannot take it over: {lacking}");
+            return Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
+                .hint(format!("repair {} first: `hapair status`", taking.host)));
+        }
+        self.cx.observer.wait(giving, "the peer takes over the VIP");
+        let order = VrrpOrder::HandOver {
+            hold: Some(hold.as_secs()),
+        };
+        let moved = async {
+            pair.members[host].order(Request::Vrrp { order }).await?;
+            let now = self.gate().one_owner(pair, false).await?;
+            match mine.iter().find(|name| !now[1 - host].owns(name)) {
+                None => Ok(()),
+                Some(name) => {
+                    let message = format!("not rebooted: the VIP of {name} did not move to {}", taking.host);
+                    Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
+                        .hint("do adverts arrive there? look for a firewall that drops protocol 112"))
+                }
+            }
+        }
+        .await;
+        match moved {
+            Ok(()) => Ok(true),
+            Err(error) => Err(self.takes_part(pair, host, error).await),
+        }
+    }
+
+    /// After a failure that left the host as it was.
+    async fn takes_part(&self, pair: &mut Pair, host: usize, error: RolloutError) -> RolloutError {
+        let name = pair.members[host].host().to_owned();
+        match resume(&mut pair.members[host]).await {
+            Ok(()) => error.hint(format!("{name} takes part as before")),
+            Err(why) => error.hint(format!("{name} could not be told to take part as before: {why}")),
+        }
+    }
+
+    /// Waits until the host answers from another boot, and goes on over that connection.
+    async fn until_back(&self, member: &mut Member, before: &Facts, patience: Duration) -> Result<(), Away> {
+        let host = member.host().to_owned();
+        let mut interrupt = self.interrupt.clone();
+        let times = *interrupt.borrow_and_update();
+        tokio::select! {
+            back = dial_until_back(self.cx, member, before, patience) => back,
+            () = more_than(&mut interrupt, times) => {
+                let message = "interrupted while it reboots";
+                Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
+                    .hint("the other host goes on alone; this one takes part again by itself")
+                    .hint("run `hapair apply --reboot` again when it answers")))
+            }
+        }
+    }
+
+    /// From the first answer after the boot to a host that does its part.
+    async fn back_in_service(&mut self, pair: &mut Pair, host: usize, owned: bool) -> Result<(), RolloutError> {
+        // The boot ended it.
+        let operator = &self.options.operator;
+        pair.members[host].lock_again(self.cx.observer, operator).await;
+        pair.members[host].replan().await?;
+        // What only the new kernel has, such as SELinux's booleans.
+        let foundation = Phase::Foundation.stages();
+        if changes_in(&pair.members[host].plan, foundation) > 0 {
+            self.transact(pair, host, foundation).await?;
+        }
+        self.gate().nginx(&mut pair.members[host]).await?;
+        if self.cx.inventory.vrrp.is_some() {
+            resume(&mut pair.members[host]).await?;
+            self.gate().host(&mut pair.members[host]).await?;
+            // Who gave the VIP away gets it back, if it preempts.
+            let statuses = self.gate().one_owner(pair, owned).await?;
+            self.tell_owners(&statuses);
+        }
+        let member = &mut pair.members[host];
+        member.replan().await?;
+        if member.plan.reboot_needed {
+            self.report.reboot_needed.push(member.host().to_owned());
+            self.cx
+                .observer
+                .warn(member.host(), "it was rebooted, and says that it still needs to be");
+        }
+        for note in &member.plan.notes {
+            self.cx.observer.warn(member.host(), note.clone());
+        }
+        Ok(())
+    }
+}
+
+async fn resume(member: &mut Member) -> Result<(), RolloutError> {
+    let order = VrrpOrder::Resume;
+    member.order(Request::Vrrp { order }).await
+}
+
+/// Why a host is not back.
+enum Away {
+    /// It goes on as it was.
+    NeverLeft(RolloutError),
+    /// It is gone, or was.
+    Gone(RolloutError),
+}
+
+/// Connects anew until the host answers from another boot. Each time it must be the same host by key and machine-id.
+async fn dial_until_back(
+    cx: &Context<'_>,
+    member: &mut Member,
+    before: &Facts,
+    patience: Duration,
+) -> Result<(), Away> {
+    let host = member.host().to_owned();
+    let targets = targets(cx, member);
+    let deadline = Instant::now() + patience;
+    let mut said = "no answer".to_owned();
+    let mut left = false;
+    loop {
+        for target in &targets {
+            let attempt = Link::connect(target, Arc::clone(&cx.ask));
+            match tokio::time::timeout_at(deadline.into(), attempt).await {
+                Ok(Ok(link)) if link.facts().machine_id != before.machine_id => {
+                    let message = format!(
+                        "{} answers with the host key of this host but another machine-id",
+                        target.address
+                    );
+                    return Err(Away::Gone(RolloutError::on(
+                        &host,
+                        RolloutErrorKind::Unreachable,
+                        message,
+                    )));
+                }
+                Ok(Ok(link)) if link.facts().boot_id == before.boot_id => {
+                    // Where the old connection is gone, a failure needs this one.
+                    member.link = link;
+                    left = false;
+                    tokio::time::sleep(STILL_THERE).await;
+                }
+                Ok(Ok(link)) => {
+                    member.link = link;
+                    member.target.address = target.address.clone();
+                    return Ok(());
+                }
+                Ok(Err(error)) => {
+                    said = error.to_string();
+                    left = true;
+                }
+                Err(_) => {}
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(not_back(&host, &said, left, patience));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
+    let seconds = patience.as_secs();
+    if !left {
+        let message = format!("asked to reboot {seconds} s ago and still answers from the same boot");
+        return Away::NeverLeft(
+            RolloutError::on(host, RolloutErrorKind::Failed, message)
+                .hint("see `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
+        );
+    }
+    let message = format!("not back from its reboot within {seconds} s: {said}");
+    Away::Gone(
+        RolloutError::on(host, RolloutErrorKind::Unreachable, message)
+            .hint("the other host goes on alone; look at this one's console")
+            .hint(
+                "`--reboot-timeout` for a machine that takes longer; `hapair apply --reboot` goes on when it answers",
+            ),
+    )
+}
+
+/// Where the host may be: where the inventory says, and where it was.
+fn targets(cx: &Context<'_>, member: &Member) -> Vec<Target> {
+    let mut targets = Heading::Inventory.targets(cx, member, "");
+    let was = targets.first().map(|target| Target {
+        address: member.target.address.clone(),
+        ..target.clone()
+    });
+    targets.extend(was);
+    targets.dedup_by(|a, b| a.address == b.address);
+    for target in &mut targets {
+        target.connect_timeout = ATTEMPT;
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_never_went_is_told_from_one_that_did_not_come_back() {
+        let patience = Duration::from_secs(30);
+        let Away::NeverLeft(error) = not_back("one", "no answer", false, patience) else {
+            panic!("it answers all the while");
+        };
+        assert_eq!(error.kind, RolloutErrorKind::Failed);
+        let Away::Gone(error) = not_back("one", "connection refused", true, patience) else {
+            panic!("it went and is not back");
+        };
+        assert_eq!(error.kind, RolloutErrorKind::Unreachable);
+        assert!(error.message.contains("connection refused"), "{}", error.message);
+    }
+}
