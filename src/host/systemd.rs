@@ -61,7 +61,7 @@ pub fn one(unit: &str) -> UnitState {
     show(&[unit.to_owned()]).remove(unit).unwrap_or_default()
 }
 
-/// When a unit last began or ceased to run, ms since 1970; `None` where that was before it was loaded.
+/// When a unit last began or ceased to run, ms since 1970; `None` where nothing tells.
 pub fn switched_at_ms(unit: &str) -> Option<u64> {
     let args = [
         "show",
@@ -73,9 +73,22 @@ pub fn switched_at_ms(unit: &str) -> Option<u64> {
     let output = exec::run("systemctl", &args, Duration::from_secs(20)).ok()?;
     let values = output.stdout.lines().filter_map(|l| l.split_once('='));
     let last_us = values.filter_map(|(_, v)| v.trim().parse::<u64>().ok()).max()?;
+    if last_us == 0 {
+        // A unit that is neither wanted nor running is forgotten.
+        return last_word_ms(unit);
+    }
     let up = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).ok()?;
     let up_us = u64::try_from(Duration::from(up).as_micros()).ok()?;
-    (last_us > 0).then(|| now_ms().saturating_sub(up_us.saturating_sub(last_us) / 1000))
+    Some(now_ms().saturating_sub(up_us.saturating_sub(last_us) / 1000))
+}
+
+/// When the journal heard of a unit last, which is of its stop where it does not run; ms since 1970.
+fn last_word_ms(unit: &str) -> Option<u64> {
+    let args = ["-q", "--no-pager", "-n", "1", "-o", "json", "-u", unit];
+    let output = exec::run("journalctl", &args, Duration::from_secs(10)).ok()?;
+    let entry: serde_json::Value = serde_json::from_str(output.stdout.lines().next()?).ok()?;
+    let micros: u64 = entry["__REALTIME_TIMESTAMP"].as_str()?.parse().ok()?;
+    Some(micros / 1000)
 }
 
 /// `systemctl VERB UNIT`, to the end of the job.
