@@ -48,6 +48,9 @@ impl Group {
     /// # Panics
     /// If there is no such member.
     pub fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
+        if let ([router], 0) = (&mut self.routers[..], member) {
+            return alone(router, now, input);
+        }
         let mut out = Vec::new();
         let was_master = self.any_master();
         for (n, router) in self.routers.iter_mut().enumerate() {
@@ -62,6 +65,9 @@ impl Group {
 
     /// Gives an input to every member.
     pub fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
+        if let [router] = &mut self.routers[..] {
+            return alone(router, now, input.clone());
+        }
         let mut out = Vec::new();
         let was_master = self.any_master();
         for (member, router) in self.routers.iter_mut().enumerate() {
@@ -76,7 +82,6 @@ impl Group {
     }
 
     fn settle(&mut self, now: Time, was_master: bool, out: &mut Vec<(usize, Output)>) {
-        // Also alone: the others may have failed before it left them.
         let failing: Vec<bool> = self.routers.iter().map(Router::own_fault).collect();
         for member in 0..self.routers.len() {
             let others = failing.iter().enumerate().any(|(n, failing)| *failing && n != member);
@@ -85,9 +90,6 @@ impl Group {
             collect(out, member, more);
         }
         let all_master = self.routers.iter().all(|r| r.state() == State::Master);
-        if self.routers.len() < 2 {
-            return;
-        }
         if was_master && !all_master {
             for member in 0..self.routers.len() {
                 let mut more = Vec::new();
@@ -103,6 +105,14 @@ impl Group {
             }
         }
     }
+}
+
+/// Who is in no group decides for itself; most are, and each of their packets comes by here.
+fn alone(router: &mut Router, now: Time, input: Input<'_>) -> Vec<(usize, Output)> {
+    let mut out = router.handle(now, input);
+    // The others may have failed before it left them.
+    router.set_group_fault(now, false, &mut out);
+    out.into_iter().map(|output| (0, output)).collect()
 }
 
 fn collect(out: &mut Vec<(usize, Output)>, member: usize, more: Vec<Output>) {

@@ -123,6 +123,37 @@ impl Advert {
 
     /// Reads a message; `bytes` is what follows the IP header, cut to the length in it.
     pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<(Advert, Form), PacketError> {
+        let (message, form) = Message::read(bytes, src, dst)?;
+        let advert = Advert {
+            version: message.version,
+            vrid: message.vrid,
+            priority: message.priority,
+            interval: message.interval,
+            auth_type: message.auth_type,
+            auth_data: message.auth_data,
+            addresses: message.addresses().collect(),
+        };
+        Ok((advert, form))
+    }
+}
+
+/// A message as it lies in its packet: thousands a second are heard, and hardly any says something new.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'b> {
+    pub(super) version: u8,
+    pub(super) vrid: u8,
+    pub(super) priority: u8,
+    /// As in [`Advert::interval`].
+    pub(super) interval: u16,
+    pub(super) auth_type: u8,
+    pub(super) auth_data: [u8; AUTH_LEN],
+    /// Bytes of an address.
+    size: usize,
+    addresses: &'b [u8],
+}
+
+impl<'b> Message<'b> {
+    pub(super) fn read(bytes: &'b [u8], src: IpAddr, dst: IpAddr) -> Result<(Message<'b>, Form), PacketError> {
         let &[kind, vrid, priority, count, a, b, _, _, ref rest @ ..] = bytes else {
             return Err(PacketError::TooShort {
                 got: bytes.len(),
@@ -153,7 +184,7 @@ impl Advert {
         if version == 2 {
             auth_data.copy_from_slice(auth);
         }
-        let advert = Advert {
+        let message = Message {
             version,
             vrid,
             priority,
@@ -165,9 +196,14 @@ impl Advert {
             },
             auth_type: if version == 2 { a } else { 0 },
             auth_data,
-            addresses: addresses.chunks_exact(size).map(address).collect(),
+            size,
+            addresses,
         };
-        Ok((advert, form))
+        Ok((message, form))
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'b {
+        self.addresses.chunks_exact(self.size).map(address)
     }
 }
 
