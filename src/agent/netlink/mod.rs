@@ -1,17 +1,16 @@
 //! rtnetlink(7): interfaces and addresses, read, changed in batches, watched.
 
+mod message;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use self::message::{
+    Header, IFADDRMSG, IFINFOMSG, Message, NLMSGHDR, add_message, change, error_of, remove_message, split,
+};
 use super::sys;
-
-/// Interface address message (linux/if_addr.h).
-const IFADDRMSG: usize = 8;
-/// Interface message (linux/rtnetlink.h).
-const IFINFOMSG: usize = 16;
-const NLMSGHDR: usize = 16;
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub struct Link {
 }
 
 /// An address on an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Assigned {
     /// Interface number.
     pub index: u32,
@@ -95,7 +94,23 @@ impl Links {
             Change::Address(_) | Change::Overrun => {}
         }
     }
+
+    /// What the kernel would have told on the way from here to `new`.
+    pub fn changes_to(&self, new: &Links) -> Vec<Change> {
+        let gone = self.addresses.iter().filter(|a| !new.addresses.contains(a));
+        let links_gone = self.links.keys().filter(|index| !new.links.contains_key(index));
+        let links = new.links.values().filter(|l| self.links.get(&l.index) != Some(l));
+        let come = new.addresses.iter().filter(|a| !self.addresses.contains(a));
+        gone.map(|a| Change::AddressGone(*a))
+            .chain(links_gone.map(|index| Change::LinkGone(*index)))
+            .chain(links.map(|l| Change::Link(l.clone())))
+            .chain(come.map(|a| Change::Address(*a)))
+            .collect()
+    }
 }
+
+/// What could not be done, by position in what was asked for.
+pub type Failures = Vec<(usize, io::Error)>;
 
 /// A socket for questions and changes.
 #[derive(Debug)]
@@ -107,6 +122,10 @@ pub struct Netlink {
 
 /// Messages of a batch.
 const BATCH: usize = 256;
+/// The kernel says that something changed while it told: part of it may be missing (linux/netlink.h).
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// So often everything is asked for again because of that.
+const DUMPS: u32 = 8;
 
 /// Where a datagram is read into: the kernel cuts the answer to a question to what is read at once.
 fn buffer() -> Box<[u8]> {
@@ -137,20 +156,41 @@ impl Netlink {
 
     /// Interfaces and addresses as they are now.
     pub fn read(&mut self) -> io::Result<Links> {
+        let (mut links, mut whole) = self.dump()?;
+        for _ in 1..DUMPS {
+            if whole {
+                break;
+            }
+            (links, whole) = self.dump()?;
+        }
+        Ok(links)
+    }
+
+    /// Interfaces and addresses, and whether they stayed the same meanwhile.
+    fn dump(&mut self) -> io::Result<(Links, bool)> {
         let mut all = Links::default();
+        let mut whole = true;
         for (kind, body) in [(libc::RTM_GETLINK, IFINFOMSG), (libc::RTM_GETADDR, IFADDRMSG)] {
-            let mut message = Message::new(kind, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, self.next());
+            let asked = self.next();
+            let mut message = Message::new(kind, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, asked);
             message.bytes.resize(NLMSGHDR + body, 0);
             self.send(&message.finish())?;
             let mut done = false;
             while !done {
                 let mut error = None;
-                self.receive(|kind, _, body| match i32::from(kind) {
-                    libc::NLMSG_DONE => done = true,
-                    libc::NLMSG_ERROR => error = error_of(body),
-                    _ => {
-                        if let Some(change) = change(kind, body) {
-                            all.apply(&change);
+                self.receive(|header, body| {
+                    // An answer that came too late for an earlier question.
+                    if header.sequence != asked {
+                        return;
+                    }
+                    whole &= header.flags & NLM_F_DUMP_INTR == 0;
+                    match i32::from(header.kind) {
+                        libc::NLMSG_DONE => done = true,
+                        libc::NLMSG_ERROR => error = error_of(body),
+                        _ => {
+                            if let Some(change) = change(header.kind, body) {
+                                all.apply(&change);
+                            }
                         }
                     }
                 })?;
@@ -159,25 +199,21 @@ impl Netlink {
                 }
             }
         }
-        Ok(all)
+        Ok((all, whole))
     }
 
-    /// Adds addresses, all in one batch. What is there already is no error. The first error counts, the rest is tried.
-    pub fn add(&mut self, addresses: &[NewAddress]) -> io::Result<()> {
-        self.batch(addresses, libc::EEXIST, |a, flags, sequence| {
+    /// Adds addresses, all in one batch. What is there already is no error; an error of one keeps no other from being tried.
+    pub fn add(&mut self, addresses: &[NewAddress]) -> Failures {
+        self.batch(addresses, &[libc::EEXIST], |a, flags, sequence| {
             add_message(a, flags | libc::NLM_F_CREATE | libc::NLM_F_EXCL, sequence)
         })
     }
 
-    /// Removes addresses, all in one batch. What is not there is no error.
-    pub fn remove(&mut self, addresses: &[Assigned]) -> io::Result<()> {
-        self.batch(addresses, libc::EADDRNOTAVAIL, |a, flags, sequence| {
-            let mut m = Message::new(libc::RTM_DELADDR, flags, sequence);
-            m.address_header(a, 0, 0);
-            m.ip(libc::IFA_LOCAL, a.ip);
-            m.ip(libc::IFA_ADDRESS, a.ip);
-            m
-        })
+    /// Removes addresses, all in one batch. What is not there, as on an interface that is gone or has no addresses of that
+    /// family, is no error; an error of one keeps no other from being tried.
+    pub fn remove(&mut self, addresses: &[Assigned]) -> Failures {
+        let not_there = [libc::EADDRNOTAVAIL, libc::ENODEV, libc::ENXIO];
+        self.batch(addresses, &not_there, remove_message)
     }
 
     fn next(&mut self) -> u32 {
@@ -185,35 +221,46 @@ impl Netlink {
         self.sequence
     }
 
-    /// Sends the messages that `one` makes, as one batch. The kernel has done everything when the call returns; only the
+    /// Sends the messages that `one` makes, as few batches. The kernel has done everything when a batch is sent; only the
     /// last message asks for an acknowledgement, so that it answers once and else for errors alone.
-    fn batch<T>(&mut self, items: &[T], harmless: i32, one: impl Fn(&T, i32, u32) -> Message) -> io::Result<()> {
-        let mut first = None;
+    fn batch<T>(&mut self, items: &[T], harmless: &[i32], one: impl Fn(&T, i32, u32) -> Message) -> Failures {
+        let mut failed = Failures::new();
         // The answers to one batch must fit into our receive buffer.
-        for part in items.chunks(BATCH) {
-            let mut bytes = Vec::with_capacity(part.len() * 64);
-            for (n, item) in part.iter().enumerate() {
-                let ack = if n + 1 == part.len() { libc::NLM_F_ACK } else { 0 };
-                let sequence = self.next();
-                bytes.extend(one(item, libc::NLM_F_REQUEST | ack, sequence).finish());
-            }
-            self.send(&bytes)?;
-            let last = self.sequence;
-            let mut open = true;
-            while open {
-                self.receive(|kind, sequence, body| {
-                    if i32::from(kind) == libc::NLMSG_ERROR {
-                        open &= sequence != last;
-                        let error = error_of(body);
-                        let gone = error.as_ref().and_then(io::Error::raw_os_error) == Some(libc::ENODEV);
-                        if let Some(error) = error.filter(|e| e.raw_os_error() != Some(harmless) && !gone) {
-                            first.get_or_insert(error);
-                        }
-                    }
-                })?;
+        for (n, part) in items.chunks(BATCH).enumerate() {
+            let start = n * BATCH;
+            match self.part(part, harmless, &one) {
+                Ok(some) => failed.extend(some.into_iter().map(|(at, e)| (start + at, e))),
+                // Nobody knows what was done of it.
+                Err(e) => failed.extend((0..part.len()).map(|at| (start + at, another(&e)))),
             }
         }
-        first.map_or(Ok(()), Err)
+        failed
+    }
+
+    fn part<T>(&mut self, part: &[T], harmless: &[i32], one: impl Fn(&T, i32, u32) -> Message) -> io::Result<Failures> {
+        let mut bytes = Vec::with_capacity(part.len() * 64);
+        let first = self.sequence.wrapping_add(1);
+        for (n, item) in part.iter().enumerate() {
+            let ack = if n + 1 == part.len() { libc::NLM_F_ACK } else { 0 };
+            let sequence = self.next();
+            bytes.extend(one(item, libc::NLM_F_REQUEST | ack, sequence).finish());
+        }
+        self.send(&bytes)?;
+        let mut failed = Failures::new();
+        let mut open = true;
+        while open {
+            self.receive(|header, body| {
+                let at = header.sequence.wrapping_sub(first) as usize;
+                // An answer that came too late for an earlier batch is none to this one.
+                if i32::from(header.kind) != libc::NLMSG_ERROR || at >= part.len() {
+                    return;
+                }
+                open &= at + 1 != part.len();
+                let error = error_of(body).filter(|e| !e.raw_os_error().is_some_and(|code| harmless.contains(&code)));
+                failed.extend(error.map(|e| (at, e)));
+            })?;
+        }
+        Ok(failed)
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
@@ -227,10 +274,11 @@ impl Netlink {
     }
 
     /// Waits for one datagram and hands out its messages.
-    fn receive(&mut self, mut each: impl FnMut(u16, u32, &[u8])) -> io::Result<()> {
+    fn receive(&mut self, mut each: impl FnMut(&Header, &[u8])) -> io::Result<()> {
         // What the kernel was asked it has answered by now, so as a rule there is nothing to wait for.
         if let Some(got) = datagram(self.fd.as_raw_fd(), &mut self.buffer)? {
-            split(&self.buffer[..got], &mut each);
+            let whole = self.buffer.get(..got);
+            split(whole.ok_or(io::ErrorKind::InvalidData)?, &mut each);
             return Ok(());
         }
         let mut poll = libc::pollfd {
@@ -267,18 +315,17 @@ impl Monitor {
         })
     }
 
-    /// For epoll.
-    pub fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
     /// Every change that waits.
     pub fn changes(&mut self) -> io::Result<Vec<Change>> {
         let mut all = Vec::new();
         loop {
             match datagram(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(None) => return Ok(all),
-                Ok(Some(got)) => split(&self.buffer[..got], &mut |kind, _, body| all.extend(change(kind, body))),
+                Ok(Some(got)) => match self.buffer.get(..got) {
+                    Some(whole) => split(whole, &mut |header, body| all.extend(change(header.kind, body))),
+                    // It was cut off: whatever it was about is not known.
+                    None => all.push(Change::Overrun),
+                },
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => all.push(Change::Overrun),
                 Err(e) => return Err(e),
             }
@@ -286,10 +333,24 @@ impl Monitor {
     }
 }
 
+/// For epoll.
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The same error once more, as far as errors can be copied.
+fn another(error: &io::Error) -> io::Error {
+    let code = error.raw_os_error().map(io::Error::from_raw_os_error);
+    code.unwrap_or_else(|| io::Error::new(error.kind(), error.to_string()))
+}
+
+/// Reads one datagram. Returns its whole length, also if it is longer than the buffer; `None`: there is none.
 fn datagram(fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         // SAFETY: pointer and length describe `buffer`.
-        let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_TRUNC) };
         if got >= 0 {
             return Ok(Some(got as usize));
         }
@@ -302,194 +363,52 @@ fn datagram(fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// Walks the messages of a datagram: kind, sequence number, body.
-fn split(mut bytes: &[u8], each: &mut dyn FnMut(u16, u32, &[u8])) {
-    while let Some(header) = bytes.get(..NLMSGHDR) {
-        let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let kind = u16::from_ne_bytes([header[4], header[5]]);
-        let Some(body) = bytes.get(NLMSGHDR..len) else { return };
-        let sequence = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-        each(kind, sequence, body);
-        bytes = bytes.get(align(len)..).unwrap_or_default();
-    }
-}
-
-fn align(len: usize) -> usize {
-    len.div_ceil(4) * 4
-}
-
-/// The error of an NLMSG_ERROR; 0 is an acknowledgement.
-fn error_of(body: &[u8]) -> Option<io::Error> {
-    let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
-    (code != 0).then(|| io::Error::from_raw_os_error(-code))
-}
-
-/// Attributes after a fixed header.
-fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut all = Vec::new();
-    while let Some(header) = bytes.get(..4) {
-        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let Some(value) = bytes.get(4..len) else { break };
-        all.push((u16::from_ne_bytes([header[2], header[3]]) & 0x3fff, value));
-        bytes = bytes.get(align(len)..).unwrap_or_default();
-    }
-    all
-}
-
-fn change(kind: u16, body: &[u8]) -> Option<Change> {
-    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    match kind {
-        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
-            if kind == libc::RTM_DELLINK {
-                return Some(Change::LinkGone(index));
-            }
-            let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
-            let wanted = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
-            let (mut name, mut mac) = (String::new(), None);
-            for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
-                match kind {
-                    libc::IFLA_IFNAME => name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
-                    libc::IFLA_ADDRESS => mac = value.try_into().ok(),
-                    _ => {}
-                }
-            }
-            // Messages of other families (bridge ports) carry no name and say nothing about the interface.
-            (!name.is_empty() && body[0] == 0).then_some(Change::Link(Link {
-                index,
-                name,
-                mac,
-                running: flags & wanted == wanted,
-            }))
-        }
-        libc::RTM_NEWADDR | libc::RTM_DELADDR => {
-            let (mut local, mut address) = (None, None);
-            for (kind, value) in attributes(body.get(IFADDRMSG..)?) {
-                let ip = match value.len() {
-                    4 => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
-                    16 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
-                    _ => None,
-                };
-                match kind {
-                    libc::IFA_LOCAL => local = ip,
-                    libc::IFA_ADDRESS => address = ip,
-                    _ => {}
-                }
-            }
-            let assigned = Assigned {
-                index,
-                ip: local.or(address)?,
-                prefix: body[1],
-            };
-            Some(if kind == libc::RTM_NEWADDR {
-                Change::Address(assigned)
-            } else {
-                Change::AddressGone(assigned)
-            })
-        }
-        _ => None,
-    }
-}
-
-struct Message {
-    bytes: Vec<u8>,
-}
-
-impl Message {
-    fn new(kind: u16, flags: i32, sequence: u32) -> Message {
-        let mut bytes = vec![0; 4];
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend((flags as u16).to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        Message { bytes }
-    }
-
-    fn address_header(&mut self, a: &Assigned, flags: u8, scope: u8) {
-        let family = if a.ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        self.bytes.extend([family as u8, a.prefix, flags, scope]);
-        self.bytes.extend(a.index.to_ne_bytes());
-    }
-
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
-        self.bytes.extend((4 + value.len() as u16).to_ne_bytes());
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(value);
-        self.bytes.resize(align(self.bytes.len()), 0);
-    }
-
-    fn ip(&mut self, kind: u16, ip: IpAddr) {
-        match ip {
-            IpAddr::V4(ip) => self.attribute(kind, &ip.octets()),
-            IpAddr::V6(ip) => self.attribute(kind, &ip.octets()),
-        }
-    }
-
-    /// The bytes with their length, padded for the next message of a batch.
-    fn finish(mut self) -> Vec<u8> {
-        let len = self.bytes.len() as u32;
-        self.bytes[..4].copy_from_slice(&len.to_ne_bytes());
-        self.bytes.resize(align(self.bytes.len()), 0);
-        self.bytes
-    }
-}
-
-fn add_message(a: &NewAddress, flags: i32, sequence: u32) -> Message {
-    let mut m = Message::new(libc::RTM_NEWADDR, flags, sequence);
-    // Another host had it until now: waiting for duplicate address detection would only delay.
-    let address_flags = if a.at.ip.is_ipv6() { libc::IFA_F_NODAD as u8 } else { 0 };
-    m.address_header(&a.at, address_flags, a.scope);
-    m.ip(libc::IFA_LOCAL, a.at.ip);
-    m.ip(libc::IFA_ADDRESS, a.at.ip);
-    if let Some(broadcast) = a.broadcast {
-        m.ip(libc::IFA_BROADCAST, broadcast);
-    }
-    if let Some(label) = &a.label {
-        let mut text = label.as_bytes().to_vec();
-        text.truncate(15);
-        text.push(0);
-        m.attribute(libc::IFA_LABEL, &text);
-    }
-    if let Some(preferred) = a.preferred {
-        let mut info = preferred.to_ne_bytes().to_vec();
-        info.extend(u32::MAX.to_ne_bytes());
-        info.extend([0; 8]);
-        m.attribute(libc::IFA_CACHEINFO, &info);
-    }
-    m
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_we_send_is_what_we_read() {
-        for ip in ["10.0.0.9", "fd00::9"] {
-            let at = Assigned {
-                index: 7,
-                ip: ip.parse().unwrap(),
-                prefix: 24,
-            };
-            let new = NewAddress {
-                at,
-                broadcast: None,
-                label: Some("eth0:1".to_owned()),
-                scope: 0,
-                preferred: Some(0),
-            };
-            let mut two = add_message(&new, 0, 1).finish();
-            two.extend(add_message(&new, 0, 2).finish());
-            let mut seen = Vec::new();
-            split(&two, &mut |kind, _, body| seen.extend(change(kind, body)));
-            assert_eq!(seen, [Change::Address(at), Change::Address(at)]);
+    fn link(index: u32, running: bool) -> Link {
+        Link {
+            index,
+            name: format!("eth{index}"),
+            mac: None,
+            running,
         }
     }
 
-    proptest::proptest! {
-        #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), kind in 14..22u16) {
-            split(&bytes, &mut |kind, _, body| drop(change(kind, body)));
-            change(kind, &bytes);
+    #[test]
+    fn the_difference_leads_from_the_old_to_the_new() {
+        let at = |index, last| Assigned {
+            index,
+            ip: IpAddr::from([10, 0, 0, last]),
+            prefix: 24,
+        };
+        let (mut old, mut new) = (Links::default(), Links::default());
+        for change in [
+            Change::Link(link(1, true)),
+            Change::Link(link(2, true)),
+            Change::Link(link(3, true)),
+            Change::Address(at(1, 1)),
+            Change::Address(at(2, 2)),
+            Change::Address(at(3, 3)),
+        ] {
+            old.apply(&change);
         }
+        for change in [
+            Change::Link(link(1, true)),
+            Change::Link(link(3, false)),
+            Change::Link(link(4, true)),
+            Change::Address(at(1, 1)),
+            Change::Address(at(4, 4)),
+        ] {
+            new.apply(&change);
+        }
+        let changes = old.changes_to(&new);
+        assert!(changes.contains(&Change::AddressGone(at(2, 2))) && changes.contains(&Change::AddressGone(at(3, 3))));
+        assert!(changes.contains(&Change::LinkGone(2)) && changes.contains(&Change::Link(link(3, false))));
+        assert_eq!(changes.len(), 6, "nothing of what stayed: {changes:?}");
+        changes.iter().for_each(|c| old.apply(c));
+        assert_eq!((old.links, old.addresses), (new.links.clone(), new.addresses.clone()));
+        assert!(new.changes_to(&new).is_empty());
     }
 }
