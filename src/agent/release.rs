@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::mark::{self, Claim};
 use super::netlink::{Assigned, Links, Netlink};
-use super::vrrp_socket::{Outgoing, VrrpSocket};
+use super::vrrp_socket::{Outbox, VrrpSocket};
 use super::{config, plan};
 use crate::keepalived::Config;
 
@@ -87,24 +87,24 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     if removed.is_ok() {
         mark.cleaned_up()?;
     }
-    let mut by_wire: BTreeMap<(&str, bool), Vec<Outgoing>> = BTreeMap::new();
+    let mut by_wire: BTreeMap<(&str, bool), Outbox> = BTreeMap::new();
     for instance in &released {
         let Some(source) = plan::source(&vips, instance, &links) else {
             continue;
         };
         let settings = plan::settings(instance, source);
         let farewell = settings.advert(0);
-        let messages =
-            plan::targets(&config, instance).map(|to| plan::outgoing(instance, source, to, &farewell, settings.form));
-        let wire = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
-        wire.extend(messages);
+        let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+        for to in plan::targets(&config, instance) {
+            outbox.push((&farewell, settings.form), source, to, plan::hops(instance));
+        }
     }
     // A wire that is down is no reason to say nothing on the others.
     let mut first = removed.err().or(unread);
-    for ((interface, ipv6), messages) in by_wire {
+    for ((interface, ipv6), mut outbox) in by_wire {
         let Some(link) = links.named(interface) else { continue };
         match VrrpSocket::open(interface, link.index, ipv6) {
-            Ok(socket) => first = first.or(socket.send(&messages).into_iter().next().map(|(_, e)| e)),
+            Ok(socket) => first = first.or(socket.send(&mut outbox).into_iter().next().map(|(_, e)| e)),
             Err(e) => first = first.or(Some(e)),
         }
     }

@@ -4,15 +4,16 @@ use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{c_int, socklen_t};
 
 use super::sys::{self, BURST, Buffer, empty_message, iovec, room, set, socket};
-use crate::vrrp::Packet;
 use crate::vrrp::frame::parse_ipv4;
 use crate::vrrp::packet::PROTOCOL;
+use crate::vrrp::{Advert, Form, Packet};
 
 fn sockaddr_in(ip: Ipv4Addr) -> libc::sockaddr_in {
     // SAFETY: all zero is a valid sockaddr_in.
@@ -42,16 +43,53 @@ pub(super) struct VrrpSocket {
 }
 
 /// A message for one target.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    /// VRRP, checksum included.
-    pub(super) message: Vec<u8>,
+struct Outgoing {
+    /// VRRP, checksum included: where in [`Outbox::bytes`].
+    message: Range<usize>,
     /// An own address.
-    pub(super) src: IpAddr,
+    src: IpAddr,
     /// Group or peer.
-    pub(super) dst: IpAddr,
+    dst: IpAddr,
     /// Time to live of IPv4, hop limit of unicast IPv6.
-    pub(super) hops: u8,
+    hops: u8,
+}
+
+/// Messages on their way, with everything that the kernel is told of them. Emptied, it keeps its memory.
+#[derive(Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    messages: Vec<Outgoing>,
+    parts: Vec<Part>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Outbox {
+    /// Forgets what has been sent.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages.clear();
+    }
+
+    /// An advert from an own address to a group or peer. `hops`: time to live of IPv4, hop limit of unicast IPv6.
+    pub(super) fn push(&mut self, (advert, form): (&Advert, Form), src: IpAddr, dst: IpAddr, hops: u8) {
+        let start = self.bytes.len();
+        advert.encode_into(src, dst, form, &mut self.bytes);
+        self.messages.push(Outgoing {
+            message: start..self.bytes.len(),
+            src,
+            dst,
+            hops,
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Where the message of that position goes.
+    pub(super) fn dst(&self, at: usize) -> IpAddr {
+        self.messages[at].dst
+    }
 }
 
 /// Packets read by one system call.
@@ -224,15 +262,28 @@ impl VrrpSocket {
     }
 
     /// Sends messages, with one system call for all that have the same hops. Returns those that failed, by position.
-    pub(super) fn send(&self, messages: &[Outgoing]) -> Vec<(usize, io::Error)> {
+    pub(super) fn send(&self, outbox: &mut Outbox) -> Vec<(usize, io::Error)> {
+        let Outbox {
+            bytes,
+            messages,
+            parts,
+            headers,
+        } = outbox;
         let mut failed = Vec::new();
         let mut start = 0;
-        for part in messages.chunk_by(|a, b| a.hops == b.hops) {
-            match self.set_hops(part[0].hops) {
-                Ok(()) => failed.extend(self.send_part(part).into_iter().map(|(at, e)| (start + at, e))),
-                Err(e) => failed.push((start, e)),
+        for same in messages.chunk_by(|a, b| a.hops == b.hops) {
+            if let Err(e) = self.set_hops(same[0].hops) {
+                failed.push((start, e));
+            } else {
+                parts.clear();
+                parts.extend(same.iter().map(|m| Part::new(m, &bytes[m.message.clone()], self.index)));
+                headers.clear();
+                headers.extend(parts.iter_mut().map(Part::header));
+                // SAFETY: every pointer in `headers` is into `parts` or `bytes`, which do not move before the call is over.
+                let some = unsafe { sys::send_all(&self.fd, headers) };
+                failed.extend(some.into_iter().map(|(at, e)| (start + at, e)));
             }
-            start += part.len();
+            start += same.len();
         }
         failed
     }
@@ -248,13 +299,6 @@ impl VrrpSocket {
             self.hops.set(hops);
         }
         Ok(())
-    }
-
-    fn send_part(&self, messages: &[Outgoing]) -> Vec<(usize, io::Error)> {
-        let mut parts: Vec<Part> = messages.iter().map(|m| Part::new(m, self.index)).collect();
-        let mut headers: Vec<libc::mmsghdr> = parts.iter_mut().map(Part::header).collect();
-        // SAFETY: every pointer in `headers` is into `parts` or `messages`, which outlive the call and do not move.
-        unsafe { sys::send_all(&self.fd, &mut headers) }
     }
 
     /// Reads up to [`PACKETS`] packets and hands them out, each with the time by CLOCK_REALTIME when the kernel got it.
@@ -344,7 +388,7 @@ struct Part {
 }
 
 impl Part {
-    fn new(m: &Outgoing, index: u32) -> Part {
+    fn new(m: &Outgoing, message: &[u8], index: u32) -> Part {
         // SAFETY: all zero is a valid sockaddr_in6.
         let mut to: libc::sockaddr_in6 = unsafe { mem::zeroed() };
         let to_len = match m.dst {
@@ -379,7 +423,7 @@ impl Part {
             }
         };
         Part {
-            iov: iovec(&m.message),
+            iov: iovec(message),
             to,
             to_len,
             control,

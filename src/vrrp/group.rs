@@ -11,6 +11,8 @@ use super::machine::Router;
 #[derive(Debug, Clone)]
 pub struct Group {
     routers: Vec<Router>,
+    /// Outputs on their way out: empty between two inputs, it keeps its memory.
+    outputs: Vec<Output>,
 }
 
 impl Group {
@@ -25,7 +27,8 @@ impl Group {
                 router.down_at = Some(Time::ZERO);
             }
         }
-        Group { routers }
+        let outputs = Vec::new();
+        Group { routers, outputs }
     }
 
     /// Its members.
@@ -48,10 +51,10 @@ impl Group {
     /// # Panics
     /// If there is no such member.
     pub fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
-        if let ([router], 0) = (&mut self.routers[..], member) {
-            return alone(router, now, input);
-        }
         let mut out = Vec::new();
+        if member == 0 && self.alone(now, &input, &mut |member, output| out.push((member, output))) {
+            return out;
+        }
         let was_master = self.any_master();
         for (n, router) in self.routers.iter_mut().enumerate() {
             let mut more = Vec::new();
@@ -65,16 +68,27 @@ impl Group {
 
     /// Gives an input to every member.
     pub fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
-        if let [router] = &mut self.routers[..] {
-            return alone(router, now, input.clone());
-        }
         let mut out = Vec::new();
+        if self.alone(now, input, &mut |member, output| out.push((member, output))) {
+            return out;
+        }
         let was_master = self.any_master();
         for (member, router) in self.routers.iter_mut().enumerate() {
             collect(&mut out, member, router.handle(now, input.clone()));
         }
         self.settle(now, was_master, &mut out);
         out
+    }
+
+    /// Who is in no group decides for itself; most are, and thousands of packets a second may come by here, so that nothing
+    /// is allocated. Returns whether it is so; else nothing has happened.
+    pub fn alone(&mut self, now: Time, input: &Input<'_>, each: &mut impl FnMut(usize, Output)) -> bool {
+        let [router] = &mut self.routers[..] else { return false };
+        router.take(now, input.clone(), &mut self.outputs);
+        // The others may have failed before it left them.
+        router.set_group_fault(now, false, &mut self.outputs);
+        self.outputs.drain(..).for_each(|output| each(0, output));
+        true
     }
 
     fn any_master(&self) -> bool {
@@ -105,14 +119,6 @@ impl Group {
             }
         }
     }
-}
-
-/// Who is in no group decides for itself; most are, and each of their packets comes by here.
-fn alone(router: &mut Router, now: Time, input: Input<'_>) -> Vec<(usize, Output)> {
-    let mut out = router.handle(now, input);
-    // The others may have failed before it left them.
-    router.set_group_fault(now, false, &mut out);
-    out.into_iter().map(|output| (0, output)).collect()
 }
 
 fn collect(out: &mut Vec<(usize, Output)>, member: usize, more: Vec<Output>) {

@@ -94,6 +94,13 @@ impl Advert {
     /// do not fit: the rest is left out.
     pub fn encode(&self, src: IpAddr, dst: IpAddr, form: Form) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.addresses.len() * 16 + AUTH_LEN);
+        self.encode_into(src, dst, form, &mut out);
+        out
+    }
+
+    /// The same, behind what is there already.
+    pub fn encode_into(&self, src: IpAddr, dst: IpAddr, form: Form, out: &mut Vec<u8>) {
+        let start = out.len();
         let addresses = &self.addresses[..self.addresses.len().min(255)];
         out.extend([self.version << 4 | 1, self.vrid, self.priority, addresses.len() as u8]);
         if self.version == 2 {
@@ -116,9 +123,9 @@ impl Advert {
         if self.version == 2 {
             out.extend(self.auth_data);
         }
-        let sum = checksum(&out, src, dst, form);
-        out[6..8].copy_from_slice(&sum.to_be_bytes());
-        out
+        let message = &mut out[start..];
+        let sum = checksum(message, src, dst, form);
+        message[6..8].copy_from_slice(&sum.to_be_bytes());
     }
 
     /// Reads a message; `bytes` is what follows the IP header, cut to the length in it.

@@ -108,7 +108,7 @@ fn scripts_run_on_under_a_parent_that_ignores_its_children() {
         runs.display()
     );
     let config = checks + &instance(" track_script {\n chk\n }");
-    host.spawn(&config, &["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"], &[]);
+    host.spawn(&config, &["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"], &[]);
     until("three runs", || host.read("runs").lines().count() >= 3);
     until("they count", || host.instance()["priority"] == 205);
 }

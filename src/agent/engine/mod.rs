@@ -9,6 +9,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -30,7 +31,7 @@ use super::notify::Notifier;
 use super::pacing::Pacer;
 use super::processes::Processes;
 use super::sys::{self, FrameSocket};
-use super::vrrp_socket::{Arrivals, PACKETS, VrrpSocket};
+use super::vrrp_socket::{Arrivals, Outbox, PACKETS, VrrpSocket};
 use super::watched::Watched;
 use super::{config, log};
 use crate::keepalived::Config;
@@ -93,7 +94,8 @@ pub(super) struct Engine {
     worst_lag: Duration,
     netlink_overruns: u64,
     /// Instances whose last advert could not be sent: said once, not with every advert.
-    mute: std::cell::RefCell<BTreeSet<String>>,
+    mute: RefCell<BTreeSet<String>>,
+    outbox: RefCell<Outbox>,
 }
 
 impl Engine {
@@ -133,7 +135,8 @@ impl Engine {
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
             netlink_overruns: 0,
-            mute: std::cell::RefCell::default(),
+            mute: RefCell::default(),
+            outbox: RefCell::default(),
             config,
         })
     }
@@ -287,17 +290,23 @@ impl Engine {
     }
 
     fn give(&mut self, now: Time, u: usize, m: usize, input: Input<'_>) {
-        let unit = &mut self.units[u];
-        let out = unit.group.handle(unit.clock.at_least(now), m, input);
+        let (unit, batch) = (&mut self.units[u], &mut self.batch);
+        let now = unit.clock.at_least(now);
+        if !unit.group.alone(now, &input, &mut |m, o| batch.push((u, m, o))) {
+            let out = unit.group.handle(now, m, input);
+            batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        }
         self.due[u] = unit.group.next_timer();
-        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
     }
 
     fn give_all(&mut self, now: Time, u: usize, input: &Input<'_>) {
-        let unit = &mut self.units[u];
-        let out = unit.group.handle_all(unit.clock.at_least(now), input);
+        let (unit, batch) = (&mut self.units[u], &mut self.batch);
+        let now = unit.clock.at_least(now);
+        if !unit.group.alone(now, input, &mut |m, o| batch.push((u, m, o))) {
+            let out = unit.group.handle_all(now, input);
+            batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        }
         self.due[u] = unit.group.next_timer();
-        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
     }
 
     /// Gives an input to every router, or to the named instance's unit.

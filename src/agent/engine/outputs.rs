@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Engine, Wire};
 use crate::agent::netlink::{Assigned, NewAddress};
 use crate::agent::pacing::Waiting;
-use crate::agent::vrrp_socket::{Outgoing, VrrpSocket};
+use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::watched::Watched;
 use crate::agent::{log, plan};
 use crate::keepalived::Instance;
@@ -89,10 +89,10 @@ impl Engine {
 
     /// Does what the routers want: addresses off, adverts out, addresses on, neighbours told; each for all at once.
     pub(super) fn execute(&mut self, now: Time) {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
+        if self.batch.is_empty() {
             return;
         }
+        let mut batch = std::mem::take(&mut self.batch);
         let mut wants: BTreeMap<(usize, usize), bool> = BTreeMap::new();
         for (u, m, output) in &batch {
             match output {
@@ -109,26 +109,24 @@ impl Engine {
                 .collect();
             let off = released.iter().flat_map(|at| self.addresses(*at)).map(|a| a.at);
             self.remove(now, &off.collect::<Vec<_>>());
-            let adverts: Vec<ToSend<'_>> = part
-                .iter()
-                .filter_map(|(u, m, output)| {
-                    let Output::Send { advert, form } = output else {
-                        return None;
-                    };
-                    let unit = &self.units[*u];
-                    let source = unit.group.routers()[*m].settings().source;
-                    Some((&*unit.members[*m].instance, source, advert, *form))
-                })
-                .collect();
-            self.send(&adverts);
+            self.send(part.iter().filter_map(|(u, m, output)| {
+                let Output::Send { advert, form } = output else {
+                    return None;
+                };
+                let unit = &self.units[*u];
+                let source = unit.group.routers()[*m].settings().source;
+                Some((&*unit.members[*m].instance, source, advert, *form))
+            }));
         }
         let owners = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at);
         let on: Vec<NewAddress> = owners.flat_map(|at| self.addresses(at)).collect();
         self.add(now, &on);
         self.announce(now, &batch, &wants);
-        for (u, m, output) in batch {
+        for (u, m, output) in batch.drain(..) {
             self.report(now, u, m, output);
         }
+        // For its memory.
+        self.batch = batch;
         self.tell_groups();
         self.notifier.tick(now);
     }
@@ -156,28 +154,31 @@ impl Engine {
     }
 
     /// Sends adverts, with one system call for each wire.
-    pub(super) fn send(&self, adverts: &[ToSend<'_>]) {
-        let mut by_wire: BTreeMap<(&str, bool), Vec<(&Instance, Outgoing)>> = BTreeMap::new();
-        for (instance, source, advert, form) in adverts {
-            let messages = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
-            let targets = plan::targets(&self.config, instance);
-            messages.extend(targets.map(|to| (*instance, plan::outgoing(instance, *source, to, advert, *form))));
-        }
-        for ((interface, ipv6), messages) in by_wire {
-            let Some((_, socket)) = self.sockets.get(&(interface.to_owned(), ipv6)) else {
+    pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) {
+        let mut outbox = self.outbox.borrow_mut();
+        for ((interface, ipv6), (_, socket)) in &self.sockets {
+            let here = adverts
+                .clone()
+                .filter(|(i, ..)| i.interface == *interface && i.ipv6 == *ipv6);
+            outbox.clear();
+            for (instance, source, advert, form) in here.clone() {
+                for to in plan::targets(&self.config, instance) {
+                    outbox.push((advert, form), source, to, plan::hops(instance));
+                }
+            }
+            if outbox.is_empty() {
                 continue;
-            };
-            let (instances, messages): (Vec<&Instance>, Vec<Outgoing>) = messages.into_iter().unzip();
-            let failed = socket.send(&messages);
-            self.note_failures(&instances, &messages, &failed);
+            }
+            let failed = socket.send(&mut outbox);
+            if !failed.is_empty() || !self.mute.borrow().is_empty() {
+                let of_each = here.flat_map(|(i, ..)| plan::targets(&self.config, i).map(move |_| i));
+                self.note_failures(&of_each.collect::<Vec<_>>(), &outbox, &failed);
+            }
         }
     }
 
-    fn note_failures(&self, instances: &[&Instance], messages: &[Outgoing], failed: &[(usize, io::Error)]) {
+    fn note_failures(&self, instances: &[&Instance], outbox: &Outbox, failed: &[(usize, io::Error)]) {
         let mut mute = self.mute.borrow_mut();
-        if failed.is_empty() && mute.is_empty() {
-            return;
-        }
         for instance in instances {
             // One of several unicast peers is enough.
             match failed.iter().find(|(at, _)| instances[*at].name == instance.name) {
@@ -186,7 +187,7 @@ impl Engine {
                     if mute.insert(instance.name.clone()) {
                         let fields = [
                             ("instance", json!(instance.name)),
-                            ("to", json!(messages[*at].dst)),
+                            ("to", json!(outbox.dst(*at))),
                             ("error", json!(e.to_string())),
                         ];
                         log::event("warning", "sending adverts fails", &fields);

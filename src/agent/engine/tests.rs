@@ -1,5 +1,6 @@
 //! The engine on real interfaces, each test in a network namespace of its own, by the test's clock. Needs root and ip(8).
 
+use std::io::Write;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -24,7 +25,7 @@ fn inside(test: impl FnOnce() + Send + 'static) {
             std::env::var_os("CI").is_none(),
             "needs root and ip(8), and CI must not leave it out"
         );
-        eprintln!("SKIPPED: needs root and ip(8)");
+        std::io::stderr().write_all(b"SKIPPED: needs root and ip(8)\n").unwrap();
         return;
     }
     let thread = std::thread::spawn(move || {

@@ -138,7 +138,7 @@ impl Engine {
             let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
-                    self.send(&[(&member.instance, source, &advert, form)]);
+                    self.send(std::iter::once((&*member.instance, source, &advert, form)));
                 }
             }
         }
