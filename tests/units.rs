@@ -3,6 +3,7 @@
 //! systemd 219 passes over a word it does not know with a warning, so a sandbox would silently be none, and a limit would
 //! silently be the default. Which words it has is from systemd.unit(5), systemd.service(5), systemd.exec(5) and
 //! systemd.kill(5) of its rhel7 branch.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 

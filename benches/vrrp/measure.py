@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--events", default=";".join(EVENTS))
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--agent", type=Path, required=True)
     args = parser.parse_args()
     args.runs = args.runs or (5 if args.quick else 20)
@@ -40,6 +41,7 @@ def arguments():
     args.contention = 20 if args.quick else 60
     args.only = args.only.split(",")
     args.modes = args.modes.split(",")
+    args.sizes = [int(size) for size in args.sizes.split(",")]
     unknown = set(args.only) - set(PARTS) | set(args.modes) - set(MODES)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
@@ -160,7 +162,7 @@ def many(world, args, rows):
 def cpu(world, args, rows):
     """Memory of one host, CPU of both, and the gaps between the adverts of one instance."""
     for mode in args.modes:
-        for size in SIZES:
+        for size in args.sizes:
             for engine in ALL:
                 with world.capture() as capture, Pair(world, engine, mode, capture, instances=size) as pair:
                     pair.start_owner()

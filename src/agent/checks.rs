@@ -108,7 +108,7 @@ impl Checks {
 
     /// Looks which runs have ended. Returns whether a script's state changed.
     pub(super) fn reap(&mut self, now: Time) -> bool {
-        self.dying.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.dying.retain_mut(|child| child.ended().is_none());
         let mut changed = false;
         for check in &mut self.all {
             changed |= check.reap(now);
@@ -178,14 +178,12 @@ impl Check {
 
     fn reap(&mut self, now: Time) -> bool {
         let Some(run) = self.run.as_mut() else { return false };
-        let Ok(Some(status)) = run.child.try_wait() else {
-            return false;
-        };
+        let Some(end) = run.child.ended() else { return false };
         let terminated = run.signals > 0;
         self.run = None;
         self.next = self.next.max(now);
         // The timeout has been counted when it struck.
-        !terminated && self.ended(status.success(), &status.to_string())
+        !terminated && self.ended(end.success(), &end.to_string())
     }
 
     fn ended(&mut self, success: bool, how: &str) -> bool {
@@ -201,5 +199,35 @@ impl Check {
         }
         self.last = Some(how.to_owned());
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keepalived::{Options, lint};
+
+    const T: fn(u64) -> Time = Time::from_secs;
+
+    #[test]
+    fn a_run_whose_end_nobody_saw_is_a_failure_and_not_the_last() {
+        let text = "global_defs {\n script_user root\n}\nvrrp_script chk {\n script /bin/true\n interval 1\n}\n\
+                    vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n \
+                    track_script {\n chk\n }\n}\n";
+        // SAFETY: no arguments, cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let mut checks = Checks::default();
+        checks.configure(&lint(text, &Options::default()).0, T(0));
+        checks.tick(T(0));
+        checks.all[0].run.as_ref().expect("it runs").child.steal();
+        assert!(checks.reap(T(0)), "no answer is no yes");
+        assert!(!checks.good("chk"));
+        checks.tick(T(1));
+        assert!(checks.all[0].run.is_some(), "it runs again");
+        checks.all[0].run.as_mut().unwrap().child.wait();
+        assert!(checks.reap(T(1)) && checks.good("chk"));
     }
 }

@@ -1,15 +1,20 @@
-//! The control socket: one request a line, one answer a connection. A thread of its own talks to clients, so that a slow
-//! one never holds up the packets.
+//! The control socket: one request a line, one answer a connection. A thread of its own talks to clients and puts the
+//! answers into words, so that neither a slow client nor a long answer holds up the packets.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// A client may take so long to ask and to read.
+use super::metrics;
+use super::patience::Until;
+use super::status::Report;
+
+/// A client may take so long to ask, and so long to read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request that waits for its answer.
@@ -17,7 +22,27 @@ pub(super) struct Request {
     /// `status`, `handover 30`, …
     pub(super) line: String,
     /// Where the answer goes.
-    pub(super) answer: SyncSender<String>,
+    pub(super) answer: SyncSender<Answer>,
+}
+
+/// What the packet thread answers.
+pub(super) enum Answer {
+    /// As it is.
+    Line(String),
+    /// As JSON.
+    Status(Arc<Report>),
+    /// In Prometheus' text form.
+    Metrics(Arc<Report>),
+}
+
+impl Answer {
+    fn text(self) -> String {
+        match self {
+            Answer::Line(line) => line,
+            Answer::Status(report) => format!("{}\n", report.json()),
+            Answer::Metrics(report) => metrics::render(&report.json()),
+        }
+    }
 }
 
 /// The daemon's side.
@@ -53,21 +78,27 @@ impl Asker {
             .send(request)
             .map_err(|_| io::Error::other("the daemon is gone"))?;
         (&self.waker).write_all(&[1])?;
-        wait.recv_timeout(PATIENCE).map_err(|_| io::Error::other("no answer"))
+        let answer = wait.recv_timeout(PATIENCE).map_err(|_| io::Error::other("no answer"))?;
+        Ok(answer.text())
     }
 }
 
 impl Control {
-    /// Listens; whoever may use the socket is root (mode 0600).
-    pub(super) fn listen(path: &Path) -> io::Result<Control> {
-        drop(std::fs::remove_file(path));
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    /// For threads of the daemon; nobody listens yet.
+    pub(super) fn new() -> io::Result<Control> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let (sender, requests) = sync_channel(16);
         let asker = Asker { sender, waker };
-        let own = asker.another()?;
+        Ok(Control { requests, wake, asker })
+    }
+
+    /// Listens; whoever may use the socket is root (mode 0600).
+    pub(super) fn listen(&self, path: &Path) -> io::Result<()> {
+        drop(std::fs::remove_file(path));
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let own = self.asker.another()?;
         std::thread::Builder::new()
             .name("control".to_owned())
             .stack_size(128 * 1024)
@@ -75,17 +106,12 @@ impl Control {
                 for client in listener.incoming() {
                     match client {
                         // A client that goes away harms nobody.
-                        Ok(client) => drop(serve(client, &own)),
+                        Ok(client) => drop(serve(&client, &own)),
                         Err(_) => std::thread::sleep(Duration::from_millis(100)),
                     }
                 }
             })?;
-        Ok(Control { requests, wake, asker })
-    }
-
-    /// For epoll.
-    pub(super) fn raw(&self) -> RawFd {
-        self.wake.as_raw_fd()
+        Ok(())
     }
 
     /// For another thread.
@@ -101,13 +127,18 @@ impl Control {
     }
 }
 
-fn serve(client: UnixStream, asker: &Asker) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
+/// For epoll: readable when [`Control::take`] has something.
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+fn serve(client: &UnixStream, asker: &Asker) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new(&client).take(4096).read_line(&mut line)?;
+    BufReader::new(Until::new(client, PATIENCE).take(4096)).read_line(&mut line)?;
     let text = asker.ask(line.trim())?;
-    (&client).write_all(text.as_bytes())
+    Until::new(client, PATIENCE).write_all(text.as_bytes())
 }
 
 /// The client's side: one request to the daemon of that state directory, its whole answer.

@@ -1,10 +1,11 @@
 //! The event loop.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,12 +16,15 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use serde_json::json;
 
-use super::control::Control;
-use super::engine::Engine;
+use super::control::{Answer, Control};
+use super::engine::{Engine, Tokens};
 use super::harden::{self, Hardening};
-use super::netlink::Monitor;
+use super::mark::{self, Before, Claim, Mark};
+use super::netlink::{Change, Monitor};
 use super::release;
-use super::{config, log, metrics_http, sys};
+use super::status::Report;
+use super::watched::Watched;
+use super::{config, log, metrics_http, sys, systemd};
 use crate::vrrp::{Input, Time};
 
 /// Where the daemon as installed keeps its socket and the mark of a run.
@@ -46,19 +50,10 @@ impl RunOptions {
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.state_dir)
     }
-
-    fn mark(&self) -> PathBuf {
-        mark_in(&self.state_dir)
-    }
 }
 
 pub(super) fn socket_in(dir: &Path) -> PathBuf {
     dir.join("agent.sock")
-}
-
-/// Is there while the daemon runs: found at a start or by the stop step, it means a crash.
-pub(super) fn mark_in(dir: &Path) -> PathBuf {
-    dir.join("agent.running")
 }
 
 /// After SIGTERM, notify scripts may take so long.
@@ -67,6 +62,19 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
 const MAIL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Addresses that could not be taken off are tried for so long before they are left to the stop step.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
+/// Metrics may be so old: however many ask, the packet thread looks no oftener.
+const METRICS_AGE: Duration = Duration::from_millis(100);
+
+/// Packets that are read in two rounds within this are part of a crowd.
+const CROWDED: Duration = Duration::from_millis(1);
+/// So long a crowd is left alone, then it is read with one call: the owner of many instances sends for them all at once, and
+/// to wake up for each of its adverts would take most of the time. When a packet came is known by its time stamp.
+const GATHER: Duration = Duration::from_micros(400);
+/// No timer may be due within this of the end of that: sleeping is not exact.
+const MARGIN: Duration = Duration::from_micros(600);
 
 /// A timer that is later than this has been kept waiting.
 const PUNCTUAL: Duration = Duration::from_millis(1);
@@ -81,17 +89,17 @@ const PROCESSES: u64 = u64::MAX - 5;
 struct Daemon {
     engine: Engine,
     state_dir: PathBuf,
-    epoll: Epoll,
+    epoll: Rc<Epoll>,
     signals: SignalFd,
     timer: TimerFd,
     /// When the timer ends; `None`: it has ended.
     armed: Option<Time>,
-    monitor: Monitor,
+    monitor: Watched<Monitor>,
     control: Control,
-    /// [`Engine::opened`] when epoll was last told.
-    opened: u64,
-    /// [`Engine::processes_fd`] when epoll was last told.
-    processes: Option<(u64, RawFd)>,
+    /// When packets were read last.
+    heard: Time,
+    /// Taken for the metrics, for whoever asks next.
+    report: Option<Arc<Report>>,
     watchdog: Option<Duration>,
     next_watchdog: Duration,
 }
@@ -104,6 +112,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         mask.add(signal);
     }
     mask.thread_block().context("cannot block signals")?;
+    // Who starts us may ignore it, and then nobody would learn of the end of a script.
+    // SAFETY: the default action is no function of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let loaded = config::load(&options.config, options.config_id.as_deref())
         .with_context(|| format!("cannot read {}", options.config.display()))?;
     for d in &loaded.diagnostics {
@@ -117,39 +128,20 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         log::flush();
         bail!("{} has errors", options.config.display());
     }
-    fs::create_dir_all(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
+    let (mark, before) = claim(&options.state_dir)?;
+    // One of an older version has no lock on its mark.
     if super::control::ask(&options.state_dir, "status").is_ok() {
+        withdraw(mark, before);
         bail!("another agent answers on {}", options.socket().display());
     }
-    let crashed = options.mark().exists();
-    fs::write(options.mark(), format!("{}\n", std::process::id())).context("cannot mark the run")?;
-    let control = Control::listen(&options.socket()).context("cannot listen on the control socket")?;
-    if let Some(address) = options.metrics_listen {
-        serve_metrics(address, &control);
-    }
-    // After the threads that others can keep busy, although none of them would inherit it.
-    harden::apply(options.hardening, &loaded.config.global);
-    // The monitor first: what changes while the state is read is not missed.
-    let monitor = Monitor::open().context("cannot watch interfaces")?;
-    let engine = Engine::new(options.config.clone(), options.config_id.clone(), loaded.config)
-        .context("cannot open sockets (the agent needs CAP_NET_ADMIN and CAP_NET_RAW)")?;
-    let mut daemon = Daemon {
-        engine,
-        state_dir: options.state_dir.clone(),
-        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-        signals: SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
-        timer: TimerFd::new(
-            ClockId::CLOCK_MONOTONIC,
-            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-        )?,
-        armed: None,
-        monitor,
-        control,
-        opened: 0,
-        processes: None,
-        watchdog: watchdog(),
-        next_watchdog: sys::now(),
+    let mut daemon = match Daemon::open(options, &mask, loaded) {
+        Ok(daemon) => daemon,
+        Err(e) => {
+            withdraw(mark, before);
+            return Err(e);
+        }
     };
+    let crashed = before == Before::Crash;
     log::event(
         "info",
         "started",
@@ -157,13 +149,20 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     );
     daemon.engine.start(sys::now(), crashed);
     daemon.remember();
-    notify_systemd("READY=1");
+    systemd::notify("READY=1");
     let result = daemon.serve();
-    notify_systemd("STOPPING=1");
+    systemd::notify("STOPPING=1");
     daemon.engine.stop(sys::now());
     daemon.drain();
-    if result.is_ok() {
-        drop(fs::remove_file(options.mark()));
+    let clean = daemon.engine.is_clean();
+    if !clean {
+        daemon.remember();
+        log::event("error", "addresses are left over for the stop step", &[]);
+    }
+    if let Some(mark) = mark.filter(|_| result.is_ok() && clean)
+        && let Err(e) = mark.clear()
+    {
+        log::event("warning", "cannot remove the mark", &[("error", json!(e.to_string()))]);
     }
     drop(fs::remove_file(options.socket()));
     log::event("info", "stopped", &[]);
@@ -171,17 +170,78 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     result
 }
 
+/// The mark of this run, and how the one before ended. The VIPs matter more than the stop step: without a mark the daemon
+/// runs on.
+fn claim(state_dir: &Path) -> anyhow::Result<(Option<Mark>, Before)> {
+    match mark::claim(state_dir) {
+        Ok(Claim::Ours(mark, before)) => Ok((Some(mark), before)),
+        Ok(Claim::Theirs(pid)) => bail!("another agent runs, as process {pid}, with {}", state_dir.display()),
+        Err(e) => {
+            let fields = [("path", json!(state_dir)), ("error", json!(e.to_string()))];
+            log::event(
+                "error",
+                "cannot mark the run: after a crash the addresses would stay",
+                &fields,
+            );
+            Ok((None, Before::Clean))
+        }
+    }
+}
+
+fn withdraw(mark: Option<Mark>, before: Before) {
+    if let Some(mark) = mark {
+        drop(mark.withdraw(before));
+    }
+}
+
 impl Daemon {
+    fn open(options: &RunOptions, mask: &SigSet, loaded: config::Loaded) -> anyhow::Result<Daemon> {
+        let control = Control::new().context("cannot make the control channel")?;
+        // Nor is being asked worth as much as the VIPs.
+        if let Err(e) = control.listen(&options.socket()) {
+            let fields = [("path", json!(options.socket())), ("error", json!(e.to_string()))];
+            log::event("error", "cannot listen on the control socket", &fields);
+        }
+        if let Some(address) = options.metrics_listen {
+            serve_metrics(address, &control);
+        }
+        // After the threads that others can keep busy, although none of them would inherit it.
+        harden::apply(options.hardening, &loaded.config.global);
+        let epoll = Rc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        // The monitor first: what changes while the state is read is not missed.
+        let monitor = Monitor::open().context("cannot watch interfaces")?;
+        let tokens = Tokens {
+            packets: PACKETS,
+            processes: PROCESSES,
+        };
+        let (path, id) = (options.config.clone(), options.config_id.clone());
+        let engine = Engine::new(path, id, loaded.config, &epoll, tokens)
+            .context("cannot open sockets (the agent needs CAP_NET_ADMIN and CAP_NET_RAW)")?;
+        let signals = SignalFd::with_flags(mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNAL))?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, CONTROL))?;
+        Ok(Daemon {
+            engine,
+            state_dir: options.state_dir.clone(),
+            signals,
+            timer,
+            armed: None,
+            monitor: Watched::new(monitor, &epoll, NETLINK)?,
+            epoll,
+            control,
+            heard: Time::ZERO,
+            report: None,
+            watchdog: systemd::watchdog(),
+            next_watchdog: sys::now(),
+        })
+    }
+
     fn serve(&mut self) -> anyhow::Result<()> {
-        self.epoll
-            .add(&self.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNAL))?;
-        self.epoll
-            .add(&self.timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
-        self.watch(self.monitor.raw(), NETLINK)?;
-        self.watch(self.control.raw(), CONTROL)?;
         let mut events = [EpollEvent::empty(); 32];
         loop {
-            self.watch_packets()?;
             self.arm()?;
             let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(n) => n,
@@ -192,11 +252,13 @@ impl Daemon {
             // Packets before timers: what has piled up while we did not run decides whether a timer still counts. That epoll
             // was silent about them says nothing if we were kept from running after it.
             let now = sys::now();
-            if has(PACKETS) || ready == events.len() || self.armed.is_some_and(|at| now > at + PUNCTUAL) {
-                self.engine.receive(now);
-            }
+            let packets = if has(PACKETS) || ready == events.len() || self.armed.is_some_and(|at| now > at + PUNCTUAL) {
+                self.engine.receive()
+            } else {
+                0
+            };
             if has(NETLINK) {
-                let changes = self.monitor.changes().context("netlink")?;
+                let changes = self.changes()?;
                 self.engine.changed(sys::now(), &changes);
             }
             if has(PROCESSES) {
@@ -220,42 +282,41 @@ impl Daemon {
             if has(SIGNAL) && self.signals()? {
                 return Ok(());
             }
+            if packets > 0 {
+                self.gather(now);
+            }
         }
     }
 
-    fn watch(&self, fd: i32, token: u64) -> io::Result<()> {
-        // SAFETY: the descriptor belongs to a socket that `self` keeps open.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    /// What has changed. A socket that fails for another reason than too many changes is replaced, and what it would have
+    /// told is read.
+    fn changes(&mut self) -> anyhow::Result<Vec<Change>> {
+        let error = match self.monitor.changes() {
+            Ok(changes) => return Ok(changes),
+            Err(e) => e,
+        };
+        let fields = [("error", json!(error.to_string()))];
+        log::event("error", "watching interfaces fails, beginning anew", &fields);
+        let monitor = Monitor::open().context("cannot watch interfaces")?;
+        self.monitor = Watched::new(monitor, &self.epoll, NETLINK)?;
+        Ok(vec![Change::Overrun])
     }
 
-    /// Sockets come and go with their interfaces. A closed one leaves epoll by itself.
-    fn watch_packets(&mut self) -> io::Result<()> {
-        let processes = self.engine.processes_fd();
-        if processes != self.processes {
-            if let Some((_, fd)) = processes {
-                self.watch(fd, PROCESSES)?;
-            }
-            self.processes = processes;
+    /// After packets were read: lets more of them come, if they come in crowds and nothing is to be done meanwhile.
+    fn gather(&mut self, now: Time) {
+        let crowded = now < self.heard + CROWDED;
+        self.heard = now;
+        let end = now + GATHER + MARGIN;
+        if crowded && self.engine.next_timer().is_none_or(|at| at > end) {
+            std::thread::sleep(GATHER);
         }
-        if self.opened == self.engine.opened {
-            return Ok(());
-        }
-        self.opened = self.engine.opened;
-        for fd in self.engine.socket_fds() {
-            match self.watch(fd, PACKETS) {
-                Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
-                other => other?,
-            }
-        }
-        Ok(())
     }
 
     fn arm(&mut self) -> anyhow::Result<()> {
         let mut next = self.engine.next_timer();
         if let Some(every) = self.watchdog {
             if sys::now() >= self.next_watchdog {
-                notify_systemd("WATCHDOG=1");
+                systemd::notify("WATCHDOG=1");
                 self.next_watchdog = sys::now() + every;
             }
             next = Some(next.map_or(self.next_watchdog, |n| n.min(self.next_watchdog)));
@@ -294,7 +355,9 @@ impl Daemon {
     /// the time it is needed.
     fn remember(&self) {
         let path = release::addresses_in(&self.state_dir);
-        if let Err(e) = fs::write(&path, self.engine.addresses_of_all()) {
+        // Whole or not at all: a crash may come between.
+        let new = path.with_extension("new");
+        if let Err(e) = fs::write(&new, self.engine.addresses_of_all()).and_then(|()| fs::rename(&new, &path)) {
             log::event(
                 "warning",
                 "the stop step will have to rely on the configuration",
@@ -304,18 +367,19 @@ impl Daemon {
     }
 
     fn reload(&mut self) -> Result<(), String> {
-        notify_systemd("RELOADING=1");
+        systemd::notify("RELOADING=1");
+        self.report = None;
         let result = self.engine.reload(sys::now());
         self.remember();
         match &result {
             Ok(()) => log::event("info", "reloaded", &[]),
             Err(e) => log::event("error", "reload failed", &[("error", json!(e))]),
         }
-        notify_systemd("READY=1");
+        systemd::notify("READY=1");
         result
     }
 
-    fn answer(&mut self, line: &str) -> String {
+    fn answer(&mut self, line: &str) -> Answer {
         let now = sys::now();
         let words: Vec<&str> = line.split_whitespace().collect();
         let (command, rest) = words.split_first().map_or(("", &[][..]), |(c, r)| (*c, r));
@@ -328,14 +392,15 @@ impl Daemon {
             }
         }
         let input = match command {
-            "status" => return format!("{}\n", self.engine.status(now)),
-            "metrics" => return super::metrics::render(&self.engine.status(now)),
+            "status" => return Answer::Status(self.look(now, Duration::ZERO)),
+            "metrics" => return Answer::Metrics(self.look(now, METRICS_AGE)),
             "reload" => return result_line(self.reload()),
             "handover" => Input::Handover(hold),
             "hold" => Input::Hold(hold),
             "resume" => Input::Resume,
             _ => return result_line(Err(format!("unknown request `{command}`"))),
         };
+        self.report = None;
         let reached = self.engine.command(now, instance, &input);
         log::event(
             "info",
@@ -349,6 +414,14 @@ impl Daemon {
         })
     }
 
+    /// A look at everything, or the last one if it is not older than that.
+    fn look(&mut self, now: Time, age: Duration) -> Arc<Report> {
+        match &self.report {
+            Some(report) if now <= report.at + age => Arc::clone(report),
+            _ => Arc::clone(self.report.insert(Arc::new(self.engine.look(now)))),
+        }
+    }
+
     /// Lets notify scripts and readers of FIFOs end and mails go, within limits.
     fn drain(&mut self) {
         let begin = sys::now();
@@ -358,7 +431,8 @@ impl Daemon {
             let busy = !engine.notifier.idle() || !engine.notifier.fifos.idle();
             (busy && passed < STOP_PATIENCE) || (!engine.mailer.idle() && passed < MAIL_PATIENCE)
         };
-        while open(&self.engine, sys::now() - begin) {
+        let leftover = |engine: &Engine, passed: Duration| !engine.is_clean() && passed < LEFTOVER_PATIENCE;
+        while open(&self.engine, sys::now() - begin) || leftover(&self.engine, sys::now() - begin) {
             let mut poll = libc::pollfd {
                 fd: self.signals.as_fd().as_raw_fd(),
                 events: libc::POLLIN,
@@ -368,6 +442,7 @@ impl Daemon {
             unsafe { libc::poll(&mut poll, 1, 100) };
             while matches!(self.signals.read_signal(), Ok(Some(_))) {}
             self.engine.notifier.tick(sys::now());
+            self.engine.retry(sys::now());
             // Most readers end with their FIFO.
             if !asked && sys::now() - begin > READER_PATIENCE {
                 self.engine.notifier.fifos.signal(libc::SIGTERM);
@@ -389,39 +464,9 @@ fn serve_metrics(address: SocketAddr, control: &Control) {
     }
 }
 
-fn result_line(result: Result<(), String>) -> String {
-    match result {
+fn result_line(result: Result<(), String>) -> Answer {
+    Answer::Line(match result {
         Ok(()) => "{\"ok\":true}\n".to_owned(),
         Err(error) => format!("{}\n", json!({"ok": false, "error": error})),
-    }
-}
-
-/// sd_notify(3): a datagram to the socket that systemd names.
-fn notify_systemd(text: &str) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET").map(|n| n.to_string_lossy().into_owned()) else {
-        return;
-    };
-    let address = match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&name),
-    };
-    if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
-        // A manager that does not read must not hold up the packets.
-        if socket.set_nonblocking(true).is_err() {
-            return;
-        }
-        drop(socket.send_to_addr(text.as_bytes(), &address));
-    }
-}
-
-/// Half of what systemd gives us between two signs of life.
-fn watchdog() -> Option<Duration> {
-    let pid: Option<u32> = std::env::var("WATCHDOG_PID").ok().and_then(|p| p.parse().ok());
-    if pid.is_some_and(|pid| pid != std::process::id()) {
-        return None;
-    }
-    let micros: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    (micros > 0).then(|| Duration::from_micros(micros / 2))
+    })
 }

@@ -14,14 +14,16 @@ use super::{log, users};
 use crate::keepalived::{self, Config, GlobalDefs};
 use crate::vrrp::Time;
 
-/// A reader that ended is started again after this.
+/// A reader that ended is started again after this. One that cannot be started waits twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
+/// So often the wait doubles: up to 32 s.
+const DOUBLINGS: u32 = 5;
 
 enum Reader {
     Running(Child),
-    /// Starts then.
-    At(Time),
-    /// There is none, or it must not run.
+    /// Starts then, after so many starts that failed.
+    At(Time, u32),
+    /// There is none.
     None,
 }
 
@@ -29,6 +31,8 @@ struct Fifo {
     config: keepalived::Fifo,
     file: File,
     reader: Reader,
+    /// Why it could not be started: said once.
+    refused: Option<String>,
 }
 
 /// All FIFOs.
@@ -47,16 +51,23 @@ impl Fifos {
         self.global = config.global.clone();
         for wanted in [&config.global.notify_fifo, &config.global.vrrp_notify_fifo] {
             let Some(path) = wanted.path.as_deref() else { continue };
-            let same = |f: &Fifo| f.config == *wanted && inode(&f.file.metadata()) == inode(&fs::metadata(path));
+            let same =
+                |f: &Fifo| f.config == *wanted && inode(&f.file.metadata()) == inode(&fs::symlink_metadata(path));
             if let Some(at) = old.iter().position(same) {
-                self.all.push(old.swap_remove(at));
+                let mut same = old.swap_remove(at);
+                if let Reader::At(at, _) = &mut same.reader {
+                    // What kept it from being started may be what was changed.
+                    *at = now;
+                }
+                self.all.push(same);
                 continue;
             }
             match open(path, wanted) {
                 Ok(file) => self.all.push(Fifo {
-                    reader: wanted.script.as_ref().map_or(Reader::None, |_| Reader::At(now)),
+                    reader: wanted.script.as_ref().map_or(Reader::None, |_| Reader::At(now, 0)),
                     config: wanted.clone(),
                     file,
+                    refused: None,
                 }),
                 Err(e) => {
                     let fields = [("path", json!(path)), ("error", json!(e.to_string()))];
@@ -89,28 +100,36 @@ impl Fifos {
 
     /// Starts readers, and looks which have ended.
     pub(super) fn tick(&mut self, now: Time) {
-        self.ending.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.ending.retain_mut(|child| child.ended().is_none());
         for fifo in &mut self.all {
             if let Reader::Running(child) = &mut fifo.reader
-                && let Ok(Some(status)) = child.try_wait()
+                && let Some(how) = child.ended()
             {
-                let fields = [("path", json!(fifo.config.path)), ("result", json!(status.to_string()))];
+                let fields = [("path", json!(fifo.config.path)), ("result", json!(how.to_string()))];
                 log::event("warning", "the FIFO's script has ended and is started again", &fields);
-                fifo.reader = Reader::At(now + AGAIN);
+                fifo.reader = Reader::At(now + AGAIN, 0);
             }
-            if matches!(fifo.reader, Reader::At(at) if at <= now) {
-                fifo.reader = start(&fifo.config, &self.global).unwrap_or_else(|reason| {
-                    let fields = [("path", json!(fifo.config.path)), ("reason", json!(reason))];
-                    log::event("error", "the FIFO's script is not run", &fields);
-                    Reader::None
-                });
+            if let Reader::At(at, failed) = fifo.reader
+                && at <= now
+            {
+                match start(&fifo.config, &self.global) {
+                    Ok(reader) => (fifo.reader, fifo.refused) = (reader, None),
+                    Err(reason) => {
+                        fifo.reader = Reader::At(now + AGAIN * (1 << failed.min(DOUBLINGS)), failed.saturating_add(1));
+                        if fifo.refused.as_ref() != Some(&reason) {
+                            let fields = [("path", json!(fifo.config.path)), ("reason", json!(reason))];
+                            log::event("error", "the FIFO's script is not run", &fields);
+                            fifo.refused = Some(reason);
+                        }
+                    }
+                }
             }
         }
     }
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let starts = self.all.iter().filter_map(|f| match f.reader {
-            Reader::At(at) => Some(at),
+            Reader::At(at, _) => Some(at),
             _ => None,
         });
         starts.min()
@@ -144,11 +163,12 @@ fn open(path: &str, fifo: &keepalived::Fifo) -> io::Result<File> {
     let name = CString::new(path)?;
     // SAFETY: `name` ends with zero. What exists already is looked at below.
     unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
-    // Read and write: opening does not wait for a reader, and writing needs none.
+    // Read and write: opening does not wait for a reader, and writing needs none. Not through a link, as keepalived: it may
+    // lie in a directory of others.
     let file = OpenOptions::new()
         .read(true)
         .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
         .open(path)?;
     if !file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::other("it is no FIFO"));

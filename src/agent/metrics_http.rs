@@ -4,9 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::control::Asker;
+use super::patience::Until;
 
 /// A client may take so long to ask, and so long to read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,23 +62,19 @@ fn admit(client: TcpStream, clients: &Arc<AtomicUsize>, asker: &Arc<Asker>) {
     }
 }
 
-fn answer(mut client: &TcpStream, metrics: &dyn Fn() -> io::Result<String>) -> io::Result<()> {
-    client.set_write_timeout(Some(PATIENCE))?;
-    let request = request(client)?;
-    client.write_all(&respond(&request, metrics))
+fn answer(client: &TcpStream, metrics: &dyn Fn() -> io::Result<String>) -> io::Result<()> {
+    let request = request(Until::new(client, PATIENCE))?;
+    Until::new(client, PATIENCE).write_all(&respond(&request, metrics))
 }
 
 /// Everything up to the empty line.
-fn request(mut client: &TcpStream) -> io::Result<Vec<u8>> {
-    let end = Instant::now() + PATIENCE;
+fn request(mut client: impl Read) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let mut part = [0; 1024];
     while !request.windows(4).any(|w| w == b"\r\n\r\n") && !request.windows(2).any(|w| w == b"\n\n") {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || request.len() > REQUEST {
-            return Err(io::ErrorKind::TimedOut.into());
+        if request.len() > REQUEST {
+            return Err(io::ErrorKind::InvalidData.into());
         }
-        client.set_read_timeout(Some(left))?;
         match client.read(&mut part)? {
             0 => break,
             n => request.extend_from_slice(&part[..n]),

@@ -161,9 +161,9 @@ impl Notifier {
         self.fifos.tick(now);
         for (name, lane) in &mut self.lanes {
             if let Some((child, limit)) = &mut lane.running {
-                match child.try_wait() {
-                    Ok(None) if now < *limit => continue,
-                    Ok(None) => {
+                match child.ended() {
+                    None if now < *limit => continue,
+                    None => {
                         log::event(
                             "warning",
                             "notify script is killed after its time limit",
@@ -174,14 +174,14 @@ impl Notifier {
                         *limit = now + LIMIT;
                         continue;
                     }
-                    Ok(Some(status)) if !status.success() => {
+                    Some(end) if !end.success() => {
                         log::event(
                             "warning",
                             "notify script failed",
-                            &[("for", json!(name)), ("result", json!(status.to_string()))],
+                            &[("for", json!(name)), ("result", json!(end.to_string()))],
                         );
                     }
-                    _ => {}
+                    Some(_) => {}
                 }
                 lane.running = None;
             }

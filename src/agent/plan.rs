@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::netlink::{Assigned, Links, NewAddress};
-use super::vrrp_socket::Outgoing;
 use crate::keepalived::{Address, Auth, Config, Instance, SyncGroup};
 use crate::vrrp::packet::{GROUP4, GROUP6};
-use crate::vrrp::{Advert, Form, GarpTimes, Peer, Settings};
+use crate::vrrp::{Form, GarpTimes, Peer, Settings};
 
 /// After a crash a host does not take the addresses back for so long.
 pub const CRASH_HOLD: Duration = Duration::from_secs(60);
@@ -84,18 +83,13 @@ pub(super) fn targets(config: &Config, instance: &Instance) -> impl Iterator<Ite
     group.into_iter().chain(peers.iter().map(|p| p.ip))
 }
 
-/// An advert on its way to one target.
-pub(super) fn outgoing(instance: &Instance, source: IpAddr, to: IpAddr, advert: &Advert, form: Form) -> Outgoing {
-    Outgoing {
-        message: advert.encode(source, to, form),
-        src: source,
-        dst: to,
-        // keepalived's defaults for unicast: 255 over IPv4, 64 over IPv6.
-        hops: match (instance.unicast, instance.unicast_ttl) {
-            (true, Some(ttl)) => ttl,
-            (true, None) if instance.ipv6 => 64,
-            _ => 255,
-        },
+/// Time to live of an instance's adverts, or their hop limit.
+pub(super) fn hops(instance: &Instance) -> u8 {
+    // keepalived's defaults for unicast: 255 over IPv4, 64 over IPv6.
+    match (instance.unicast, instance.unicast_ttl) {
+        (true, Some(ttl)) => ttl,
+        (true, None) if instance.ipv6 => 64,
+        _ => 255,
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::mark::{self, Claim};
 use super::netlink::{Assigned, Links, Netlink};
-use super::vrrp_socket::{Outgoing, VrrpSocket};
-use super::{config, daemon, plan};
+use super::vrrp_socket::{Outbox, VrrpSocket};
+use super::{config, plan};
 use crate::keepalived::Config;
 
 /// Where a run notes the addresses that it may have on.
@@ -26,12 +28,36 @@ fn noted(line: &str, links: &Links) -> Option<Assigned> {
     })
 }
 
-/// What ExecStopPost does. Nothing, unless the daemon ended without cleaning up itself; so it never takes an address from
-/// another engine. Returns the names of the instances that were released.
-pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Result<Vec<String>> {
-    if !daemon::mark_in(state_dir).exists() {
-        return Ok(Vec::new());
+/// So often it is tried to take the addresses off.
+const TRIES: u32 = 5;
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(50);
+
+fn remove(netlink: &mut Netlink, addresses: &[Assigned]) -> io::Result<()> {
+    let mut left = addresses.to_vec();
+    for last in (0..TRIES).rev() {
+        let failed = netlink.remove(&left);
+        left = failed.iter().map(|(at, _)| left[*at]).collect();
+        match failed.into_iter().next() {
+            None => break,
+            Some((_, e)) if last == 0 => return Err(e),
+            Some(_) => std::thread::sleep(AGAIN),
+        }
     }
+    Ok(())
+}
+
+/// What ExecStopPost does. Nothing, unless the daemon ended without cleaning up itself, and then once; so it never takes an
+/// address from a daemon that lives, or from another engine. Returns the names of the instances that were released.
+///
+/// # Errors
+/// The daemon lives, or something could not be done. As long as addresses are left it can be called again.
+pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Result<Vec<String>> {
+    let mark = match mark::left_behind(state_dir)? {
+        None => return Ok(Vec::new()),
+        Some(Claim::Theirs(pid)) => return Err(io::Error::other(format!("the agent runs, as process {pid}"))),
+        Some(Claim::Ours(mark, _)) => mark,
+    };
     // A configuration that is broken by now names no peers, but what this run had on is known all the same.
     let loaded = config::load(path, config_id).map(|loaded| loaded.config);
     let (config, unread) = match loaded {
@@ -57,25 +83,28 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     off.dedup();
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
     let vips = plan::vips(&config);
-    let removed = netlink.remove(&off);
-    let mut by_wire: BTreeMap<(&str, bool), Vec<Outgoing>> = BTreeMap::new();
+    let removed = remove(&mut netlink, &off);
+    if removed.is_ok() {
+        mark.cleaned_up()?;
+    }
+    let mut by_wire: BTreeMap<(&str, bool), Outbox> = BTreeMap::new();
     for instance in &released {
         let Some(source) = plan::source(&vips, instance, &links) else {
             continue;
         };
         let settings = plan::settings(instance, source);
         let farewell = settings.advert(0);
-        let messages =
-            plan::targets(&config, instance).map(|to| plan::outgoing(instance, source, to, &farewell, settings.form));
-        let wire = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
-        wire.extend(messages);
+        let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+        for to in plan::targets(&config, instance) {
+            outbox.push((&farewell, settings.form), source, to, plan::hops(instance));
+        }
     }
     // A wire that is down is no reason to say nothing on the others.
     let mut first = removed.err().or(unread);
-    for ((interface, ipv6), messages) in by_wire {
+    for ((interface, ipv6), mut outbox) in by_wire {
         let Some(link) = links.named(interface) else { continue };
         match VrrpSocket::open(interface, link.index, ipv6) {
-            Ok(socket) => first = first.or(socket.send(&messages).into_iter().next().map(|(_, e)| e)),
+            Ok(socket) => first = first.or(socket.send(&mut outbox).into_iter().next().map(|(_, e)| e)),
             Err(e) => first = first.or(Some(e)),
         }
     }

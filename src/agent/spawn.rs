@@ -4,6 +4,7 @@
 //! On a busy machine the packet thread, real-time or not, would wait as long as that one waits for the CPU.
 
 use std::ffi::{CStr, CString, OsString, c_char};
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -36,37 +37,66 @@ const NOT_RUN: i32 = 126;
 #[derive(Debug)]
 pub(super) struct Child {
     pid: libc::pid_t,
-    ended: Option<ExitStatus>,
+    end: Option<End>,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// As the kernel says.
+    Known(ExitStatus),
+    /// It is gone, and somebody else was told how: no success.
+    Unknown,
+}
+
+impl End {
+    /// It did what it should.
+    pub(super) fn success(self) -> bool {
+        matches!(self, End::Known(status) if status.success())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Known(status) => status.fmt(f),
+            End::Unknown => f.write_str("unknown end"),
+        }
+    }
 }
 
 impl Child {
     /// How it ended, if it has.
-    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn ended(&mut self) -> Option<End> {
         self.reap(libc::WNOHANG)
     }
 
-    #[cfg(test)]
     /// Waits for its end.
-    pub(super) fn wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.reap(0)
+    #[cfg(test)]
+    pub(super) fn wait(&mut self) -> End {
+        self.reap(0).unwrap_or(End::Unknown)
     }
 
-    fn reap(&mut self, flags: i32) -> io::Result<Option<ExitStatus>> {
-        while self.ended.is_none() {
+    /// Waits for its end behind the back of whoever has it.
+    #[cfg(test)]
+    pub(super) fn steal(&self) {
+        // SAFETY: a child of ours that has not been waited for.
+        assert_eq!(unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) }, self.pid);
+    }
+
+    fn reap(&mut self, flags: i32) -> Option<End> {
+        while self.end.is_none() {
             let mut status = 0;
             // SAFETY: a child of ours that has not been waited for; `status` is a valid int.
             match unsafe { libc::waitpid(self.pid, &mut status, flags) } {
-                0 => return Ok(None),
-                pid if pid == self.pid => self.ended = Some(ExitStatus::from_raw(status)),
-                _ => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(error);
-                    }
-                }
+                0 => return None,
+                pid if pid == self.pid => self.end = Some(End::Known(ExitStatus::from_raw(status))),
+                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                // ECHILD: it is no child any more.
+                _ => self.end = Some(End::Unknown),
             }
         }
-        Ok(self.ended)
+        self.end
     }
 }
 
@@ -118,7 +148,7 @@ pub(super) fn spawn(argv: &[String], ids: &users::Ids) -> io::Result<Child> {
             // Here and there: whoever comes first. Signals go to the group from now on.
             // SAFETY: plain system call.
             unsafe { libc::setpgid(pid, pid) };
-            Ok(Child { pid, ended: None })
+            Ok(Child { pid, end: None })
         }
     }
 }
@@ -234,7 +264,7 @@ fn oom_score() -> Option<i32> {
 
 /// Signals the process group of a child, unless it has been waited for.
 pub(super) fn signal_group(child: &Child, signal: i32) {
-    if child.ended.is_some() {
+    if child.end.is_some() {
         return;
     }
     // SAFETY: plain system call; the group exists as long as the child is not reaped.
@@ -297,7 +327,7 @@ mod tests {
             out.display()
         );
         let argv = ["/bin/sh", "-c", &script].map(str::to_owned);
-        assert!(spawn(&argv, ids).unwrap().wait().unwrap().unwrap().success());
+        assert!(spawn(&argv, ids).unwrap().wait().success());
         std::fs::read_to_string(out).unwrap()
     }
 
@@ -325,7 +355,10 @@ mod tests {
     fn ends(argv: &[&str]) -> Option<i32> {
         let argv: Vec<String> = argv.iter().map(|w| (*w).to_owned()).collect();
         let ids = users::Ids::of_this_process();
-        spawn(&argv, &ids).unwrap().wait().unwrap().unwrap().code()
+        match spawn(&argv, &ids).unwrap().wait() {
+            End::Known(status) => status.code(),
+            End::Unknown => None,
+        }
     }
 
     #[test]

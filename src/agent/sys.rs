@@ -9,9 +9,18 @@ use libc::{c_int, c_void, socklen_t};
 
 /// Time since boot without suspend (CLOCK_MONOTONIC): the clock of the state machine and of the timerfd.
 pub(super) fn now() -> Duration {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Time since 1970 (CLOCK_REALTIME), the clock of the kernel's time stamps: may jump.
+pub(super) fn real_time() -> Duration {
+    clock(libc::CLOCK_REALTIME)
+}
+
+fn clock(which: libc::clockid_t) -> Duration {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec; CLOCK_MONOTONIC exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    // SAFETY: `ts` is a valid timespec; both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(which, &mut ts) };
     Duration::new(ts.tv_sec as u64, ts.tv_nsec as u32)
 }
 

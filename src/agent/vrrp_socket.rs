@@ -4,14 +4,16 @@ use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use libc::{c_int, socklen_t};
 
 use super::sys::{self, BURST, Buffer, empty_message, iovec, room, set, socket};
-use crate::vrrp::Packet;
 use crate::vrrp::frame::parse_ipv4;
 use crate::vrrp::packet::PROTOCOL;
+use crate::vrrp::{Advert, Form, Packet};
 
 fn sockaddr_in(ip: Ipv4Addr) -> libc::sockaddr_in {
     // SAFETY: all zero is a valid sockaddr_in.
@@ -41,28 +43,148 @@ pub(super) struct VrrpSocket {
 }
 
 /// A message for one target.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    /// VRRP, checksum included.
-    pub(super) message: Vec<u8>,
+struct Outgoing {
+    /// VRRP, checksum included: where in [`Outbox::bytes`].
+    message: Range<usize>,
     /// An own address.
-    pub(super) src: IpAddr,
+    src: IpAddr,
     /// Group or peer.
-    pub(super) dst: IpAddr,
+    dst: IpAddr,
     /// Time to live of IPv4, hop limit of unicast IPv6.
-    pub(super) hops: u8,
+    hops: u8,
+}
+
+/// Messages on their way, with everything that the kernel is told of them. Emptied, it keeps its memory.
+#[derive(Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    messages: Vec<Outgoing>,
+    parts: Vec<Part>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Outbox {
+    /// Forgets what has been sent.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages.clear();
+    }
+
+    /// An advert from an own address to a group or peer. `hops`: time to live of IPv4, hop limit of unicast IPv6.
+    pub(super) fn push(&mut self, (advert, form): (&Advert, Form), src: IpAddr, dst: IpAddr, hops: u8) {
+        let start = self.bytes.len();
+        advert.encode_into(src, dst, form, &mut self.bytes);
+        self.messages.push(Outgoing {
+            message: start..self.bytes.len(),
+            src,
+            dst,
+            hops,
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Where the message of that position goes.
+    pub(super) fn dst(&self, at: usize) -> IpAddr {
+        self.messages[at].dst
+    }
 }
 
 /// Packets read by one system call.
-const PACKETS: usize = 8;
+pub(super) const PACKETS: usize = 32;
 /// The largest packet: IPv4 header with options, VRRP header, 255 addresses of IPv6.
 const PACKET: usize = 60 + 8 + 255 * 16 + 8;
-/// Control data of a packet, in words of 8 bytes: hop limit and destination of IPv6.
+/// Control data of a packet, in words of 8 bytes: time stamp; hop limit and destination of IPv6.
 const CONTROL: usize = 16;
 
-/// Where packets are read into.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals(Vec<u8>);
+/// Where packets are read into, with everything that the kernel is told of it. Made once: nothing in it moves.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    bytes: Vec<u8>,
+    from: Vec<libc::sockaddr_in6>,
+    control: Vec<[u64; CONTROL]>,
+    iovs: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Arrivals {
+    fn ready(&mut self) {
+        if !self.headers.is_empty() {
+            return;
+        }
+        self.bytes = vec![0; PACKETS * PACKET];
+        // SAFETY: all zero is a valid sockaddr_in6.
+        self.from = vec![unsafe { mem::zeroed() }; PACKETS];
+        self.control = vec![[0; CONTROL]; PACKETS];
+        let parts = self.bytes.chunks_exact_mut(PACKET);
+        self.iovs = parts
+            .map(|part| libc::iovec {
+                iov_base: part.as_mut_ptr().cast(),
+                iov_len: part.len(),
+            })
+            .collect();
+        let buffers = self.iovs.iter_mut().zip(&mut self.from).zip(&mut self.control);
+        self.headers = buffers
+            .map(|((iov, from), control)| {
+                let mut m = empty_message();
+                m.msg_hdr.msg_name = std::ptr::from_mut(from).cast();
+                m.msg_hdr.msg_iov = iov;
+                m.msg_hdr.msg_iovlen = 1;
+                m.msg_hdr.msg_control = control.as_mut_ptr().cast();
+                m
+            })
+            .collect();
+        self.renew(PACKETS);
+    }
+
+    /// Undoes what the kernel has written into the first so many headers.
+    fn renew(&mut self, used: usize) {
+        for header in &mut self.headers[..used] {
+            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as socklen_t;
+            header.msg_hdr.msg_controllen = mem::size_of::<[u64; CONTROL]>() as _;
+        }
+    }
+}
+
+/// What the kernel says of a packet beside it.
+#[derive(Default)]
+struct Told {
+    /// IPv6.
+    dst: Option<Ipv6Addr>,
+    /// IPv6.
+    hops: Option<c_int>,
+    /// By CLOCK_REALTIME.
+    arrived: Option<Duration>,
+}
+
+fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
+    // SAFETY: the kernel filled the control data; the CMSG macros walk it within msg_controllen, data is read unaligned.
+    unsafe {
+        let mut c = libc::CMSG_FIRSTHDR(header);
+        while !c.is_null() {
+            let data = libc::CMSG_DATA(c);
+            match ((*c).cmsg_level, (*c).cmsg_type) {
+                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    told.hops = Some(std::ptr::read_unaligned(data.cast::<c_int>()));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = std::ptr::read_unaligned(data.cast::<libc::in6_pktinfo>());
+                    told.dst = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let at = std::ptr::read_unaligned(data.cast::<libc::timespec>());
+                    told.arrived = Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
+                }
+                _ => {}
+            }
+            c = libc::CMSG_NXTHDR(header, c);
+        }
+    }
+    told
+}
 
 impl VrrpSocket {
     /// Opens it; `device` and `index` name the same interface.
@@ -77,6 +199,8 @@ impl VrrpSocket {
         set(&fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &6i32)?;
         room(&fd, Buffer::Send, BURST)?;
         room(&fd, Buffer::Receive, BURST)?;
+        // When a packet came counts, not when there was time to read it. Without the stamps the latter must do.
+        drop(set(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1i32));
         if v6 {
             let hops = 255i32;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &hops)?;
@@ -137,20 +261,29 @@ impl VrrpSocket {
         }
     }
 
-    pub(super) fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
     /// Sends messages, with one system call for all that have the same hops. Returns those that failed, by position.
-    pub(super) fn send(&self, messages: &[Outgoing]) -> Vec<(usize, io::Error)> {
+    pub(super) fn send(&self, outbox: &mut Outbox) -> Vec<(usize, io::Error)> {
+        let Outbox {
+            bytes,
+            messages,
+            parts,
+            headers,
+        } = outbox;
         let mut failed = Vec::new();
         let mut start = 0;
-        for part in messages.chunk_by(|a, b| a.hops == b.hops) {
-            match self.set_hops(part[0].hops) {
-                Ok(()) => failed.extend(self.send_part(part).into_iter().map(|(at, e)| (start + at, e))),
-                Err(e) => failed.push((start, e)),
+        for same in messages.chunk_by(|a, b| a.hops == b.hops) {
+            if let Err(e) = self.set_hops(same[0].hops) {
+                failed.push((start, e));
+            } else {
+                parts.clear();
+                parts.extend(same.iter().map(|m| Part::new(m, &bytes[m.message.clone()], self.index)));
+                headers.clear();
+                headers.extend(parts.iter_mut().map(Part::header));
+                // SAFETY: every pointer in `headers` is into `parts` or `bytes`, which do not move before the call is over.
+                let some = unsafe { sys::send_all(&self.fd, headers) };
+                failed.extend(some.into_iter().map(|(at, e)| (start + at, e)));
             }
-            start += part.len();
+            start += same.len();
         }
         failed
     }
@@ -168,41 +301,22 @@ impl VrrpSocket {
         Ok(())
     }
 
-    fn send_part(&self, messages: &[Outgoing]) -> Vec<(usize, io::Error)> {
-        let mut parts: Vec<Part> = messages.iter().map(|m| Part::new(m, self.index)).collect();
-        let mut headers: Vec<libc::mmsghdr> = parts.iter_mut().map(Part::header).collect();
-        // SAFETY: every pointer in `headers` is into `parts` or `messages`, which outlive the call and do not move.
-        unsafe { sys::send_all(&self.fd, &mut headers) }
-    }
-
-    /// Reads up to eight packets and hands them out. Returns whether there may be more. What is no VRRP packet at all is
-    /// passed over.
-    pub(super) fn receive(&self, arrivals: &mut Arrivals, mut each: impl FnMut(Packet<'_>)) -> io::Result<bool> {
-        arrivals.0.resize(PACKETS * PACKET, 0);
-        // SAFETY: all zero is a valid sockaddr_in6.
-        let mut from: [libc::sockaddr_in6; PACKETS] = unsafe { mem::zeroed() };
-        let mut control = [[0u64; CONTROL]; PACKETS];
-        let mut iovs: [libc::iovec; PACKETS] = std::array::from_fn(|n| libc::iovec {
-            iov_base: arrivals.0[n * PACKET..][..PACKET].as_mut_ptr().cast(),
-            iov_len: PACKET,
-        });
-        let mut headers: [libc::mmsghdr; PACKETS] = std::array::from_fn(|n| {
-            let mut m = empty_message();
-            m.msg_hdr.msg_name = (&raw mut from[n]).cast();
-            m.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as socklen_t;
-            m.msg_hdr.msg_iov = &raw mut iovs[n];
-            m.msg_hdr.msg_iovlen = 1;
-            m.msg_hdr.msg_control = control[n].as_mut_ptr().cast();
-            m.msg_hdr.msg_controllen = mem::size_of_val(&control[n]) as _;
-            m
-        });
+    /// Reads up to [`PACKETS`] packets and hands them out, each with the time by CLOCK_REALTIME when the kernel got it.
+    /// Returns how many were read: as long as it is all that were asked for, there may be more. What is no VRRP packet at
+    /// all is passed over.
+    pub(super) fn receive(
+        &self,
+        arrivals: &mut Arrivals,
+        mut each: impl FnMut(Packet<'_>, Option<Duration>),
+    ) -> io::Result<usize> {
+        arrivals.ready();
         let got = loop {
-            // SAFETY: every pointer in `headers` is to a live local or into `arrivals`, with its length; recvmmsg is in
+            // SAFETY: every pointer in the headers is into another part of `arrivals`, with its length; recvmmsg is in
             // Linux 2.6.33.
             let got = unsafe {
                 libc::recvmmsg(
                     self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
+                    arrivals.headers.as_mut_ptr(),
                     PACKETS as u32,
                     libc::MSG_DONTWAIT as _,
                     std::ptr::null_mut(),
@@ -213,21 +327,32 @@ impl VrrpSocket {
             }
             let error = io::Error::last_os_error();
             match error.kind() {
-                io::ErrorKind::WouldBlock => return Ok(false),
+                io::ErrorKind::WouldBlock => return Ok(0),
                 io::ErrorKind::Interrupted => {}
                 _ => return Err(error),
             }
         };
-        for (n, header) in headers[..got].iter().enumerate() {
-            let bytes = &arrivals.0[n * PACKET..][..(header.msg_len as usize).min(PACKET)];
+        let received = arrivals.headers[..got].iter().zip(arrivals.bytes.chunks_exact(PACKET));
+        for ((header, bytes), from) in received.zip(&arrivals.from) {
+            let bytes = &bytes[..(header.msg_len as usize).min(PACKET)];
+            let told = told(&header.msg_hdr);
             let packet = if self.v6 {
-                packet_v6(bytes, &from[n], &header.msg_hdr)
+                packet_v6(bytes, from, &told)
             } else {
                 packet_v4(bytes)
             };
-            packet.into_iter().for_each(&mut each);
+            if let Some(packet) = packet {
+                each(packet, told.arrived);
+            }
         }
-        Ok(got == PACKETS)
+        arrivals.renew(got);
+        Ok(got)
+    }
+}
+
+impl AsFd for VrrpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -242,30 +367,11 @@ fn packet_v4(bytes: &[u8]) -> Option<Packet<'_>> {
 }
 
 /// The kernel gives IPv6 packets without their header.
-fn packet_v6<'b>(bytes: &'b [u8], from: &libc::sockaddr_in6, header: &libc::msghdr) -> Option<Packet<'b>> {
-    let (mut dst, mut hops) = (None, None);
-    // SAFETY: the kernel filled the control data; the CMSG macros walk it within msg_controllen, data is read unaligned.
-    unsafe {
-        let mut c = libc::CMSG_FIRSTHDR(header);
-        while !c.is_null() {
-            let data = libc::CMSG_DATA(c);
-            match ((*c).cmsg_level, (*c).cmsg_type) {
-                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
-                    hops = Some(std::ptr::read_unaligned(data.cast::<c_int>()));
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let info = std::ptr::read_unaligned(data.cast::<libc::in6_pktinfo>());
-                    dst = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
-                }
-                _ => {}
-            }
-            c = libc::CMSG_NXTHDR(header, c);
-        }
-    }
+fn packet_v6<'b>(bytes: &'b [u8], from: &libc::sockaddr_in6, told: &Told) -> Option<Packet<'b>> {
     Some(Packet {
         src: Ipv6Addr::from(from.sin6_addr.s6_addr).into(),
-        dst: dst?.into(),
-        ttl: hops?.clamp(0, 255) as u8,
+        dst: told.dst?.into(),
+        ttl: told.hops?.clamp(0, 255) as u8,
         payload: bytes,
     })
 }
@@ -282,7 +388,7 @@ struct Part {
 }
 
 impl Part {
-    fn new(m: &Outgoing, index: u32) -> Part {
+    fn new(m: &Outgoing, message: &[u8], index: u32) -> Part {
         // SAFETY: all zero is a valid sockaddr_in6.
         let mut to: libc::sockaddr_in6 = unsafe { mem::zeroed() };
         let to_len = match m.dst {
@@ -317,7 +423,7 @@ impl Part {
             }
         };
         Part {
-            iov: iovec(&m.message),
+            iov: iovec(message),
             to,
             to_len,
             control,

@@ -11,6 +11,8 @@ use super::machine::Router;
 #[derive(Debug, Clone)]
 pub struct Group {
     routers: Vec<Router>,
+    /// Outputs on their way out: empty between two inputs, it keeps its memory.
+    outputs: Vec<Output>,
 }
 
 impl Group {
@@ -25,7 +27,8 @@ impl Group {
                 router.down_at = Some(Time::ZERO);
             }
         }
-        Group { routers }
+        let outputs = Vec::new();
+        Group { routers, outputs }
     }
 
     /// Its members.
@@ -49,6 +52,9 @@ impl Group {
     /// If there is no such member.
     pub fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
         let mut out = Vec::new();
+        if member == 0 && self.alone(now, &input, &mut |member, output| out.push((member, output))) {
+            return out;
+        }
         let was_master = self.any_master();
         for (n, router) in self.routers.iter_mut().enumerate() {
             let mut more = Vec::new();
@@ -63,6 +69,9 @@ impl Group {
     /// Gives an input to every member.
     pub fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
         let mut out = Vec::new();
+        if self.alone(now, input, &mut |member, output| out.push((member, output))) {
+            return out;
+        }
         let was_master = self.any_master();
         for (member, router) in self.routers.iter_mut().enumerate() {
             collect(&mut out, member, router.handle(now, input.clone()));
@@ -71,12 +80,22 @@ impl Group {
         out
     }
 
+    /// Who is in no group decides for itself; most are, and thousands of packets a second may come by here, so that nothing
+    /// is allocated. Returns whether it is so; else nothing has happened.
+    pub fn alone(&mut self, now: Time, input: &Input<'_>, each: &mut impl FnMut(usize, Output)) -> bool {
+        let [router] = &mut self.routers[..] else { return false };
+        router.take(now, input.clone(), &mut self.outputs);
+        // The others may have failed before it left them.
+        router.set_group_fault(now, false, &mut self.outputs);
+        self.outputs.drain(..).for_each(|output| each(0, output));
+        true
+    }
+
     fn any_master(&self) -> bool {
         self.routers.iter().any(|r| r.state() == State::Master)
     }
 
     fn settle(&mut self, now: Time, was_master: bool, out: &mut Vec<(usize, Output)>) {
-        // Also alone: the others may have failed before it left them.
         let failing: Vec<bool> = self.routers.iter().map(Router::own_fault).collect();
         for member in 0..self.routers.len() {
             let others = failing.iter().enumerate().any(|(n, failing)| *failing && n != member);
@@ -85,9 +104,6 @@ impl Group {
             collect(out, member, more);
         }
         let all_master = self.routers.iter().all(|r| r.state() == State::Master);
-        if self.routers.len() < 2 {
-            return;
-        }
         if was_master && !all_master {
             for member in 0..self.routers.len() {
                 let mut more = Vec::new();

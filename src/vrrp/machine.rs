@@ -122,19 +122,24 @@ impl Router {
     /// Takes one input. `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Vec<Output> {
         let mut out = Vec::new();
-        self.step_down_if_stalled(now, &mut out);
+        self.take(now, input, &mut out);
+        out
+    }
+
+    pub(super) fn take(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
+        self.step_down_if_stalled(now, out);
         match input {
             Input::Start { crashed } => {
                 self.crash_hold = crashed.then(|| now + self.s.crash_hold);
                 self.hold = None;
                 // What a former life may have left.
                 out.push(Output::Release);
-                self.begin(now, Cause::Start, &mut out);
+                self.begin(now, Cause::Start, out);
             }
-            Input::Packet(packet) => self.packet(now, &packet, &mut out),
-            Input::Tick => self.tick(now, &mut out),
-            Input::Tracked(effective) => self.tracked(now, effective, &mut out),
-            Input::Configure(settings, effective) => self.configure(now, *settings, effective, &mut out),
+            Input::Packet(packet) => self.packet(now, &packet, out),
+            Input::Tick => self.tick(now, out),
+            Input::Tracked(effective) => self.tracked(now, effective, out),
+            Input::Configure(settings, effective) => self.configure(now, *settings, effective, out),
             Input::AddressLost => {
                 if self.state == State::Master {
                     out.extend([Output::Acquire, Output::Announce { count: 1 }]);
@@ -143,7 +148,7 @@ impl Router {
             Input::Handover(time) => {
                 self.hold_back(now, time);
                 if self.state == State::Master {
-                    self.resign(now, Cause::Handover, &mut out);
+                    self.resign(now, Cause::Handover, out);
                 }
             }
             Input::Hold(time) => self.hold_back(now, time),
@@ -151,9 +156,8 @@ impl Router {
                 self.hold = None;
                 self.crash_hold = None;
             }
-            Input::Stop => self.stop(now, &mut out),
+            Input::Stop => self.stop(now, out),
         }
-        out
     }
 
     /// An owner that was kept from running for longer than the others wait: somebody else owns the addresses by now, and to go

@@ -94,6 +94,13 @@ impl Advert {
     /// do not fit: the rest is left out.
     pub fn encode(&self, src: IpAddr, dst: IpAddr, form: Form) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.addresses.len() * 16 + AUTH_LEN);
+        self.encode_into(src, dst, form, &mut out);
+        out
+    }
+
+    /// The same, behind what is there already.
+    pub fn encode_into(&self, src: IpAddr, dst: IpAddr, form: Form, out: &mut Vec<u8>) {
+        let start = out.len();
         let addresses = &self.addresses[..self.addresses.len().min(255)];
         out.extend([self.version << 4 | 1, self.vrid, self.priority, addresses.len() as u8]);
         if self.version == 2 {
@@ -116,13 +123,44 @@ impl Advert {
         if self.version == 2 {
             out.extend(self.auth_data);
         }
-        let sum = checksum(&out, src, dst, form);
-        out[6..8].copy_from_slice(&sum.to_be_bytes());
-        out
+        let message = &mut out[start..];
+        let sum = checksum(message, src, dst, form);
+        message[6..8].copy_from_slice(&sum.to_be_bytes());
     }
 
     /// Reads a message; `bytes` is what follows the IP header, cut to the length in it.
     pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<(Advert, Form), PacketError> {
+        let (message, form) = Message::read(bytes, src, dst)?;
+        let advert = Advert {
+            version: message.version,
+            vrid: message.vrid,
+            priority: message.priority,
+            interval: message.interval,
+            auth_type: message.auth_type,
+            auth_data: message.auth_data,
+            addresses: message.addresses().collect(),
+        };
+        Ok((advert, form))
+    }
+}
+
+/// A message as it lies in its packet: thousands a second are heard, and hardly any says something new.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'b> {
+    pub(super) version: u8,
+    pub(super) vrid: u8,
+    pub(super) priority: u8,
+    /// As in [`Advert::interval`].
+    pub(super) interval: u16,
+    pub(super) auth_type: u8,
+    pub(super) auth_data: [u8; AUTH_LEN],
+    /// Bytes of an address.
+    size: usize,
+    addresses: &'b [u8],
+}
+
+impl<'b> Message<'b> {
+    pub(super) fn read(bytes: &'b [u8], src: IpAddr, dst: IpAddr) -> Result<(Message<'b>, Form), PacketError> {
         let &[kind, vrid, priority, count, a, b, _, _, ref rest @ ..] = bytes else {
             return Err(PacketError::TooShort {
                 got: bytes.len(),
@@ -153,7 +191,7 @@ impl Advert {
         if version == 2 {
             auth_data.copy_from_slice(auth);
         }
-        let advert = Advert {
+        let message = Message {
             version,
             vrid,
             priority,
@@ -165,9 +203,14 @@ impl Advert {
             },
             auth_type: if version == 2 { a } else { 0 },
             auth_data,
-            addresses: addresses.chunks_exact(size).map(address).collect(),
+            size,
+            addresses,
         };
-        Ok((advert, form))
+        Ok((message, form))
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'b {
+        self.addresses.chunks_exact(self.size).map(address)
     }
 }
 

@@ -7,7 +7,7 @@ use super::Time;
 use super::backup::Owner;
 use super::event::{Alarm, Output, Packet, State};
 use super::machine::Router;
-use super::packet::{Advert, PacketError};
+use super::packet::{Message, PacketError};
 use super::rules::{self, Ignored};
 
 /// Alarms remembered at most, so that a flood of forged senders costs no memory.
@@ -43,15 +43,14 @@ impl Router {
         }
     }
 
-    fn compare_vips(&mut self, src: IpAddr, advert: &Advert, out: &mut Vec<Output>) {
-        let same = advert.addresses == self.s.vips || {
+    fn compare_vips(&mut self, src: IpAddr, advert: &Message<'_>, out: &mut Vec<Output>) {
+        let same = advert.addresses().eq(self.s.vips.iter().copied()) || {
             // The order does not matter; keepalived looks for each of its own.
-            let sorted = |list: &[IpAddr]| {
-                let mut list = list.to_vec();
+            let sorted = |mut list: Vec<IpAddr>| {
                 list.sort_unstable();
                 list
             };
-            sorted(&advert.addresses) == sorted(&self.s.vips)
+            sorted(advert.addresses().collect()) == sorted(self.s.vips.clone())
         };
         let raised = self.mismatched.contains(&src);
         if same && raised {
@@ -61,7 +60,7 @@ impl Router {
             self.mismatched.push(src);
             out.push(Output::Alarm(Alarm::VipMismatch {
                 src,
-                theirs: advert.addresses.clone(),
+                theirs: advert.addresses().collect(),
             }));
         }
     }

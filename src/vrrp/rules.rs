@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::event::Packet;
-use super::packet::{Advert, Form, PacketError};
+use super::packet::{Form, Message, PacketError};
 use super::settings::Settings;
 
 /// Why a packet is not listened to.
@@ -41,8 +41,8 @@ pub enum Ignored {
     Stranger,
 }
 
-/// Decodes a packet and applies every rule but those of the election itself.
-pub(super) fn accept(s: &Settings, packet: &Packet<'_>) -> Result<(Advert, Form), Ignored> {
+/// Reads a packet and applies every rule but those of the election itself.
+pub(super) fn accept<'b>(s: &Settings, packet: &Packet<'b>) -> Result<(Message<'b>, Form), Ignored> {
     if packet.src == s.source {
         return Err(Ignored::Own);
     }
@@ -50,7 +50,7 @@ pub(super) fn accept(s: &Settings, packet: &Packet<'_>) -> Result<(Advert, Form)
     if multicast && packet.ttl != 255 {
         return Err(Ignored::Ttl(packet.ttl));
     }
-    let (advert, form) = Advert::decode(packet.payload, packet.src, packet.dst)?;
+    let (advert, form) = Message::read(packet.payload, packet.src, packet.dst)?;
     if advert.version != s.version {
         return Err(Ignored::Version(advert.version));
     }
@@ -76,7 +76,7 @@ pub(super) fn accept(s: &Settings, packet: &Packet<'_>) -> Result<(Advert, Form)
     Ok((advert, form))
 }
 
-fn authenticate(s: &Settings, advert: &Advert) -> Result<(), Ignored> {
+fn authenticate(s: &Settings, advert: &Message<'_>) -> Result<(), Ignored> {
     if advert.auth_type != u8::from(s.auth.is_some()) {
         return Err(Ignored::AuthType(advert.auth_type));
     }

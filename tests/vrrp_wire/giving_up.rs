@@ -160,3 +160,84 @@ fn a_clean_stop_takes_the_address_off_before_it_says_so() {
     let (off, word) = (last("RTM_DELADDR"), last("224.0.0.18"));
     assert!(off.is_some() && word.is_some() && off < word, "{text}");
 }
+
+/// What the unit's ExecStopPost does.
+fn release(host: &crate::net::Host) -> bool {
+    let config = host.dir.join("keepalived.conf");
+    host.agent(&["release", "--config", config.to_str().unwrap()]).1
+}
+
+#[test]
+fn an_address_that_cannot_be_taken_off_goes_later() {
+    if !able(&["strace"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(VIP));
+    // Netlink's, and the answers of the control socket.
+    let trace = crate::net::Trace::failing(&pair.a, "sendto", "ENOBUFS");
+    let other = "10.77.0.98";
+    pair.a.write(&config(201, other, PASS));
+    pair.a.signal(libc::SIGHUP);
+    until("it is said", || pair.a.log().contains("cannot remove addresses"));
+    assert!(pair.a.owns(VIP) && !pair.a.owns(other));
+    assert!(trace.end().contains("INJECTED"));
+    until("what was to change changes after all", || {
+        !pair.a.owns(VIP) && pair.a.owns(other)
+    });
+    // At a stop nobody is left to try again but the stop step.
+    let trace = crate::net::Trace::failing(&pair.a, "sendto", "ENOBUFS");
+    pair.a.end(libc::SIGTERM);
+    drop(trace);
+    assert!(pair.a.owns(other));
+    assert!(release(&pair.a));
+    assert!(!pair.a.owns(other));
+}
+
+#[test]
+fn the_stop_step_takes_nothing_from_who_lives_and_works_once() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(VIP));
+    assert!(!release(&pair.a), "it refuses");
+    assert!(pair.a.owns(VIP));
+    // Ended by the signal, and then released.
+    pair.a.end(libc::SIGKILL);
+    assert!(!pair.a.owns(VIP));
+    // Another engine, or an operator.
+    pair.a.net.ip("addr add 10.77.0.99/24 dev eth0");
+    assert!(release(&pair.a));
+    assert!(pair.a.owns(VIP), "there was nothing of the agent's any more");
+    pair.a.net.ip("addr del 10.77.0.99/24 dev eth0");
+    // The next start knows of the crash all the same.
+    pair.a.start(Engine::Agent);
+    until("it answers", || pair.a.instance()["held"] == true);
+    pair.a.end(libc::SIGTERM);
+    pair.a.start(Engine::Agent);
+    until("it answers", || pair.a.instance()["held"] == false);
+}
+
+#[test]
+fn two_agents_do_not_run_at_once() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.a.write(&config(201, VIP, PASS));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(VIP));
+    // Not even if the first one cannot be asked.
+    fs::remove_file(pair.a.dir.join("state/agent.sock")).unwrap();
+    let config = pair.a.dir.join("keepalived.conf");
+    let mut second = pair.a.net.command("timeout");
+    second.args(["20", env!("CARGO_BIN_EXE_hapair-agent"), "run", "--config"]);
+    second.arg(config).arg("--state-dir").arg(pair.a.dir.join("state"));
+    assert_eq!(second.status().unwrap().code(), Some(1), "it ends by itself");
+    assert!(pair.a.owns(VIP));
+}

@@ -322,12 +322,24 @@ pub(crate) struct Trace(Child, PathBuf);
 
 impl Trace {
     pub(crate) fn attach(host: &Host, calls: &str) -> Trace {
+        Trace::with(host, &["-s", "40", "-e", &format!("trace={calls}")])
+    }
+
+    /// Every such call fails with that error, for as long as this is attached.
+    pub(crate) fn failing(host: &Host, call: &str, error: &str) -> Trace {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}"));
+        Trace::with(host, &["-e", &trace, "-e", &inject])
+    }
+
+    fn with(host: &Host, options: &[&str]) -> Trace {
         let path = host.dir.join("trace");
         // In the namespace: only there it can find out that a socket is one for routes and addresses.
         let child = host
             .net
             .command("strace")
-            .args(["-f", "-s", "40", "-e", &format!("trace={calls}"), "-o"])
+            .arg("-f")
+            .args(options)
+            .arg("-o")
             .arg(&path)
             .args(["-p", &host.pid().to_string()])
             .stdin(Stdio::null())

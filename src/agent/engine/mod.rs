@@ -1,36 +1,59 @@
 //! Routers and everything they act on: sockets, addresses, scripts, notifications.
 
+mod kernel;
 mod outputs;
 mod reports;
 mod tracking;
 mod units;
 
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::epoll::Epoll;
 use serde_json::json;
 
+use self::kernel::Undone;
 use self::units::Unit;
 use super::checks::Checks;
 use super::debounce::Debounce;
 use super::files::Files;
 use super::mail::Mailer;
-use super::netlink::{Assigned, Change, Links, Netlink};
+use super::netlink::{Links, Netlink};
 use super::notify::Notifier;
 use super::pacing::Pacer;
 use super::processes::Processes;
-use super::sys::FrameSocket;
-use super::vrrp_socket::{Arrivals, VrrpSocket};
-use super::{config, log, plan};
+use super::sys::{self, FrameSocket};
+use super::vrrp_socket::{Arrivals, Outbox, PACKETS, VrrpSocket};
+use super::watched::Watched;
+use super::{config, log};
 use crate::keepalived::Config;
-use crate::vrrp::{Input, Output, Packet, State, Time};
+use crate::vrrp::{Input, Output, Packet, Time};
 
-/// So often a socket is read, up to eight packets each time, before anything else gets its turn.
-const ROUNDS: usize = 128;
+/// So often a socket is read, up to [`PACKETS`] each time, before anything else gets its turn.
+const ROUNDS: usize = 32;
+/// A packet's own time stamp counts if it is not further than this from when the packet is read, which is more than we let
+/// packets wait on purpose. The stamp's clock may be set, and what waits in the socket of a daemon that was kept from running
+/// for long is not the last that was said: it was full by then.
+const FRESH: Duration = Duration::from_millis(2);
+/// Adverts that are due within this of each other go together. The next one of each is by the clock again.
+const TOGETHER: Duration = Duration::from_micros(500);
+
+/// What the event loop's epoll tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tokens {
+    /// There are packets.
+    pub(super) packets: u64,
+    /// There is something about processes.
+    pub(super) processes: u64,
+}
 
 /// Interface and family: what a socket is for.
 type Wire = (String, bool);
@@ -46,9 +69,12 @@ pub(super) struct Engine {
     links: Links,
     frames: FrameSocket,
     pacer: Pacer,
-    sockets: BTreeMap<Wire, (u32, VrrpSocket)>,
-    /// Counts openings, so that epoll is told only then.
-    pub(super) opened: u64,
+    epoll: Rc<Epoll>,
+    tokens: Tokens,
+    sockets: BTreeMap<Wire, (u32, Watched<VrrpSocket>)>,
+    /// Multicast groups that could not be joined: who does not hear an owner must not become one.
+    deaf: BTreeSet<(Wire, IpAddr)>,
+    undone: Undone,
     arrivals: Arrivals,
     units: Vec<Unit>,
     /// When each unit wants its tick: looked at with every wake-up, so it is kept at hand.
@@ -68,11 +94,19 @@ pub(super) struct Engine {
     worst_lag: Duration,
     netlink_overruns: u64,
     /// Instances whose last advert could not be sent: said once, not with every advert.
-    mute: std::cell::RefCell<BTreeSet<String>>,
+    mute: RefCell<BTreeSet<String>>,
+    outbox: RefCell<Outbox>,
 }
 
 impl Engine {
-    pub(super) fn new(path: PathBuf, config_id: Option<String>, config: Config) -> io::Result<Engine> {
+    /// What is to be read is watched by `epoll`, with those tokens.
+    pub(super) fn new(
+        path: PathBuf,
+        config_id: Option<String>,
+        config: Config,
+        epoll: &Rc<Epoll>,
+        tokens: Tokens,
+    ) -> io::Result<Engine> {
         let mut netlink = Netlink::open()?;
         Ok(Engine {
             path,
@@ -82,14 +116,17 @@ impl Engine {
             netlink,
             frames: FrameSocket::open()?,
             pacer: Pacer::default(),
+            epoll: Rc::clone(epoll),
+            tokens,
             sockets: BTreeMap::new(),
-            opened: 0,
+            deaf: BTreeSet::new(),
+            undone: Undone::default(),
             arrivals: Arrivals::default(),
             units: Vec::new(),
             due: Vec::new(),
             ids: Vec::new(),
             checks: Checks::default(),
-            processes: Processes::default(),
+            processes: Processes::new(epoll, tokens.processes),
             files: Files::default(),
             debounce: Debounce::default(),
             startup: None,
@@ -98,7 +135,8 @@ impl Engine {
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
             netlink_overruns: 0,
-            mute: std::cell::RefCell::default(),
+            mute: RefCell::default(),
+            outbox: RefCell::default(),
             config,
         })
     }
@@ -139,11 +177,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Descriptors for epoll.
-    pub(super) fn socket_fds(&self) -> Vec<i32> {
-        self.sockets.values().map(|(_, s)| s.raw()).collect()
-    }
-
     pub(super) fn next_timer(&self) -> Option<Time> {
         let units = self.due.iter().copied().flatten();
         let others = [
@@ -153,21 +186,31 @@ impl Engine {
             self.notifier.next_timer(),
             self.pacer.next_timer(),
             self.debounce.next_timer(),
+            self.undone.next_timer(),
             self.startup.map(|(at, _)| at),
         ];
         units.chain(others.into_iter().flatten()).min()
     }
 
-    /// Everything that has arrived.
-    pub(super) fn receive(&mut self, now: Time) {
+    /// Everything that has arrived. Returns how many packets.
+    pub(super) fn receive(&mut self) -> usize {
+        let (now, real) = (sys::now(), sys::real_time());
         let sockets = std::mem::take(&mut self.sockets);
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        let mut all = 0;
         for (wire, (_, socket)) in &sockets {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
             for _ in 0..ROUNDS {
-                match socket.receive(&mut arrivals, |packet| self.packet(now, wire, packet)) {
-                    Ok(true) => {}
-                    Ok(false) => break,
+                let got = socket.receive(&mut arrivals, |packet, stamp| {
+                    self.packet(arrival(now, real, stamp), wire, packet);
+                });
+                match got {
+                    Ok(got) => {
+                        all += got;
+                        if got < PACKETS {
+                            break;
+                        }
+                    }
                     Err(e) => {
                         // ENETDOWN: netlink tells of it too.
                         log::event(
@@ -183,6 +226,7 @@ impl Engine {
         self.arrivals = arrivals;
         self.sockets = sockets;
         self.execute(now);
+        all
     }
 
     fn packet(&mut self, now: Time, wire: &Wire, packet: Packet<'_>) {
@@ -206,14 +250,19 @@ impl Engine {
 
     /// What is due.
     pub(super) fn tick(&mut self, now: Time) {
-        for u in 0..self.due.len() {
-            if let Some(at) = self.due[u].filter(|at| *at <= now) {
-                self.worst_lag = self.worst_lag.max(now - at);
-                self.give_all(now, u, &Input::Tick);
+        if self.due.iter().flatten().any(|at| *at <= now) {
+            for u in 0..self.due.len() {
+                let Some(at) = self.due[u] else { continue };
+                // Whose wait is not over may still hear what ends it; an owner waits for nothing but the clock.
+                if at <= now || (at <= now + TOGETHER && self.units[u].is_owner()) {
+                    self.worst_lag = self.worst_lag.max(now.saturating_sub(at));
+                    self.give_all(now.max(at), u, &Input::Tick);
+                }
             }
         }
         // The packets first: what follows may take a moment.
         self.execute(now);
+        self.retry(now);
         self.announce_paced(now);
         self.start_delayed(now);
         let checks = self.checks.tick(now);
@@ -223,11 +272,6 @@ impl Engine {
             self.retrack(now);
         }
         self.notifier.tick(now);
-    }
-
-    /// For epoll: readable when [`Engine::processes_told`] has something to do.
-    pub(super) fn processes_fd(&self) -> Option<(u64, RawFd)> {
-        self.processes.raw()
     }
 
     /// The kernel tells of processes.
@@ -245,69 +289,24 @@ impl Engine {
         self.notifier.tick(now);
     }
 
-    /// Interfaces or addresses changed.
-    pub(super) fn changed(&mut self, now: Time, changes: &[Change]) {
-        if changes.contains(&Change::Overrun) {
-            self.netlink_overruns += 1;
-            log::event("warning", "netlink overrun, reading everything again", &[]);
-            match self.netlink.read() {
-                Ok(links) => self.links = links,
-                Err(e) => log::event("error", "cannot read interfaces", &[("error", json!(e.to_string()))]),
-            }
-        }
-        for change in changes {
-            self.links.apply(change);
-        }
-        self.debounce.tick(now, &self.links);
-        let lost: BTreeSet<Assigned> = changes
-            .iter()
-            .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })
-            .filter(|a| !self.links.addresses.contains(a))
-            .collect();
-        // Mostly the echo of our own changes: nothing that decides about sources, sockets or faults.
-        let own = |c: &Change| matches!(c, Change::Address(a) | Change::AddressGone(a) if self.vips.contains(&a.ip));
-        if lost.is_empty() && changes.iter().all(own) {
-            return;
-        }
-        self.open_sockets();
-        for u in 0..self.units.len() {
-            for m in 0..self.units[u].members.len() {
-                let member = &self.units[u].members[m];
-                let is_master = self.units[u].group.routers()[m].state() == State::Master;
-                let ours = plan::addresses(&member.instance, &self.links);
-                let missing = ours.iter().any(|a| lost.contains(&a.at));
-                let source = plan::source(&self.vips, &member.instance, &self.links);
-                let moved = source != member.source && source.is_some();
-                if is_master && missing {
-                    let name = member.instance.name.clone();
-                    log::event(
-                        "warning",
-                        "somebody removed an address, putting it back",
-                        &[("instance", json!(name))],
-                    );
-                    self.give(now, u, m, Input::AddressLost);
-                }
-                self.units[u].members[m].source = source;
-                if let (true, Some(source)) = (moved, source) {
-                    let settings = plan::settings(&self.units[u].members[m].instance, source);
-                    let effective = self.units[u].members[m].effective;
-                    self.give(now, u, m, Input::Configure(Box::new(settings), effective));
-                }
-            }
-        }
-        self.retrack(now);
-    }
-
     fn give(&mut self, now: Time, u: usize, m: usize, input: Input<'_>) {
-        let out = self.units[u].group.handle(now, m, input);
-        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
-        self.due[u] = self.units[u].group.next_timer();
+        let (unit, batch) = (&mut self.units[u], &mut self.batch);
+        let now = unit.clock.at_least(now);
+        if !unit.group.alone(now, &input, &mut |m, o| batch.push((u, m, o))) {
+            let out = unit.group.handle(now, m, input);
+            batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        }
+        self.due[u] = unit.group.next_timer();
     }
 
     fn give_all(&mut self, now: Time, u: usize, input: &Input<'_>) {
-        let out = self.units[u].group.handle_all(now, input);
-        self.batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
-        self.due[u] = self.units[u].group.next_timer();
+        let (unit, batch) = (&mut self.units[u], &mut self.batch);
+        let now = unit.clock.at_least(now);
+        if !unit.group.alone(now, input, &mut |m, o| batch.push((u, m, o))) {
+            let out = unit.group.handle_all(now, input);
+            batch.extend(out.into_iter().map(|(m, o)| (u, m, o)));
+        }
+        self.due[u] = unit.group.next_timer();
     }
 
     /// Gives an input to every router, or to the named instance's unit.
@@ -329,4 +328,12 @@ impl Engine {
         self.command(now, None, &Input::Stop);
         self.checks.stop();
     }
+}
+
+/// When a packet arrived, by our clock, from its time stamp and what both clocks say now.
+fn arrival(now: Time, real: Duration, stamp: Option<Duration>) -> Time {
+    let Some(stamp) = stamp.filter(|s| s.abs_diff(real) <= FRESH) else {
+        return now;
+    };
+    (now + stamp).saturating_sub(real)
 }

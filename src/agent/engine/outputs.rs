@@ -1,15 +1,16 @@
 //! Does what the routers want, through sockets and netlink.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
 
 use serde_json::json;
 
 use super::{Engine, Wire};
-use crate::agent::netlink::{Assigned, Change, NewAddress};
+use crate::agent::netlink::{Assigned, NewAddress};
 use crate::agent::pacing::Waiting;
-use crate::agent::vrrp_socket::{Outgoing, VrrpSocket};
+use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
+use crate::agent::watched::Watched;
 use crate::agent::{log, plan};
 use crate::keepalived::Instance;
 use crate::vrrp::{Advert, Form, Output, Time, frame};
@@ -36,8 +37,9 @@ fn parts(batch: &[Order]) -> impl Iterator<Item = &[Order]> {
 }
 
 impl Engine {
-    /// Sockets for every wire of the configuration, on the interfaces as they are numbered now.
-    pub(super) fn open_sockets(&mut self) {
+    /// Sockets for every wire of the configuration, on the interfaces as they are numbered now. What cannot be opened or
+    /// joined is tried again.
+    pub(super) fn open_sockets(&mut self, now: Time) {
         let mut wanted: BTreeMap<Wire, BTreeSet<IpAddr>> = BTreeMap::new();
         for instance in &self.config.instances {
             let groups = wanted.entry((instance.interface.clone(), instance.ipv6)).or_default();
@@ -49,42 +51,48 @@ impl Engine {
         self.sockets.retain(|wire, (index, _)| {
             wanted.contains_key(wire) && links.named(&wire.0).is_some_and(|l| l.index == *index)
         });
+        self.deaf.clear();
         for (wire, groups) in wanted {
-            let Some(link) = self.links.named(&wire.0) else {
+            let Some(index) = self.links.named(&wire.0).map(|l| l.index) else {
                 continue;
             };
             if !self.sockets.contains_key(&wire) {
-                match VrrpSocket::open(&wire.0, link.index, wire.1) {
-                    Ok(socket) => {
-                        self.opened += 1;
-                        self.sockets.insert(wire.clone(), (link.index, socket));
-                    }
+                let opened = VrrpSocket::open(&wire.0, index, wire.1)
+                    .and_then(|socket| Watched::new(socket, &self.epoll, self.tokens.packets));
+                match opened {
+                    Ok(socket) => drop(self.sockets.insert(wire.clone(), (index, socket))),
                     Err(e) => {
-                        let fields = [("interface", json!(wire.0)), ("error", json!(e.to_string()))];
-                        log::event("error", "cannot open a VRRP socket", &fields);
+                        let message = format!("cannot open a VRRP socket on {}", wire.0);
+                        self.undone.failed(now, &message, &e);
                         continue;
                     }
                 }
             }
             for group in groups {
                 if let Err(e) = self.sockets[&wire].1.join(group) {
-                    let fields = [
-                        ("interface", json!(wire.0)),
-                        ("group", json!(group)),
-                        ("error", json!(e.to_string())),
-                    ];
-                    log::event("error", "cannot join the multicast group", &fields);
+                    let message = format!("cannot join the multicast group {group} on {}", wire.0);
+                    self.undone.failed(now, &message, &e);
+                    self.deaf.insert((wire.clone(), group));
                 }
             }
         }
     }
 
+    /// Whether the adverts of others reach an instance.
+    pub(super) fn hears(&self, instance: &Instance) -> bool {
+        let is_its = |(interface, ipv6): &Wire| *interface == instance.interface && *ipv6 == instance.ipv6;
+        let deaf = |(wire, group): &(Wire, IpAddr)| {
+            !instance.unicast && is_its(wire) && *group == plan::group(&self.config, instance)
+        };
+        self.sockets.keys().any(is_its) && !self.deaf.iter().any(deaf)
+    }
+
     /// Does what the routers want: addresses off, adverts out, addresses on, neighbours told; each for all at once.
     pub(super) fn execute(&mut self, now: Time) {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
+        if self.batch.is_empty() {
             return;
         }
+        let mut batch = std::mem::take(&mut self.batch);
         let mut wants: BTreeMap<(usize, usize), bool> = BTreeMap::new();
         for (u, m, output) in &batch {
             match output {
@@ -100,104 +108,77 @@ impl Engine {
                 .map(|(u, m, _)| (*u, *m))
                 .collect();
             let off = released.iter().flat_map(|at| self.addresses(*at)).map(|a| a.at);
-            self.remove(&off.collect::<Vec<_>>());
-            let adverts: Vec<ToSend<'_>> = part
-                .iter()
-                .filter_map(|(u, m, output)| {
-                    let Output::Send { advert, form } = output else {
-                        return None;
-                    };
-                    let unit = &self.units[*u];
-                    let source = unit.group.routers()[*m].settings().source;
-                    Some((&*unit.members[*m].instance, source, advert, *form))
-                })
-                .collect();
-            self.send(&adverts);
+            self.remove(now, &off.collect::<Vec<_>>());
+            self.send(part.iter().filter_map(|(u, m, output)| {
+                let Output::Send { advert, form } = output else {
+                    return None;
+                };
+                let unit = &self.units[*u];
+                let source = unit.group.routers()[*m].settings().source;
+                Some((&*unit.members[*m].instance, source, advert, *form))
+            }));
         }
         let owners = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at);
         let on: Vec<NewAddress> = owners.flat_map(|at| self.addresses(at)).collect();
-        self.add(&on);
+        self.add(now, &on);
         self.announce(now, &batch, &wants);
-        for (u, m, output) in batch {
+        for (u, m, output) in batch.drain(..) {
             self.report(now, u, m, output);
         }
+        // For its memory.
+        self.batch = batch;
         self.tell_groups();
         self.notifier.tick(now);
     }
 
-    /// Every address that some instance gives away, a line each: interface, address, prefix length.
+    /// Every address that some instance gives away, or that could not be taken off, a line each: interface, address,
+    /// prefix length.
     pub(in crate::agent) fn addresses_of_all(&self) -> String {
         let all = self
             .config
             .instances
             .iter()
-            .flat_map(|i| plan::addresses(i, &self.links));
-        all.filter_map(|a| {
-            let link = self.links.links.get(&a.at.index)?;
-            Some(format!("{} {} {}\n", link.name, a.at.ip, a.at.prefix))
-        })
-        .collect()
+            .flat_map(|i| plan::addresses(i, &self.links))
+            .map(|a| a.at);
+        let all: BTreeSet<Assigned> = all.chain(self.undone.leftover().copied()).collect();
+        all.iter()
+            .filter_map(|a| {
+                let link = self.links.links.get(&a.index)?;
+                Some(format!("{} {} {}\n", link.name, a.ip, a.prefix))
+            })
+            .collect()
     }
 
     pub(super) fn addresses(&self, (u, m): (usize, usize)) -> Vec<NewAddress> {
         plan::addresses(&self.units[u].members[m].instance, &self.links)
     }
 
-    pub(super) fn remove(&mut self, addresses: &[Assigned]) {
-        // Whoever owns them now is told of by others.
-        addresses.iter().for_each(|a| self.pacer.forget(a.index, a.ip));
-        let there: Vec<Assigned> = addresses
-            .iter()
-            .copied()
-            .filter(|a| self.links.addresses.contains(a))
-            .collect();
-        if there.is_empty() {
-            return;
-        }
-        if let Err(e) = self.netlink.remove(&there) {
-            log::event("error", "cannot remove addresses", &[("error", json!(e.to_string()))]);
-        }
-        there.iter().for_each(|a| self.links.apply(&Change::AddressGone(*a)));
-    }
-
-    pub(super) fn add(&mut self, addresses: &[NewAddress]) {
-        let missing: Vec<NewAddress> = addresses
-            .iter()
-            .filter(|a| !self.links.addresses.contains(&a.at))
-            .cloned()
-            .collect();
-        if missing.is_empty() {
-            return;
-        }
-        if let Err(e) = self.netlink.add(&missing) {
-            log::event("error", "cannot add addresses", &[("error", json!(e.to_string()))]);
-        }
-        missing.iter().for_each(|a| self.links.apply(&Change::Address(a.at)));
-    }
-
     /// Sends adverts, with one system call for each wire.
-    pub(super) fn send(&self, adverts: &[ToSend<'_>]) {
-        let mut by_wire: BTreeMap<(&str, bool), Vec<(&Instance, Outgoing)>> = BTreeMap::new();
-        for (instance, source, advert, form) in adverts {
-            let messages = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
-            let targets = plan::targets(&self.config, instance);
-            messages.extend(targets.map(|to| (*instance, plan::outgoing(instance, *source, to, advert, *form))));
-        }
-        for ((interface, ipv6), messages) in by_wire {
-            let Some((_, socket)) = self.sockets.get(&(interface.to_owned(), ipv6)) else {
+    pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) {
+        let mut outbox = self.outbox.borrow_mut();
+        for ((interface, ipv6), (_, socket)) in &self.sockets {
+            let here = adverts
+                .clone()
+                .filter(|(i, ..)| i.interface == *interface && i.ipv6 == *ipv6);
+            outbox.clear();
+            for (instance, source, advert, form) in here.clone() {
+                for to in plan::targets(&self.config, instance) {
+                    outbox.push((advert, form), source, to, plan::hops(instance));
+                }
+            }
+            if outbox.is_empty() {
                 continue;
-            };
-            let (instances, messages): (Vec<&Instance>, Vec<Outgoing>) = messages.into_iter().unzip();
-            let failed = socket.send(&messages);
-            self.note_failures(&instances, &messages, &failed);
+            }
+            let failed = socket.send(&mut outbox);
+            if !failed.is_empty() || !self.mute.borrow().is_empty() {
+                let of_each = here.flat_map(|(i, ..)| plan::targets(&self.config, i).map(move |_| i));
+                self.note_failures(&of_each.collect::<Vec<_>>(), &outbox, &failed);
+            }
         }
     }
 
-    fn note_failures(&self, instances: &[&Instance], messages: &[Outgoing], failed: &[(usize, io::Error)]) {
+    fn note_failures(&self, instances: &[&Instance], outbox: &Outbox, failed: &[(usize, io::Error)]) {
         let mut mute = self.mute.borrow_mut();
-        if failed.is_empty() && mute.is_empty() {
-            return;
-        }
         for instance in instances {
             // One of several unicast peers is enough.
             match failed.iter().find(|(at, _)| instances[*at].name == instance.name) {
@@ -206,7 +187,7 @@ impl Engine {
                     if mute.insert(instance.name.clone()) {
                         let fields = [
                             ("instance", json!(instance.name)),
-                            ("to", json!(messages[*at].dst)),
+                            ("to", json!(outbox.dst(*at))),
                             ("error", json!(e.to_string())),
                         ];
                         log::event("warning", "sending adverts fails", &fields);
@@ -219,12 +200,19 @@ impl Engine {
     /// Tells the neighbours: of every address once, then of all again, so that none waits for the repetitions of another.
     fn announce(&mut self, now: Time, batch: &[Order], wants: &BTreeMap<(usize, usize), bool>) {
         let mut all: Vec<(u32, IpAddr, Vec<u8>, u32)> = Vec::new();
+        let announces = |(.., output): &Order| matches!(output, Output::Announce { .. });
+        // Of an address that could not be put on there is nothing to tell.
+        let there: HashSet<Assigned> = match batch.iter().any(announces) {
+            true => self.links.addresses.iter().copied().collect(),
+            false => HashSet::new(),
+        };
         for (u, m, output) in batch {
             let Output::Announce { count } = output else { continue };
             if wants.get(&(*u, *m)) == Some(&false) {
                 continue;
             }
-            for a in self.addresses((*u, *m)) {
+            let addresses = self.addresses((*u, *m)).into_iter();
+            for a in addresses.filter(|a| there.contains(&a.at)) {
                 if let Some(mac) = self.links.links.get(&a.at.index).and_then(|l| l.mac) {
                     all.push((a.at.index, a.at.ip, frame::announce(mac, a.at.ip), *count));
                 }

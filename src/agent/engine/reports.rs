@@ -1,16 +1,23 @@
 //! What people and programs learn of it: log lines, notifications, status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Engine;
+use super::units::{Member, Unit};
+use crate::agent::netlink::Assigned;
 use crate::agent::notify::{About, word};
+use crate::agent::status::{Report, Row};
 use crate::agent::{log, plan};
 use crate::vrrp::{Alarm, Output, Router, Time};
 
 impl Engine {
     pub(super) fn report(&mut self, now: Time, u: usize, m: usize, output: Output) {
+        if matches!(output, Output::Send { .. }) {
+            return;
+        }
         let unit = &self.units[u];
         let instance = &unit.members[m].instance;
         let router = &unit.group.routers()[m];
@@ -97,36 +104,30 @@ impl Engine {
         }
     }
 
-    /// For `status` and metrics.
-    pub(in crate::agent) fn status(&self, now: Time) -> Value {
-        let mut instances = Vec::new();
-        for unit in &self.units {
-            for (member, router) in unit.members.iter().zip(unit.group.routers()) {
-                let i = &member.instance;
-                let s = router.snapshot(now);
-                let addresses = plan::addresses(i, &self.links);
-                let owns = addresses.iter().any(|a| self.links.addresses.contains(&a.at));
-                let n = s.statistics;
-                instances.push(json!({
-                    "name": i.name, "state": word(s.state).replace("STOP", "STOPPED"),
-                    "priority": s.priority, "base_priority": i.priority, "interface": i.interface,
-                    "virtual_router_id": i.vrid, "version": i.version, "source": member.source,
-                    "vips": i.vips.iter().map(|v| v.ip).collect::<Vec<_>>(), "owns_vip": owns,
-                    "owner": s.owner.map(|(ip, priority)| json!({"address": ip, "priority": priority})),
-                    "cause": format!("{:?}", s.cause), "seconds_in_state": (now.saturating_sub(s.since)).as_secs_f64(),
-                    "held": s.held, "sync_group": unit.sync.as_ref().map(|g| g.name.clone()),
-                    "statistics": {
-                        "received": n.received, "sent": n.sent, "ignored": n.ignored, "auth_failures": n.auth_failures,
-                        "checksum_errors": n.checksum_errors, "zero_received": n.zero_received, "zero_sent": n.zero_sent,
-                        "became_master": n.became_master, "left_master": n.left_master,
-                    },
-                }));
-            }
+    /// For `status` and metrics: what is there now, without a word yet.
+    pub(in crate::agent) fn look(&self, now: Time) -> Report {
+        let addresses: HashSet<Assigned> = self.links.addresses.iter().copied().collect();
+        let row = &|unit: &Unit, member: &Member, router: &Router| Row {
+            instance: Arc::clone(&member.instance),
+            router: router.snapshot(now),
+            source: member.source,
+            owns: plan::addresses(&member.instance, &self.links)
+                .iter()
+                .any(|a| addresses.contains(&a.at)),
+            group: unit.sync.as_ref().map(|g| g.name.clone()),
+        };
+        let rows = self.units.iter().flat_map(|unit| {
+            let members = unit.members.iter().zip(unit.group.routers());
+            members.map(move |(member, router)| row(unit, member, router))
+        });
+        Report {
+            at: now,
+            config: self.path.clone(),
+            rows: rows.collect(),
+            scripts: self.checks.status(),
+            processes: self.processes.status(),
+            worst_lag: self.worst_lag,
+            netlink_overruns: self.netlink_overruns,
         }
-        json!({
-            "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.path, "instances": instances,
-            "scripts": self.checks.status(), "processes": self.processes.status(), "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(),
-            "dropped_log_lines": log::dropped(), "netlink_overruns": self.netlink_overruns,
-        })
     }
 }

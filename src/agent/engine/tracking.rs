@@ -39,7 +39,8 @@ impl Engine {
         let mut e = effective(i.priority, all);
         let up = self.debounce.running(&self.links, &i.interface)
             || (i.dont_track_primary && self.links.named(&i.interface).is_some());
-        e.fault |= !up || member.source.is_none();
+        // Who cannot hear an owner would take himself for one.
+        e.fault |= !up || member.source.is_none() || !self.hears(i);
         e
     }
 

@@ -28,6 +28,27 @@ pub(super) struct Unit {
     pub(super) members: Vec<Member>,
     pub(super) sync: Option<Box<SyncGroup>>,
     pub(super) told: Option<State>,
+    pub(super) clock: Clock,
+}
+
+impl Unit {
+    /// Owns its addresses.
+    pub(super) fn is_owner(&self) -> bool {
+        self.group.routers().iter().all(|r| r.state() == State::Master)
+    }
+}
+
+/// The time that a unit was told last. For it time never goes back, also where packets come with the time of their arrival
+/// and an advert goes with others that are due a little earlier.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clock(Time);
+
+impl Clock {
+    /// That time, or the last one if it is later.
+    pub(super) fn at_least(&mut self, time: Time) -> Time {
+        self.0 = self.0.max(time);
+        self.0
+    }
 }
 
 impl Engine {
@@ -42,6 +63,7 @@ impl Engine {
         self.announce_now(free);
         let mut old: Vec<(Member, Router)> = Vec::new();
         let mut told: BTreeMap<String, State> = BTreeMap::new();
+        let clock = Clock(self.units.iter().map(|u| u.clock.0).max().unwrap_or_default());
         for unit in std::mem::take(&mut self.units) {
             told.extend(unit.sync.and_then(|s| Some((s.name, unit.told?))));
             old.extend(unit.members.into_iter().zip(unit.group.into_routers()));
@@ -49,7 +71,7 @@ impl Engine {
         self.vips = plan::vips(&config);
         let plans = plan::units(&config);
         self.config = config;
-        let mut kept_addresses: BTreeSet<Assigned> = BTreeSet::new();
+        let mut owned_before: Vec<Arc<Instance>> = Vec::new();
         self.units.reserve_exact(plans.len());
         for (sync, instances) in plans {
             let mut members = Vec::with_capacity(instances.len());
@@ -69,9 +91,8 @@ impl Engine {
                 });
                 let (router, started) = match known.map(|at| old.swap_remove(at)) {
                     Some((before, router)) => {
-                        kept_addresses.extend(plan::addresses(&instance, &self.links).into_iter().map(|a| a.at));
                         if router.state() == State::Master {
-                            self.take_off(&before.instance, &kept_addresses);
+                            owned_before.push(before.instance);
                         }
                         (router, before.started)
                     }
@@ -90,7 +111,13 @@ impl Engine {
                 members,
                 told: sync.as_ref().and_then(|s| told.remove(&s.name)),
                 sync: sync.map(Box::new),
+                clock,
             });
+        }
+        // An address may have gone from one instance to another: it stays if that one is an owner, and only then.
+        let kept_addresses = self.addresses_of_owners();
+        for before in owned_before {
+            self.take_off(now, &before, &kept_addresses);
         }
         for (member, mut router) in old {
             // Gone from the configuration: as if it stopped.
@@ -106,16 +133,16 @@ impl Engine {
             }
             let farewell = router.handle(now, Input::Stop);
             if was_master {
-                self.take_off(&member.instance, &kept_addresses);
+                self.take_off(now, &member.instance, &kept_addresses);
             }
             let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
-                    self.send(&[(&member.instance, source, &advert, form)]);
+                    self.send(std::iter::once((&*member.instance, source, &advert, form)));
                 }
             }
         }
-        self.open_sockets();
+        self.open_sockets(now);
         self.due = vec![None; self.units.len()];
         let places = self.units.iter().enumerate();
         self.ids = places
@@ -146,7 +173,7 @@ impl Engine {
                     self.give(now, u, m, Input::Start { crashed });
                 }
                 if let Some(instance) = waits {
-                    self.take_off(&instance, &kept_addresses);
+                    self.take_off(now, &instance, &kept_addresses);
                 }
             }
         }
@@ -168,13 +195,24 @@ impl Engine {
         self.execute(now);
     }
 
-    pub(super) fn take_off(&mut self, instance: &Instance, keep: &BTreeSet<Assigned>) {
+    fn addresses_of_owners(&self) -> BTreeSet<Assigned> {
+        let owners = self.units.iter().flat_map(|unit| {
+            let members = unit.members.iter().zip(unit.group.routers());
+            members.filter(|(_, router)| router.state() == State::Master)
+        });
+        owners
+            .flat_map(|(member, _)| plan::addresses(&member.instance, &self.links))
+            .map(|a| a.at)
+            .collect()
+    }
+
+    pub(super) fn take_off(&mut self, now: Time, instance: &Instance, keep: &BTreeSet<Assigned>) {
         let gone: Vec<Assigned> = plan::addresses(instance, &self.links)
             .into_iter()
             .map(|a| a.at)
             .filter(|a| !keep.contains(a))
             .collect();
-        self.remove(&gone);
+        self.remove(now, &gone);
     }
 }
 

@@ -5,9 +5,10 @@ mod scan;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use serde_json::{Value, json};
 
 use self::watch::{Mechanism, Watch};
@@ -84,25 +85,28 @@ pub(super) struct Processes {
     wanted: Vec<Mechanism>,
     /// Opened with the first rule.
     watch: Option<Watch>,
-    opened: u64,
+    /// The event loop's, with our token in it.
+    outer: Option<(Rc<Epoll>, u64)>,
     /// The end of every process that counts will be told.
     told: bool,
     next: Option<Time>,
 }
 
-impl Default for Processes {
-    fn default() -> Processes {
-        Processes::with(&PREFERRED)
-    }
-}
-
 impl Processes {
+    /// `token` is what the event loop's epoll tells when [`Processes::told`] has something to do.
+    pub(super) fn new(epoll: &Rc<Epoll>, token: u64) -> Processes {
+        Processes {
+            outer: Some((Rc::clone(epoll), token)),
+            ..Processes::with(&PREFERRED)
+        }
+    }
+
     fn with(wanted: &[Mechanism]) -> Processes {
         Processes {
             all: Vec::new(),
             wanted: wanted.to_vec(),
             watch: None,
-            opened: 0,
+            outer: None,
             told: false,
             next: None,
         }
@@ -127,14 +131,13 @@ impl Processes {
             self.all.push(tracked);
         }
         if self.all.is_empty() {
-            self.watch = None;
+            self.unwatch();
         } else if self.watch.is_none() {
-            match Watch::open(&self.wanted) {
+            match self.open() {
                 Ok(watch) => {
                     let name = watch.mechanism().name();
                     log::event("info", "processes are watched", &[("by", json!(name))]);
                     self.watch = Some(watch);
-                    self.opened += 1;
                 }
                 Err(e) => {
                     let fields = [("error", json!(e.to_string()))];
@@ -145,9 +148,19 @@ impl Processes {
         self.rewatch(now);
     }
 
-    /// For epoll, with a count of openings, as numbers of descriptors come again; `None`: nothing is told.
-    pub(super) fn raw(&self) -> Option<(u64, RawFd)> {
-        self.watch.as_ref().map(|w| (self.opened, w.raw()))
+    fn open(&self) -> std::io::Result<Watch> {
+        let watch = Watch::open(&self.wanted)?;
+        if let Some((epoll, token)) = &self.outer {
+            epoll.add(&watch, EpollEvent::new(EpollFlags::EPOLLIN, *token))?;
+        }
+        Ok(watch)
+    }
+
+    /// Out of the event loop's epoll first: a child between fork and exec may keep a copy of the descriptor.
+    fn unwatch(&mut self) {
+        if let (Some(watch), Some((epoll, _))) = (self.watch.take(), &self.outer) {
+            let _ = epoll.delete(&watch);
+        }
     }
 
     pub(super) fn next_timer(&self) -> Option<Time> {

@@ -24,8 +24,12 @@ pub(super) fn matches(rule: &TrackProcess, pid: u32) -> bool {
         return false;
     }
     let name = &stat[open + 1..close];
+    // Most have another name: their command lines, each a page of their memory, need not be read.
+    if !rule.full_command && !same_name(rule, name) {
+        return false;
+    }
     if !rule.full_command && rule.params == ParamMatch::Any {
-        return same_name(rule, name);
+        return true;
     }
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
         return false;

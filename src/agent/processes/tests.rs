@@ -84,7 +84,7 @@ fn a_pidfd_tells_of_the_end_at_once_and_nothing_is_looked_at_meanwhile() {
     processes.configure(&config(&[rule("q", "hp-nobody")]), T(1400));
     assert_eq!(processes.watch.as_ref().unwrap().open_pidfds(), 0);
     processes.configure(&config(&[]), T(1500));
-    assert!(processes.raw().is_none() && processes.next_timer().is_none());
+    assert!(processes.watch.is_none() && processes.next_timer().is_none());
     end(again);
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::Event;
 use super::connector::Connector;
+use crate::agent::watched::Watched;
 
 /// The choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,8 @@ const CONNECTOR: u64 = u64::MAX;
 /// What is watched, behind one descriptor.
 pub(super) struct Watch {
     mechanism: Mechanism,
-    epoll: Epoll,
-    pidfds: BTreeMap<u32, OwnedFd>,
+    epoll: Rc<Epoll>,
+    pidfds: BTreeMap<u32, Watched<OwnedFd>>,
     connector: Option<Connector>,
 }
 
@@ -47,7 +49,7 @@ impl Watch {
     pub(super) fn open(wanted: &[Mechanism]) -> io::Result<Watch> {
         let mut watch = Watch {
             mechanism: Mechanism::Poll,
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            epoll: Rc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
             pidfds: BTreeMap::new(),
             connector: None,
         };
@@ -67,24 +69,15 @@ impl Watch {
 
     fn connect(&mut self) -> io::Result<()> {
         let connector = Connector::open()?;
-        self.add(connector.raw(), CONNECTOR)?;
+        // SAFETY: `self` keeps it open for as long as there is this epoll.
+        let fd = unsafe { BorrowedFd::borrow_raw(connector.raw()) };
+        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, CONNECTOR))?;
         self.connector = Some(connector);
         Ok(())
     }
 
-    fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
-        // SAFETY: the caller keeps the descriptor open as long as it is registered; closing it ends that.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
-    }
-
     pub(super) fn mechanism(&self) -> Mechanism {
         self.mechanism
-    }
-
-    /// For the event loop: readable when [`Watch::events`] has something.
-    pub(super) fn raw(&self) -> RawFd {
-        self.epoll.0.as_raw_fd()
     }
 
     /// Watches exactly these. Returns whether the end of each of them will be told.
@@ -102,7 +95,7 @@ impl Watch {
             }
             let fd = match old.remove(&pid) {
                 Some(fd) => Ok(fd),
-                None => pidfd_open(pid).and_then(|fd| self.add(fd.as_raw_fd(), pid.into()).map(|()| fd)),
+                None => pidfd_open(pid).and_then(|fd| Watched::new(fd, &self.epoll, pid.into())),
             };
             match fd {
                 Ok(fd) => drop(self.pidfds.insert(pid, fd)),
@@ -141,6 +134,13 @@ impl Watch {
     #[cfg(test)]
     pub(super) fn open_pidfds(&self) -> usize {
         self.pidfds.len()
+    }
+}
+
+/// For the event loop: readable when [`Watch::events`] has something.
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 }
 

@@ -1,0 +1,224 @@
+//! What the kernel has on its interfaces: kept up with, and put right where it is not what the routers want.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Engine;
+use crate::agent::netlink::{Assigned, Change, NewAddress};
+use crate::agent::{log, plan};
+use crate::vrrp::{Input, State, Time};
+
+/// What failed is tried again after this, and then after twice as long each time.
+const AGAIN: Duration = Duration::from_millis(100);
+/// So often the wait doubles: up to 12.8 s.
+const DOUBLINGS: u32 = 7;
+
+/// What the kernel was asked for and did not do.
+#[derive(Default)]
+pub(super) struct Undone {
+    /// When it is tried again.
+    at: Option<Time>,
+    tries: u32,
+    /// Addresses that should not be there any more.
+    leftover: BTreeSet<Assigned>,
+    /// Addresses that could not be put on, or so it was said: without an answer they may be there.
+    unsure: BTreeSet<Assigned>,
+    /// Changes were missed, and what there is could not be read.
+    stale: bool,
+    /// Said once, not with every try.
+    said: Option<String>,
+}
+
+impl Undone {
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        self.at
+    }
+
+    pub(super) fn leftover(&self) -> impl Iterator<Item = &Assigned> {
+        self.leftover.iter()
+    }
+
+    /// Something failed.
+    pub(super) fn failed(&mut self, now: Time, message: &str, error: &io::Error) {
+        let text = format!("{message}: {error}");
+        if self.said.as_ref() != Some(&text) {
+            log::event("error", message, &[("error", json!(error.to_string()))]);
+            self.said = Some(text);
+        }
+        if self.at.is_none() {
+            self.at = Some(now + AGAIN * (1 << self.tries.min(DOUBLINGS)));
+            self.tries += 1;
+        }
+    }
+}
+
+impl Engine {
+    /// Interfaces or addresses changed.
+    pub(in crate::agent) fn changed(&mut self, now: Time, changes: &[Change]) {
+        if changes.contains(&Change::Overrun) {
+            self.netlink_overruns += 1;
+            log::event("warning", "netlink overrun, reading everything again", &[]);
+            // What waited beside it is older than what is read now.
+            if let Some(difference) = self.reread(now) {
+                return self.follow(now, &difference);
+            }
+        }
+        changes.iter().for_each(|change| self.links.apply(change));
+        self.follow(now, changes);
+    }
+
+    /// Reads what there is. Returns what is different from what we knew.
+    fn reread(&mut self, now: Time) -> Option<Vec<Change>> {
+        match self.netlink.read() {
+            Ok(links) => {
+                let difference = self.links.changes_to(&links);
+                self.links = links;
+                self.undone.stale = false;
+                Some(difference)
+            }
+            Err(e) => {
+                self.undone.stale = true;
+                self.undone.failed(now, "cannot read interfaces", &e);
+                None
+            }
+        }
+    }
+
+    /// Does what follows from changes that [`Engine::links`] knows of already.
+    fn follow(&mut self, now: Time, changes: &[Change]) {
+        let settled = self.debounce.tick(now, &self.links);
+        let lost: BTreeSet<Assigned> = changes
+            .iter()
+            .filter_map(|c| if let Change::AddressGone(a) = c { Some(*a) } else { None })
+            .filter(|a| !self.links.addresses.contains(a))
+            .collect();
+        // Mostly the echo of our own changes: nothing that decides about sources, sockets or faults.
+        let own = |c: &Change| matches!(c, Change::Address(a) | Change::AddressGone(a) if self.vips.contains(&a.ip));
+        if lost.is_empty() && !settled && changes.iter().all(own) {
+            return;
+        }
+        self.open_sockets(now);
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                let member = &self.units[u].members[m];
+                let is_master = self.units[u].group.routers()[m].state() == State::Master;
+                let ours = plan::addresses(&member.instance, &self.links);
+                let missing = ours.iter().any(|a| lost.contains(&a.at));
+                let source = plan::source(&self.vips, &member.instance, &self.links);
+                let moved = source != member.source && source.is_some();
+                if is_master && missing {
+                    let name = member.instance.name.clone();
+                    log::event(
+                        "warning",
+                        "somebody removed an address, putting it back",
+                        &[("instance", json!(name))],
+                    );
+                    self.give(now, u, m, Input::AddressLost);
+                }
+                self.units[u].members[m].source = source;
+                if let (true, Some(source)) = (moved, source) {
+                    let settings = plan::settings(&self.units[u].members[m].instance, source);
+                    let effective = self.units[u].members[m].effective;
+                    self.give(now, u, m, Input::Configure(Box::new(settings), effective));
+                }
+            }
+        }
+        self.retrack(now);
+    }
+
+    /// Tries again what failed, if it is time.
+    pub(in crate::agent) fn retry(&mut self, now: Time) {
+        if self.undone.at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        if self.undone.stale
+            && let Some(difference) = self.reread(now)
+        {
+            self.follow(now, &difference);
+        }
+        self.open_sockets(now);
+        let mut wanted: BTreeSet<Assigned> = BTreeSet::new();
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                if self.units[u].group.routers()[m].state() == State::Master {
+                    let ours = self.addresses((u, m));
+                    if ours.iter().any(|a| !self.links.addresses.contains(&a.at)) {
+                        self.give(now, u, m, Input::AddressLost);
+                    }
+                    wanted.extend(ours.into_iter().map(|a| a.at));
+                }
+            }
+        }
+        let leftover = std::mem::take(&mut self.undone.leftover);
+        let off: Vec<Assigned> = leftover.into_iter().filter(|a| !wanted.contains(a)).collect();
+        self.remove(now, &off);
+        self.retrack(now);
+        if self.undone.at.is_none() {
+            self.undone.tries = 0;
+            self.undone.said = None;
+        }
+    }
+
+    /// Takes addresses off; what cannot be taken off is tried again.
+    pub(super) fn remove(&mut self, now: Time, addresses: &[Assigned]) {
+        // Whoever owns them now is told of by others.
+        addresses.iter().for_each(|a| self.pacer.forget(a.index, a.ip));
+        let there: Vec<Assigned> = addresses
+            .iter()
+            .copied()
+            .filter(|a| self.undone.unsure.remove(a) || self.links.addresses.contains(a))
+            .collect();
+        if there.is_empty() {
+            return;
+        }
+        let failures = self.netlink.remove(&there);
+        if let Some((_, e)) = failures.first() {
+            self.undone.failed(now, "cannot remove addresses", e);
+        }
+        let failed: BTreeSet<usize> = failures.into_iter().map(|(at, _)| at).collect();
+        for (at, address) in there.iter().enumerate() {
+            if failed.contains(&at) {
+                self.undone.leftover.insert(*address);
+            } else {
+                self.undone.leftover.remove(address);
+                self.links.apply(&Change::AddressGone(*address));
+            }
+        }
+    }
+
+    /// Puts on what is not there yet; what cannot be put on is tried again.
+    pub(super) fn add(&mut self, now: Time, addresses: &[NewAddress]) {
+        for address in addresses {
+            self.undone.leftover.remove(&address.at);
+        }
+        let missing: Vec<NewAddress> = addresses
+            .iter()
+            .filter(|a| !self.links.addresses.contains(&a.at))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        let failures = self.netlink.add(&missing);
+        if let Some((_, e)) = failures.first() {
+            self.undone.failed(now, "cannot add addresses", e);
+        }
+        let failed: BTreeSet<usize> = failures.into_iter().map(|(at, _)| at).collect();
+        for (at, address) in missing.iter().enumerate() {
+            if failed.contains(&at) {
+                self.undone.unsure.insert(address.at);
+            } else {
+                self.undone.unsure.remove(&address.at);
+                self.links.apply(&Change::Address(address.at));
+            }
+        }
+    }
+
+    /// Nothing of ours is left on the interfaces, as far as we know.
+    pub(in crate::agent) fn is_clean(&self) -> bool {
+        !self.undone.leftover.iter().any(|a| self.links.addresses.contains(a))
+    }
+}

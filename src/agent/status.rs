@@ -1,0 +1,77 @@
+//! What `status` and the metrics are made of: taken in the packet thread, put into words in the thread of whoever asked.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::log;
+use super::notify::word;
+use crate::keepalived::Instance;
+use crate::vrrp::{Snapshot, Time};
+
+/// An instance at a moment.
+pub(super) struct Row {
+    /// As configured.
+    pub(super) instance: Arc<Instance>,
+    /// Its router.
+    pub(super) router: Snapshot,
+    /// Where its adverts come from, if it has an address.
+    pub(super) source: Option<IpAddr>,
+    /// One of its addresses is on this host.
+    pub(super) owns: bool,
+    /// Name of its sync group.
+    pub(super) group: Option<String>,
+}
+
+/// Everything at a moment.
+pub(super) struct Report {
+    /// The moment.
+    pub(super) at: Time,
+    /// Path of the configuration.
+    pub(super) config: PathBuf,
+    /// In the order of the configuration, sync groups first.
+    pub(super) rows: Vec<Row>,
+    /// Tracked scripts.
+    pub(super) scripts: Value,
+    /// Tracked processes.
+    pub(super) processes: Value,
+    /// How late the latest timer since start was.
+    pub(super) worst_lag: Duration,
+    /// Times the kernel dropped netlink messages.
+    pub(super) netlink_overruns: u64,
+}
+
+impl Report {
+    /// For `status --json`.
+    pub(super) fn json(&self) -> Value {
+        let instances: Vec<Value> = self.rows.iter().map(|row| self.instance(row)).collect();
+        json!({
+            "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.config,
+            "instances": instances, "scripts": self.scripts, "processes": self.processes,
+            "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(), "dropped_log_lines": log::dropped(),
+            "netlink_overruns": self.netlink_overruns,
+        })
+    }
+
+    fn instance(&self, row: &Row) -> Value {
+        let (i, s) = (&row.instance, &row.router);
+        let n = s.statistics;
+        json!({
+            "name": i.name, "state": word(s.state).replace("STOP", "STOPPED"),
+            "priority": s.priority, "base_priority": i.priority, "interface": i.interface,
+            "virtual_router_id": i.vrid, "version": i.version, "source": row.source,
+            "vips": i.vips.iter().map(|v| v.ip).collect::<Vec<_>>(), "owns_vip": row.owns,
+            "owner": s.owner.map(|(ip, priority)| json!({"address": ip, "priority": priority})),
+            "cause": format!("{:?}", s.cause), "seconds_in_state": self.at.saturating_sub(s.since).as_secs_f64(),
+            "held": s.held, "sync_group": row.group,
+            "statistics": {
+                "received": n.received, "sent": n.sent, "ignored": n.ignored, "auth_failures": n.auth_failures,
+                "checksum_errors": n.checksum_errors, "zero_received": n.zero_received, "zero_sent": n.zero_sent,
+                "became_master": n.became_master, "left_master": n.left_master,
+            },
+        })
+    }
+}
