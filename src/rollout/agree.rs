@@ -3,7 +3,7 @@
 
 use crate::desired;
 use crate::state::frame::UnitAction;
-use crate::state::{Engine, HostState, HostStatus, Stage};
+use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 
 use super::apply::Run;
 use super::connect::Pair;
@@ -11,9 +11,9 @@ use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
 
 impl Run<'_> {
-    /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one as
-    /// well, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an engine waits for
-    /// three adverts before it takes it.
+    /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or
+    /// another version of it, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an
+    /// engine waits for three adverts before it takes it, and the peer is silent then.
     pub(super) async fn agree(
         &mut self,
         pair: &mut Pair,
@@ -37,7 +37,7 @@ impl Run<'_> {
         pair: &mut Pair,
         statuses: &[HostStatus; 2],
     ) -> Result<Option<[HostState; 2]>, RolloutError> {
-        let Some(states) = self.with_engines_of(pair, statuses) else {
+        let Some(states) = self.without_restarts(pair, statuses) else {
             return Ok(None);
         };
         let wanted = pair.members.each_ref().map(|m| m.state.clone());
@@ -45,6 +45,30 @@ impl Run<'_> {
         self.validate(pair).await?;
         pair.aim(wanted).await?;
         Ok(Some(states))
+    }
+
+    /// The desired states with the engines that run now, as they are; `None`: that is what is wanted.
+    fn without_restarts(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
+        let switched = self.with_engines_of(pair, statuses);
+        let other = switched.is_some();
+        let mut spares = other;
+        let mut states = switched.unwrap_or_else(|| pair.members.each_ref().map(|m| m.state.clone()));
+        for (host, state) in states.iter_mut().enumerate() {
+            if statuses[host].engine != state.engine {
+                continue;
+            }
+            let changes = &pair.members[host].plan.changes;
+            let is_restart = |reaction: &Reaction| matches!(reaction, Reaction::Restart { .. });
+            state.resources.retain(|resource| {
+                if resource.stage != Stage::Vrrp || !resource.reactions.iter().any(is_restart) {
+                    return true;
+                }
+                let changes = changes.iter().any(|c| c.resource == resource.id);
+                spares |= changes;
+                !changes && !other
+            });
+        }
+        spares.then_some(states)
     }
 
     /// The desired states with the engines that run now; `None`: they are the wanted ones, or cannot read what is wanted.

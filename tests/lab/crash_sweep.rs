@@ -125,7 +125,11 @@ fn cut(twins: &Twins, point: Point) {
     match point.cut {
         Cut::Cli => child.kill(),
         Cut::Connection => drop(twins.sh(host, "pkill -KILL -f '^sshd: root'")),
-        Cut::Executor => drop(twins.sh(host, "systemctl kill --kill-who=main -s KILL 'hapair-txn-*'")),
+        Cut::Executor => drop(twins.sh(
+            host,
+            "systemctl kill --kill-who=main -s KILL \
+             $(systemctl list-units --plain --no-legend --state=active 'hapair-txn-*.service' | cut -d' ' -f1)",
+        )),
         Cut::Power => {
             let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
             lab.power_off(host).expect("off");
@@ -204,6 +208,13 @@ impl Talking {
             self.text.push_str(&reader.join().unwrap_or_default());
         }
         &self.text
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

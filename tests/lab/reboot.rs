@@ -1,13 +1,12 @@
 //! Reboots on request, on a live pair. The twins' kernel has no SELinux, so the reboot is real and its effect is not.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde_json::json;
 
-use crate::election::watch;
 use crate::rollback::on_a_terminal;
 use crate::support::*;
+use crate::watch::watch;
 
 /// The example with the mode on the other side of `disabled`.
 fn permissive() -> String {
@@ -55,12 +54,7 @@ fn a_change_that_crosses_disabled_reboots_both_hosts_only_on_request_and_without
     assert_eq!(summary["rebooted"], json!([BACKUP, MASTER]), "{summary}");
     assert_eq!(summary["reboot_needed"], json!([]), "{summary}");
     assert_eq!(summary["verified"][0]["owner"], MASTER, "{summary}");
-    assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
-    assert!(
-        seen.longest_outage < Duration::from_secs(2),
-        "VIP away for {:?}",
-        seen.longest_outage
-    );
+    seen.gently("reboots");
     for (now, before) in boot_ids(&twins).iter().zip(&booted) {
         assert_ne!(now, before);
     }

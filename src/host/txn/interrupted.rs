@@ -126,6 +126,10 @@ pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
                 reboot_needed: false,
             }
         };
+        // systemd remembers it as failed until told otherwise.
+        if root.is_live() {
+            systemd::quiet("reset-failed", &format!("{}.service", txn.unit()));
+        }
         if let Ok(mut its) = Journal::open(&txn, &request.state.secrets) {
             let _ = its.write(EventKind::Finished { outcome: end });
         }
