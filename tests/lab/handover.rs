@@ -36,6 +36,16 @@ fn the_vip_moves_on_command_stays_away_and_comes_back() {
         twins.write(&example_with(&[("\"10.0.0.12:8080\"", "\"10.0.0.12:8080 backup\"")]));
         twins.apply().expect(0);
         assert_eq!(owners(), [false, true]);
+    } else {
+        // keepalived cannot hold back, it is stopped: an apply would have to start it.
+        twins
+            .hapair(&["apply", "--yes"])
+            .expect(1)
+            .says(MASTER)
+            .says("keepalived.service was stopped on purpose")
+            .says("`hapair handover --resume`")
+            .says("neither host was changed");
+        assert_eq!(owners(), [false, true]);
     }
 
     let back = twins
