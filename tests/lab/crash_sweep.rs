@@ -218,9 +218,13 @@ impl Drop for Talking {
     }
 }
 
-/// Fingerprints of both hosts.
+/// Fingerprints of both hosts, without what network.service keeps for itself.
 fn files(twins: &Twins) -> [BTreeSet<String>; 2] {
-    HOSTS.map(|host| twins.fingerprint(host).lines().map(str::to_owned).collect())
+    HOSTS.map(|host| {
+        let all = twins.fingerprint(host);
+        let lines = all.lines().filter(|line| name(line) != "/etc/resolv.conf.save");
+        lines.map(str::to_owned).collect()
+    })
 }
 
 /// Names of the files in which two fingerprints differ.
