@@ -17,7 +17,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use serde_json::json;
 
 use super::control::{Answer, Control};
-use super::engine::{Engine, Tokens};
+use super::engine::{Engine, FLOOD, Tokens};
 use super::harden::{self, Hardening};
 use super::mark::{self, Before, Claim, Mark};
 use super::netlink::{Change, Monitor};
@@ -282,7 +282,8 @@ impl Daemon {
             if has(SIGNAL) && self.signals()? {
                 return Ok(());
             }
-            if packets > 0 {
+            // What is not read yet after so many must not wait.
+            if (1..FLOOD).contains(&packets) {
                 self.gather(now);
             }
         }

@@ -39,6 +39,8 @@ use crate::vrrp::{Input, Output, Packet, Time};
 
 /// So often a socket is read, up to [`PACKETS`] each time, before anything else gets its turn.
 const ROUNDS: usize = 32;
+/// Fewer packets than this in a round were all that there were.
+pub(super) const FLOOD: usize = ROUNDS * PACKETS;
 /// A packet's own time stamp counts if it is not further than this from when the packet is read, which is more than we let
 /// packets wait on purpose. The stamp's clock may be set, and what waits in the socket of a daemon that was kept from running
 /// for long is not the last that was said: it was full by then.
