@@ -15,7 +15,7 @@ use hapair::rollout::{
     ApplyOptions, ApplyReport, Context, Interrupt, Member, Observer, Pair, Progress, Proof, RollbackOptions,
     RollbackReport, RolloutError, RolloutErrorKind, Vantage, Which, apply, plan_rollback, rollback, verify,
 };
-use hapair::state::frame::Operator;
+use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{
     Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostState, HostStatus, InstanceState, InstanceStatus,
     Outcome, OutcomeKind, Plan, PutBackPlan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
@@ -215,6 +215,7 @@ while read -r line; do case $line in
 *'"request":"history"'*) cat {me}.history;;
 *'"request":"plan_put_back"'*) cat {me}.put_back;;
 *'"request":"connect"'*) cat {me}.connect;;
+*'"request":"lock"'*'"run"'*) echo '{{"reply":"locked","broke":null,"running":null}}';;
 *'"request":"apply"'*) did apply; echo > {me}.applied; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
 *'"request":"put_back"'*) did put_back; ended;;
 *'"request":"unit"'*'"stop"'*) did stop; rm -f {me}.engine
@@ -293,6 +294,7 @@ fn operator() -> Operator {
     Operator {
         name: "ann@desk".into(),
         run: "1".into(),
+        if_held: IfHeld::Refuse,
     }
 }
 
