@@ -97,6 +97,49 @@ fn an_apply_while_keepalived_is_held_is_refused_ahead_and_says_how_to_end_the_ho
 }
 
 #[test]
+fn what_a_killed_transaction_left_of_the_election_is_critical_as_long_as_an_engine_runs() {
+    use hapair::host::facts::Tools;
+    use hapair::host::serve::plan;
+    use hapair::host::txn::{Journal, Stored, Txn};
+    use hapair::state::{EventKind, Reaction, TxnId};
+
+    let (_dir, root) = prepared(&[]);
+    let mut conf = resource(
+        "file keepalived.conf",
+        Stage::Vrrp,
+        text_file("/etc/app/keepalived.conf", Content::Text("new\n".into()), 0o644),
+    );
+    conf.election_critical = true;
+    let unit = "hapair-agent.service".to_owned();
+    conf.reactions = vec![Reaction::Reload { unit }];
+    let wanted = state(vec![conf]);
+    // Placed, and killed before what reads it was told.
+    fs::write(root.path("/etc/app/keepalived.conf"), "new\n").unwrap();
+    let txn = Txn::new(&root, &TxnId::new("one").unwrap());
+    let request = Stored {
+        state: wanted.clone(),
+        stages: vec![Stage::Vrrp],
+        confirm_timeout: 5,
+        operator: "test".into(),
+        back: None,
+    };
+    request.store(&txn).unwrap();
+    Journal::open(&txn, &[])
+        .unwrap()
+        .write(EventKind::ResourceStarted {
+            resource: "file keepalived.conf".into(),
+            summary: String::new(),
+        })
+        .unwrap();
+    for engine_active in [true, false] {
+        let seen = plan(&root, &wanted, &mut Tools::default(), engine_active);
+        let interrupted = seen.changes.iter().find(|c| c.resource.contains("interrupted"));
+        let interrupted = interrupted.expect("it is to be made up for");
+        assert_eq!(interrupted.election_critical, engine_active, "{interrupted:?}");
+    }
+}
+
+#[test]
 fn a_cancelled_transaction_touches_nothing() {
     let (_dir, root) = prepared(&[]);
     let before = tree(&root);

@@ -195,6 +195,10 @@ impl World {
         fs::write(self.dir.path().join(format!("{host}.{what}")), "").expect("written");
     }
 
+    fn unmark(&self, host: &str, what: &str) {
+        fs::remove_file(self.dir.path().join(format!("{host}.{what}"))).expect("removed");
+    }
+
     /// What the hosts were ordered, in order.
     fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
@@ -217,7 +221,7 @@ while read -r line; do case $line in
 *'"request":"connect"'*) cat {me}.connect;;
 *'"request":"lock"'*'"run"'*) echo '{{"reply":"locked","broke":null,"running":null}}';;
 *'"request":"apply"'*) did apply; echo > {me}.applied; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
-*'"request":"put_back"'*) did put_back; ended;;
+*'"request":"put_back"'*) did put_back; if [ -e {me}.wakes ]; then echo > {me}.engine; fi; ended;;
 *'"request":"unit"'*'"stop"'*) did stop; rm -f {me}.engine
   if [ -e {me}.owns ] && [ -e {peer}.engine ]; then mv {me}.owns {peer}.owns; fi
   echo '{{"reply":"ack"}}';;
@@ -359,6 +363,64 @@ fn a_pair_that_lived_before_hapair_is_given_back_with_the_standby_silent() {
         "nginx-backup start",
     ];
     assert_eq!(world.log(), order);
+}
+
+#[test]
+fn a_standby_that_is_silent_does_not_come_back_before_the_owner() {
+    let world = World::new(0);
+    HOSTS.iter().for_each(|host| world.can_go_back(host, true));
+    world.unmark(HOSTS[1], "engine");
+    // What is put back has its engine running, as before the run.
+    world.mark(HOSTS[1], "wakes");
+    let (done, report) = world.goes_back(Goal::Rollback);
+    done.expect("put back");
+    assert_eq!(report.changed, [1, 1]);
+    assert_eq!(world.log(), ["nginx-master put_back", "nginx-backup put_back"]);
+}
+
+#[test]
+fn an_owner_that_has_moved_leaves_the_standby_speaking() {
+    let mut inventory = inventory();
+    inventory.nginx = None;
+    let world = World::new(0);
+    for host in HOSTS {
+        let plan = Plan {
+            host: host.into(),
+            changes: vec![change(Stage::Vrrp, true)],
+            ..Plan::default()
+        };
+        world.reply(host, "plan", &Reply::Plan { plan });
+    }
+    let templates = Templates::embedded();
+    let options = ApplyOptions {
+        limit: None,
+        confirm_timeout: 20,
+        operator: operator(),
+        gate_timeout: PATIENCE,
+    };
+    let error = block_on(async {
+        let mut pair = world.pair(&inventory).await;
+        let plan = Plan {
+            fingerprint: "another".into(),
+            ..pair.members[0].plan.clone()
+        };
+        world.reply(HOSTS[0], "plan", &Reply::Plan { plan });
+        let cx = context(&inventory, &templates);
+        apply(
+            &cx,
+            &mut pair,
+            &options,
+            nobody_interrupts(),
+            &mut ApplyReport::default(),
+        )
+        .await
+    })
+    .expect_err("it has moved");
+    assert!(
+        error.message.contains("the host has changed since the plan was made"),
+        "{error}"
+    );
+    assert_eq!(world.log(), Vec::<String>::new(), "nothing was stopped");
 }
 
 #[test]

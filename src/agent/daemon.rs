@@ -151,8 +151,8 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     daemon.remember();
     systemd::notify("READY=1");
     let result = daemon.serve();
-    systemd::notify("STOPPING=1");
     daemon.engine.stop(sys::now());
+    systemd::notify("STOPPING=1");
     daemon.drain();
     let clean = daemon.engine.is_clean();
     if !clean {
@@ -249,14 +249,7 @@ impl Daemon {
                 Err(e) => return Err(e).context("epoll"),
             };
             let has = |token: u64| events[..ready].iter().any(|e| e.data() == token);
-            // Packets before timers: what has piled up while we did not run decides whether a timer still counts. That epoll
-            // was silent about them says nothing if we were kept from running after it.
-            let now = sys::now();
-            let packets = if has(PACKETS) || ready == events.len() || self.armed.is_some_and(|at| now > at + PUNCTUAL) {
-                self.engine.receive()
-            } else {
-                0
-            };
+            // First what may keep us waiting: netlink for the kernel's lock, processes for a look through /proc.
             if has(NETLINK) {
                 let changes = self.changes()?;
                 self.engine.changed(sys::now(), &changes);
@@ -264,12 +257,20 @@ impl Daemon {
             if has(PROCESSES) {
                 self.engine.processes_told(sys::now());
             }
+            // Packets before timers, and timers by the time from before the packets: what has piled up while we did not run
+            // decides whether a timer still counts. That epoll was silent about them says nothing if we were kept from
+            // running after it.
+            let now = sys::now();
+            let packets = if has(PACKETS) || ready == events.len() || self.armed.is_some_and(|at| now > at + PUNCTUAL) {
+                self.engine.receive()
+            } else {
+                0
+            };
             if has(TIMER) {
                 // Not read: setting it again makes it unreadable.
                 self.armed = None;
             }
             // Nothing is due before the timer ends; what has been set since ends it earlier in the next round.
-            let now = sys::now();
             if self.armed.is_none_or(|at| at <= now) {
                 self.engine.tick(now);
             }
@@ -284,7 +285,7 @@ impl Daemon {
             }
             // What is not read yet after so many must not wait.
             if (1..FLOOD).contains(&packets) {
-                self.gather(now);
+                self.gather();
             }
         }
     }
@@ -304,7 +305,8 @@ impl Daemon {
     }
 
     /// After packets were read: lets more of them come, if they come in crowds and nothing is to be done meanwhile.
-    fn gather(&mut self, now: Time) {
+    fn gather(&mut self) {
+        let now = sys::now();
         let crowded = now < self.heard + CROWDED;
         self.heard = now;
         let end = now + GATHER + MARGIN;

@@ -73,12 +73,12 @@ pub(super) fn claim(dir: &Path) -> io::Result<Claim> {
         if !is_at(&file, &path) {
             continue;
         }
-        file.set_len(0)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        match fs::remove_file(crashed_in(dir)) {
-            Ok(()) => before = Before::Crash,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+        // The lock counts, not the text, which is for people: a full disk takes no mark away.
+        let pid = format!("{}\n", std::process::id());
+        drop(file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())));
+        if crashed_in(dir).exists() {
+            before = Before::Crash;
+            drop(fs::remove_file(crashed_in(dir)));
         }
         let dir = dir.to_owned();
         return Ok(Claim::Ours(Mark { dir, _file: file }, before));
@@ -90,13 +90,16 @@ pub(super) fn claim(dir: &Path) -> io::Result<Claim> {
 /// # Errors
 /// The mark cannot be opened.
 pub(super) fn left_behind(dir: &Path) -> io::Result<Option<Claim>> {
-    let file = match open(&running_in(dir), &mut OpenOptions::new()) {
+    let path = running_in(dir);
+    let file = match open(&path, &mut OpenOptions::new()) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
     Ok(Some(match lock(&file)? {
         Some(pid) => Claim::Theirs(pid),
+        // Whoever held it has ended in good order meanwhile.
+        None if !is_at(&file, &path) => return Ok(None),
         None => Claim::Ours(
             Mark {
                 dir: dir.to_owned(),

@@ -84,9 +84,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
     let vips = plan::vips(&config);
     let removed = remove(&mut netlink, &off);
-    if removed.is_ok() {
-        mark.cleaned_up()?;
-    }
+    let marked = if removed.is_ok() { mark.cleaned_up() } else { Ok(()) };
     let mut by_wire: BTreeMap<(&str, bool), Outbox> = BTreeMap::new();
     for instance in &released {
         let Some(source) = plan::source(&vips, instance, &links) else {
@@ -100,7 +98,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         }
     }
     // A wire that is down is no reason to say nothing on the others.
-    let mut first = removed.err().or(unread);
+    let mut first = removed.err().or(marked.err()).or(unread);
     for ((interface, ipv6), mut outbox) in by_wire {
         let Some(link) = links.named(interface) else { continue };
         match VrrpSocket::open(interface, link.index, ipv6) {

@@ -72,8 +72,18 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
     }
 }
 
+/// An agent that systemd starts just now does not answer yet; so long it may take.
+const STARTING: Duration = Duration::from_secs(3);
+
 fn ask_agent(line: &str) -> Result<()> {
-    let answer = agent::ask(Path::new(agent::STATE_DIR), line)
+    let until = Instant::now() + STARTING;
+    let answer = loop {
+        match agent::ask(Path::new(agent::STATE_DIR), line) {
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            answer => break answer,
+        }
+    };
+    let answer = answer
         .map_err(|e| Error::new(format!("the agent does not answer: {e}")).hint("see `journalctl -u hapair-agent`"))?;
     let answer: serde_json::Value =
         serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is no JSON: {e}")))?;

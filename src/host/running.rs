@@ -27,7 +27,7 @@ pub(super) fn running(root: &Root, word: Option<&Word>) -> Vec<RunningInstance> 
 }
 
 fn by_agent(told: &AgentInstance, configured: &[Arc<Instance>]) -> RunningInstance {
-    let nopreempt = configured.iter().any(|i| i.name == told.name && i.nopreempt);
+    let waits = configured.iter().any(|i| i.name == told.name && waits(i));
     RunningInstance {
         name: told.name.clone(),
         virtual_router_id: told.virtual_router_id,
@@ -35,7 +35,7 @@ fn by_agent(told: &AgentInstance, configured: &[Arc<Instance>]) -> RunningInstan
         priority: told.priority,
         owns_vip: !facts::owned(&told.vips).is_empty(),
         vips: told.vips.clone(),
-        waits: told.held || nopreempt,
+        waits: told.held || waits,
     }
 }
 
@@ -50,8 +50,13 @@ fn by_file(instance: &Instance, word: Option<&Word>) -> RunningInstance {
         priority,
         owns_vip,
         vips: known.vips,
-        waits: held || instance.nopreempt,
+        waits: held || waits(instance),
     }
+}
+
+/// It leaves a living owner the VIP, for good or for longer than anybody should wait for it.
+fn waits(instance: &Instance) -> bool {
+    instance.nopreempt || !instance.preempt_delay.is_zero()
 }
 
 fn configured(root: &Root) -> Vec<Arc<Instance>> {

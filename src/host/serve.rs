@@ -465,7 +465,7 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         secrets: &state.secrets,
         engine_active,
     };
-    let mut changes = txn::interrupted_changes(root);
+    let mut changes = txn::interrupted_changes(root, engine_active);
     let pairs = resources.iter().zip(&observed);
     changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
     let drift = drift::drift(root, state, &resources, &observed, tools);

@@ -115,6 +115,9 @@ impl Run<'_> {
                 self.gate().nginx(&mut pair.members[host]).await?;
             }
         }
+        // The last moment at which nothing has happened: from here on the standby is silent.
+        self.stop_if_interrupted()?;
+        self.unmoved(&mut pair.members[owner]).await?;
         self.cx.observer.fact(
             pair.members[standby].host(),
             "silent while the owner changes what decides the election",
@@ -175,5 +178,5 @@ fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
         .hint(format!(
             "VRRP on {standby} is left stopped, because it could become a second owner"
         ))
-        .hint("the owner keeps the VIP; `hapair apply` finishes the change and starts it")
+        .hint("the owner keeps the VIP; the same command again finishes the change and starts it")
 }

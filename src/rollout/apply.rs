@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::state::frame::{Operator, UnitAction};
+use crate::state::frame::{IfHeld, Operator, UnitAction};
 use crate::state::time::Utc;
 
 use crate::state::{Engine, HostStatus, Request, Stage, TxnId};
@@ -64,7 +64,7 @@ pub async fn apply(
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         pair.lock(cx.observer, &options.operator).await?;
-        let result = run.converge(pair).await;
+        let result = run.locked(pair).await;
         pair.unlock().await;
         *report = run.report;
         report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
@@ -142,6 +142,16 @@ impl Run<'_> {
         self.options.limit.as_deref().is_none_or(|limit| limit == host)
     }
 
+    async fn locked(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
+        if self.options.operator.if_held == IfHeld::Break {
+            // Whose lock was broken may have changed something to the last.
+            for member in &mut pair.members {
+                self.unmoved(member).await?;
+            }
+        }
+        self.converge(pair).await
+    }
+
     async fn converge(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         let living = is_living_pair(&statuses);
@@ -159,6 +169,11 @@ impl Run<'_> {
             self.foundation(pair, host, living).await?;
         }
         self.software(pair).await?;
+        // A hand-over for a change of the network may have moved the VIP for good.
+        let order = match living {
+            true => standby_first(self.cx.inventory, &pair.statuses().await?),
+            false => order,
+        };
         // Also where the standby is stopped: started with the new configuration beside an owner with the old one, it would
         // be a second owner.
         if critical {

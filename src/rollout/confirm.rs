@@ -134,7 +134,7 @@ pub(super) async fn reattach(
             let message = format!("connection lost during transaction {txn} and not to be had again");
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
                 .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
-                .hint("run `hapair apply` again when the host answers"));
+                .hint("run the same command again when the host answers"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::remote::RemoteErrorKind;
-use crate::state::frame::Operator;
+use crate::state::frame::{IfHeld, Operator};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
 use super::apply::{Interrupt, Run};
@@ -52,7 +52,7 @@ impl Run<'_> {
             fingerprint: member.plan.fingerprint.clone(),
             stages: stages.to_vec(),
             confirm_timeout: self.options.confirm_timeout,
-            operator: self.options.operator.clone(),
+            operator: self.operator(),
         };
         member.link.send(&request).await?;
         let outcome = self.follow(member, &txn).await?;
@@ -78,7 +78,9 @@ impl Run<'_> {
                 reply = member.link.recv() => reply,
                 link = arrival(self.cx, moving.as_ref()) => {
                     let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
-                    take_over(self.cx, member, &self.options.operator, (link, &to), (txn, seen)).await?;
+                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), (txn, seen)).await;
+                    // Lost once more meanwhile: the next look at it says so, and begins anew.
+                    done.or_else(|e| if e.kind == RolloutErrorKind::Unreachable { Ok(()) } else { Err(e) })?;
                     continue;
                 }
                 () = more_than(&mut self.interrupt, interrupts) => {
@@ -139,7 +141,7 @@ impl Run<'_> {
             let message = format!("left on request while transaction {txn} runs");
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
                 .hint("the transaction goes on by itself, and an unconfirmed one reverts by itself")
-                .hint("run `hapair apply` again to see and finish the rest"));
+                .hint("run the same command again to see and finish the rest"));
         }
         self.cx.observer.warn(
             member.host(),
@@ -149,13 +151,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
+    /// Who works, for requests after the lock was taken: that another run's lock may be broken was said once, for that one.
+    pub(super) fn operator(&self) -> Operator {
+        Operator {
+            if_held: IfHeld::Refuse,
+            ..self.options.operator.clone()
+        }
+    }
+
+    /// The host is as it was when its plan was made.
+    pub(super) async fn unmoved(&self, member: &mut Member) -> Result<(), RolloutError> {
+        let planned = member.plan.fingerprint.clone();
+        member.replan().await?;
+        if member.plan.fingerprint == planned {
+            return Ok(());
+        }
+        let message = "the host has changed since the plan was made";
+        Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
+            .hint("plan again, look at it, and apply that"))
+    }
+
+    pub(super) fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
         if *self.interrupt.borrow() == 0 {
             return Ok(());
         }
         Err(
             RolloutError::pair(RolloutErrorKind::Failed, "interrupted between two transactions")
-                .hint("what is done stays done; run `hapair apply` again to do the rest"),
+                .hint("what is done stays done; run the same command again to do the rest"),
         )
     }
 }
@@ -189,7 +211,7 @@ async fn unless_leaving(
             let message = format!("interrupted while the host is out of reach in transaction {txn}");
             Err(RolloutError::pair(RolloutErrorKind::Failed, message)
                 .hint("the host takes back by itself what is not confirmed")
-                .hint("run `hapair apply` again when it answers"))
+                .hint("run the same command again when it answers"))
         }
     }
 }

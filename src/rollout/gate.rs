@@ -195,6 +195,7 @@ impl Gate<'_> {
             let status = statuses.iter().find(|s| s.host == instance.preferred());
             status.is_some_and(|s| s.instances.iter().any(|i| i.name == instance.name && i.held))
         };
+        let preempts = |instance: &Instance| !instance.nopreempt && instance.preempt_delay.is_none_or(|s| s == 0);
         vrrp.instances.iter().find_map(|instance| {
             let owners: Vec<&str> = statuses
                 .iter()
@@ -203,7 +204,7 @@ impl Gate<'_> {
                 .collect();
             match owners[..] {
                 [] => Some(format!("no host owns the VIP of {}", instance.name)),
-                [owner] if settled && !instance.nopreempt && owner != instance.preferred() && !held(instance) => {
+                [owner] if settled && preempts(instance) && owner != instance.preferred() && !held(instance) => {
                     Some(format!(
                         "{owner} still owns the VIP of {}, not {}",
                         instance.name,

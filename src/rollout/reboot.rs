@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::remote::{Link, Target};
-use crate::state::frame::VrrpOrder;
+use crate::state::frame::{Operator, VrrpOrder};
 use crate::state::{Facts, HostStatus, Request};
 
 use super::apply::{ApplyOptions, ApplyReport, Interrupt, Run};
@@ -87,7 +87,7 @@ impl Run<'_> {
         let owned = self.give_away(pair, host, &statuses, patience).await?;
         let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
         let request = Request::Reboot {
-            operator: self.options.operator.clone(),
+            operator: self.operator(),
             silent,
         };
         let before = pair.members[host].link.facts().clone();
@@ -176,7 +176,9 @@ impl Run<'_> {
         let name = pair.members[host].host().to_owned();
         match resume(&mut pair.members[host]).await {
             Ok(()) => error.hint(format!("{name} takes part as before")),
-            Err(why) => error.hint(format!("{name} could not be told to take part as before: {why}")),
+            Err(why) => error
+                .hint(format!("{name} could not be told to take part as before: {why}"))
+                .hint("`hapair handover --resume` does it"),
         }
     }
 
@@ -186,7 +188,7 @@ impl Run<'_> {
         let mut interrupt = self.interrupt.clone();
         let times = *interrupt.borrow_and_update();
         tokio::select! {
-            back = dial_until_back(self.cx, member, before, patience) => back,
+            back = dial_until_back(self.cx, member, &self.options.operator, before, patience) => back,
             () = more_than(&mut interrupt, times) => {
                 let message = "interrupted while it reboots";
                 Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
@@ -201,13 +203,14 @@ impl Run<'_> {
         // The boot ended it.
         let operator = &self.options.operator;
         pair.members[host].lock_again(self.cx.observer, operator).await;
+        // Before the plan, which it would outdate.
+        self.gate().nginx(&mut pair.members[host]).await?;
         pair.members[host].replan().await?;
         // What only the new kernel has, such as SELinux's booleans.
         let foundation = Phase::Foundation.stages();
         if changes_in(&pair.members[host].plan, foundation) > 0 {
             self.transact(pair, host, foundation).await?;
         }
-        self.gate().nginx(&mut pair.members[host]).await?;
         if self.cx.inventory.vrrp.is_some() {
             resume(&mut pair.members[host]).await?;
             self.gate().host(&mut pair.members[host]).await?;
@@ -247,6 +250,7 @@ enum Away {
 async fn dial_until_back(
     cx: &Context<'_>,
     member: &mut Member,
+    operator: &Operator,
     before: &Facts,
     patience: Duration,
 ) -> Result<(), Away> {
@@ -273,6 +277,7 @@ async fn dial_until_back(
                 Ok(Ok(link)) if link.facts().boot_id == before.boot_id => {
                     // Where the old connection is gone, a failure needs this one.
                     member.link = link;
+                    member.lock_again(cx.observer, operator).await;
                     left = false;
                     tokio::time::sleep(STILL_THERE).await;
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
-    Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction,
+    Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction, UnitState,
 };
 
 use super::apply::{ApplyOptions, Interrupt, Run, both, spoken_for};
@@ -184,11 +184,17 @@ impl Back<'_> {
         let statuses = pair.statuses().await?;
         let order = standby_first(self.run.cx.inventory, &statuses);
         let living = is_living_pair(&statuses);
+        let life = match statuses.iter().any(|s| s.engine.is_some()) {
+            _ if living => Life::Pair,
+            true => Life::Half,
+            false => Life::Nothing,
+        };
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
-            plan.speaks && changes.any(|c| c.election_critical)
+            // A silent one speaks again afterwards: it was silenced, or is started at boot.
+            (plan.speaks || life == Life::Half) && changes.any(|c| c.election_critical)
         });
-        match way(living, critical, self.what.backs[0].goal) {
+        match way(life, critical, self.what.backs[0].goal, order[1]) {
             Way::StandbySilent => self.election_critical(pair, order, &statuses).await?,
             Way::Refused(host) => return Err(self.one_sided(pair, host)),
             Way::InTurn => {
@@ -203,8 +209,26 @@ impl Back<'_> {
         if self.speaking(&statuses).contains(&true) {
             let statuses = self.gate(pair, Owners::OfAll).await?;
             self.run.tell_owners(&statuses);
+            self.warn_of_silence(pair, &statuses);
         }
         Ok(())
+    }
+
+    /// A run that failed may have left an engine stopped, and was another process: who goes back from it must not be left
+    /// with a pair of one.
+    fn warn_of_silence(&self, pair: &Pair, statuses: &[HostStatus; 2]) {
+        for (member, status) in pair.members.iter().zip(statuses) {
+            let units = &member.link.facts().units;
+            let starts_at_boot = |engine: &Engine| units.get(engine.unit()).is_some_and(UnitState::is_enabled);
+            let silent = [Engine::Agent, Engine::Keepalived].into_iter().find(starts_at_boot);
+            if let Some(engine) = silent.filter(|_| status.engine.is_none()) {
+                let unit = engine.unit();
+                self.run.cx.observer.warn(
+                    member.host(),
+                    format!("{unit} starts at boot and does not run: `systemctl start {unit}` on the host, or `hapair apply`"),
+                );
+            }
+        }
     }
 
     /// With one host put back and the other not, each would reject the other's adverts.
@@ -330,7 +354,7 @@ impl Back<'_> {
             fingerprint: plan.plan.fingerprint.clone(),
             back: back.clone(),
             confirm_timeout: self.run.options.confirm_timeout,
-            operator: self.run.options.operator.clone(),
+            operator: self.run.operator(),
         };
         member.link.send(&request).await?;
         let outcome = self.run.follow(member, &txn).await?;
@@ -404,6 +428,17 @@ impl Back<'_> {
     }
 }
 
+/// What speaks VRRP when going back begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// A living pair.
+    Pair,
+    /// Some engine does.
+    Half,
+    /// Nothing does.
+    Nothing,
+}
+
 /// In which order the hosts go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -415,14 +450,16 @@ enum Way {
     Refused(usize),
 }
 
-/// `critical`, by host: it goes on serving, and goes back in what decides the election.
-fn way(living: bool, critical: [bool; 2], goal: Goal) -> Way {
+/// `critical`, by host: it goes back in what decides the election, and speaks with the other afterwards.
+fn way(life: Life, critical: [bool; 2], goal: Goal, owner: usize) -> Way {
     match (critical, goal) {
-        _ if !living => Way::InTurn,
         ([false, false], _) => Way::InTurn,
+        _ if life == Life::Nothing => Way::InTurn,
         ([true, true], _) => Way::StandbySilent,
         // The other host goes as far back as it can too: the two agree as they did before hapair, or it ends.
         (_, Goal::Remove | Goal::RemoveWithPackages) => Way::StandbySilent,
+        // What the other one had of it is gone already, and it does not speak.
+        (_, Goal::Rollback) if life == Life::Half && critical[owner] => Way::StandbySilent,
         ([first, _], Goal::Rollback) => Way::Refused(usize::from(!first)),
     }
 }
@@ -432,15 +469,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_living_pair_never_goes_back_in_what_decides_the_election_with_both_speaking() {
+    fn nobody_goes_back_in_what_decides_the_election_with_both_speaking() {
         for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
-            assert_eq!(way(true, [true, true], goal), Way::StandbySilent);
-            assert_eq!(way(true, [false, false], goal), Way::InTurn);
-            assert_eq!(way(false, [true, true], goal), Way::InTurn);
+            for life in [Life::Pair, Life::Half] {
+                assert_eq!(way(life, [true, true], goal, 0), Way::StandbySilent);
+                assert_eq!(way(life, [false, false], goal, 0), Way::InTurn);
+            }
+            assert_eq!(way(Life::Nothing, [true, true], goal, 0), Way::InTurn);
         }
         // A pair that lived before hapair on one host only.
-        assert_eq!(way(true, [true, false], Goal::Remove), Way::StandbySilent);
-        assert_eq!(way(true, [false, true], Goal::Rollback), Way::Refused(1));
-        assert_eq!(way(true, [true, false], Goal::Rollback), Way::Refused(0));
+        assert_eq!(way(Life::Pair, [true, false], Goal::Remove, 0), Way::StandbySilent);
+        assert_eq!(way(Life::Pair, [false, true], Goal::Rollback, 0), Way::Refused(1));
+        assert_eq!(way(Life::Pair, [true, false], Goal::Rollback, 0), Way::Refused(0));
+    }
+
+    #[test]
+    fn beside_a_host_that_is_silent_only_the_one_that_speaks_goes_back_alone() {
+        // As after a run that failed on its second host.
+        assert_eq!(way(Life::Half, [true, false], Goal::Rollback, 0), Way::StandbySilent);
+        // It would start with what the owner rejects.
+        assert_eq!(way(Life::Half, [false, true], Goal::Rollback, 0), Way::Refused(1));
     }
 }

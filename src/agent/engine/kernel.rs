@@ -13,8 +13,9 @@ use crate::vrrp::{Input, State, Time};
 
 /// What failed is tried again after this, and then after twice as long each time.
 const AGAIN: Duration = Duration::from_millis(100);
-/// So often the wait doubles: up to 12.8 s.
-const DOUBLINGS: u32 = 7;
+/// So often the wait doubles, up to 0.8 s: what has failed for long must not keep an address that has just failed from being
+/// taken off.
+const DOUBLINGS: u32 = 3;
 
 /// What the kernel was asked for and did not do.
 #[derive(Default)]

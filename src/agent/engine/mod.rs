@@ -60,6 +60,16 @@ pub(super) struct Tokens {
 /// Interface and family: what a socket is for.
 type Wire = (String, bool);
 
+/// A socket of a wire.
+struct Ear {
+    /// Of the interface it was opened for.
+    index: u32,
+    socket: Watched<VrrpSocket>,
+    /// Multicast groups that it hears. Joining is not tried again for them: the kernel would take the lock under which all
+    /// network changes are made, only to say that it is done.
+    joined: BTreeSet<IpAddr>,
+}
+
 /// Everything but the event loop.
 pub(super) struct Engine {
     path: PathBuf,
@@ -73,9 +83,7 @@ pub(super) struct Engine {
     pacer: Pacer,
     epoll: Rc<Epoll>,
     tokens: Tokens,
-    sockets: BTreeMap<Wire, (u32, Watched<VrrpSocket>)>,
-    /// Multicast groups that could not be joined: who does not hear an owner must not become one.
-    deaf: BTreeSet<(Wire, IpAddr)>,
+    sockets: BTreeMap<Wire, Ear>,
     undone: Undone,
     arrivals: Arrivals,
     units: Vec<Unit>,
@@ -121,7 +129,6 @@ impl Engine {
             epoll: Rc::clone(epoll),
             tokens,
             sockets: BTreeMap::new(),
-            deaf: BTreeSet::new(),
             undone: Undone::default(),
             arrivals: Arrivals::default(),
             units: Vec::new(),
@@ -200,7 +207,7 @@ impl Engine {
         let sockets = std::mem::take(&mut self.sockets);
         let mut arrivals = std::mem::take(&mut self.arrivals);
         let mut all = 0;
-        for (wire, (_, socket)) in &sockets {
+        for (wire, Ear { socket, .. }) in &sockets {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
             for _ in 0..ROUNDS {
                 let got = socket.receive(&mut arrivals, |packet, stamp| {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Engine, Wire};
+use super::{Ear, Engine, Wire};
 use crate::agent::netlink::{Assigned, NewAddress};
 use crate::agent::pacing::Waiting;
 use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
@@ -48,10 +48,9 @@ impl Engine {
             }
         }
         let links = &self.links;
-        self.sockets.retain(|wire, (index, _)| {
-            wanted.contains_key(wire) && links.named(&wire.0).is_some_and(|l| l.index == *index)
+        self.sockets.retain(|wire, ear| {
+            wanted.contains_key(wire) && links.named(&wire.0).is_some_and(|l| l.index == ear.index)
         });
-        self.deaf.clear();
         for (wire, groups) in wanted {
             let Some(index) = self.links.named(&wire.0).map(|l| l.index) else {
                 continue;
@@ -59,32 +58,40 @@ impl Engine {
             if !self.sockets.contains_key(&wire) {
                 let opened = VrrpSocket::open(&wire.0, index, wire.1)
                     .and_then(|socket| Watched::new(socket, &self.epoll, self.tokens.packets));
-                match opened {
-                    Ok(socket) => drop(self.sockets.insert(wire.clone(), (index, socket))),
+                let socket = match opened {
+                    Ok(socket) => socket,
                     Err(e) => {
                         let message = format!("cannot open a VRRP socket on {}", wire.0);
                         self.undone.failed(now, &message, &e);
                         continue;
                     }
-                }
+                };
+                let joined = BTreeSet::new();
+                self.sockets.insert(wire.clone(), Ear { index, socket, joined });
             }
+            let Some(ear) = self.sockets.get_mut(&wire) else {
+                continue;
+            };
             for group in groups {
-                if let Err(e) = self.sockets[&wire].1.join(group) {
-                    let message = format!("cannot join the multicast group {group} on {}", wire.0);
-                    self.undone.failed(now, &message, &e);
-                    self.deaf.insert((wire.clone(), group));
+                if ear.joined.contains(&group) {
+                    continue;
+                }
+                match ear.socket.join(group) {
+                    Ok(()) => drop(ear.joined.insert(group)),
+                    Err(e) => {
+                        let message = format!("cannot join the multicast group {group} on {}", wire.0);
+                        self.undone.failed(now, &message, &e);
+                    }
                 }
             }
         }
     }
 
-    /// Whether the adverts of others reach an instance.
+    /// Whether the adverts of others reach an instance: who does not hear an owner must not become one.
     pub(super) fn hears(&self, instance: &Instance) -> bool {
-        let is_its = |(interface, ipv6): &Wire| *interface == instance.interface && *ipv6 == instance.ipv6;
-        let deaf = |(wire, group): &(Wire, IpAddr)| {
-            !instance.unicast && is_its(wire) && *group == plan::group(&self.config, instance)
-        };
-        self.sockets.keys().any(is_its) && !self.deaf.iter().any(deaf)
+        let its = |((interface, ipv6), _): &(&Wire, &Ear)| *interface == instance.interface && *ipv6 == instance.ipv6;
+        let ear = self.sockets.iter().find(its).map(|(_, ear)| ear);
+        ear.is_some_and(|ear| instance.unicast || ear.joined.contains(&plan::group(&self.config, instance)))
     }
 
     /// Does what the routers want: addresses off, adverts out, addresses on, neighbours told; each for all at once.
@@ -156,7 +163,7 @@ impl Engine {
     /// Sends adverts, with one system call for each wire.
     pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) {
         let mut outbox = self.outbox.borrow_mut();
-        for ((interface, ipv6), (_, socket)) in &self.sockets {
+        for ((interface, ipv6), Ear { socket, .. }) in &self.sockets {
             let here = adverts
                 .clone()
                 .filter(|(i, ..)| i.interface == *interface && i.ipv6 == *ipv6);

@@ -45,17 +45,27 @@ pub(super) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
     resources.filter(|r| started.contains(&r.id.as_str())).collect()
 }
 
-/// What a killed transaction had started to change sets off these, and perhaps did not.
-fn left(txn: &Txn) -> (Vec<Stage>, BTreeSet<Reaction>) {
+/// What a killed transaction may have left to do.
+#[derive(Default)]
+struct Left {
+    /// Of what it had started to change, in its order.
+    stages: Vec<Stage>,
+    /// What that sets off, and perhaps did not.
+    reactions: BTreeSet<Reaction>,
+    /// What decides the election is among it: an engine may run with what is no longer in its file.
+    election_critical: bool,
+}
+
+fn left(txn: &Txn) -> Left {
     let Ok(request) = Stored::load(txn) else {
-        return (Vec::new(), BTreeSet::new());
+        return Left::default();
     };
     let resources = started(txn, &request);
-    let stages = resources.iter().map(|r| r.stage).collect();
-    (
-        stages,
-        resources.iter().flat_map(|r| r.reactions.iter().cloned()).collect(),
-    )
+    Left {
+        stages: resources.iter().map(|r| r.stage).collect(),
+        reactions: resources.iter().flat_map(|r| r.reactions.iter().cloned()).collect(),
+        election_critical: resources.iter().any(|r| r.election_critical),
+    }
 }
 
 fn named(reaction: &Reaction) -> String {
@@ -68,12 +78,12 @@ fn named(reaction: &Reaction) -> String {
 }
 
 /// What an apply has to make up for, as changes of a plan: files may be as desired already while what reads them still
-/// runs with the old ones.
-pub fn changes(root: &Root) -> Vec<Change> {
+/// runs with the old ones. `engine_active`: VRRP speaks, perhaps with a configuration of before.
+pub fn changes(root: &Root, engine_active: bool) -> Vec<Change> {
     let describe = |txn: Txn| {
-        let (stages, reactions) = left(&txn);
+        let left = left(&txn);
         let again = is_put_back(&txn);
-        let todo: Vec<String> = reactions.iter().map(named).collect();
+        let todo: Vec<String> = left.reactions.iter().map(named).collect();
         let summary = if again {
             "put back what it had replaced".to_owned()
         } else {
@@ -85,12 +95,12 @@ pub fn changes(root: &Root) -> Vec<Change> {
             stage: if again {
                 Stage::Hostname
             } else {
-                stages.last().copied().unwrap_or(Stage::Vrrp)
+                left.stages.last().copied().unwrap_or(Stage::Vrrp)
             },
             summary,
             diff: None,
             cuts_ssh: false,
-            election_critical: false,
+            election_critical: engine_active && left.election_critical,
         })
     };
     interrupted(root).into_iter().filter_map(describe).collect()
@@ -116,7 +126,7 @@ pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
                 "transaction {} was interrupted; going on from where it stopped",
                 txn.id
             ));
-            pending.extend(left(&txn).1);
+            pending.extend(left(&txn).reactions);
             let _ = txn.mark(INTERRUPTED);
             Outcome {
                 result: OutcomeKind::Failed,
