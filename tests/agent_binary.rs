@@ -4,7 +4,8 @@
 //! What needs root, ip(8) or strace(1) says so where they are missing and does nothing else (in CI it fails).
 #![cfg(all(feature = "cli", target_arch = "x86_64"))]
 
-#[path = "agent_binary/netns.rs"]
+#[path = "agent_binary/host.rs"]
+mod host;
 mod netns;
 #[path = "agent_binary/seccomp.rs"]
 mod seccomp;
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use netns::{Net, able, until};
+use host::Alone;
+use netns::{able, until_or};
 use serde_json::Value;
 
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
@@ -80,7 +82,7 @@ enum Kernel {
 
 /// The agent in a network namespace, perhaps in a root of its own.
 struct Agent<'n> {
-    net: Option<&'n Net>,
+    net: Option<&'n Alone>,
     root: Option<PathBuf>,
     kernel: Kernel,
 }
@@ -92,7 +94,7 @@ impl Agent<'_> {
             None => Command::new(binary()),
         };
         command.stdin(Stdio::null()).env_clear();
-        let namespace = self.net.map(Net::file);
+        let namespace = self.net.map(Alone::file);
         let root = self.root.as_ref().map(|root| {
             let text = root.as_os_str().as_encoded_bytes();
             std::ffi::CString::new(text).unwrap()
@@ -100,10 +102,10 @@ impl Agent<'_> {
         let old = self.kernel == Kernel::Old;
         let enter = move || {
             if let Some(file) = &namespace {
-                netns::enter(file)?;
+                host::enter(file)?;
             }
             if let Some(root) = &root {
-                netns::change_root(root)?;
+                host::change_root(root)?;
             }
             if old { seccomp::only_linux_3_10() } else { Ok(()) }
         };
@@ -169,12 +171,12 @@ fn tree(dir: &Path) -> Vec<String> {
 
 #[test]
 fn it_runs_in_an_empty_root() {
-    if !able(&["ip"]) {
+    if !able(&[]) {
         return;
     }
     let root = tempfile::tempdir().unwrap();
     fs::copy(binary(), root.path().join("hapair-agent")).unwrap();
-    let net = Net::with_eth0("10.77.0.1/24");
+    let net = Alone::new("10.77.0.1/24");
     let agent = Agent {
         net: Some(&net),
         root: Some(root.path().to_owned()),
@@ -196,8 +198,8 @@ fn it_runs_in_an_empty_root() {
     command.args(["run", "--config", "/keepalived.conf", "--state-dir", "/state"]);
     let mut daemon = Daemon(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     let said = || fs::read_to_string(root.path().join("log")).unwrap_or_default();
-    until("it owns the VIP", said, || net.owns(VIP));
-    until("it says so", said, || agent.instance("/state")["state"] == "MASTER");
+    until_or("it owns the VIP", said, || net.owns(VIP));
+    until_or("it says so", said, || agent.instance("/state")["state"] == "MASTER");
     assert_eq!(daemon.stop(), Some(0), "{}", said());
     assert!(!net.owns(VIP));
 }
@@ -205,11 +207,11 @@ fn it_runs_in_an_empty_root() {
 /// No glibc name service by the back door: the files and sockets that one needs are never asked for.
 #[test]
 fn it_asks_no_name_service() {
-    if !able(&["ip", "strace"]) {
+    if !able(&["strace"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let net = Net::with_eth0("10.77.0.1/24");
+    let net = Alone::new("10.77.0.1/24");
     let path = |name: &str| dir.path().join(name).display().to_string();
     // Users by name everywhere; the scripts are the agent itself.
     let program = binary().display();
@@ -237,9 +239,9 @@ fn it_asks_no_name_service() {
     let log = fs::File::create(path("log")).unwrap();
     let mut strace = Daemon(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     let said = || fs::read_to_string(path("log")).unwrap_or_default();
-    until("it owns the VIP", said, || net.owns(VIP));
+    until_or("it owns the VIP", said, || net.owns(VIP));
     let trace = || fs::read_to_string(path("trace")).unwrap_or_default();
-    until("its script has run", trace, || trace().matches("execve(").count() >= 3);
+    until_or("its script has run", trace, || trace().matches("execve(").count() >= 3);
     // The daemon is strace's child: the first process of the trace.
     let pid: i32 = trace().split_whitespace().next().unwrap().parse().unwrap();
     // SAFETY: a process that strace started for us and that it waits for.
@@ -255,7 +257,7 @@ fn it_asks_no_name_service() {
 /// A life of the daemon with all that it does, and what was seen of it.
 fn life(kernel: Kernel) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let net = Net::with_eth0("10.77.0.1/24");
+    let net = Alone::new("10.77.0.1/24");
     let path = |name: &str| dir.path().join(name).display().to_string();
     let state_dir = path("state");
     let agent = Agent {
@@ -300,7 +302,7 @@ fn life(kernel: Kernel) -> Vec<String> {
     let said = || fs::read_to_string(path("log")).unwrap_or_default();
     let mut seen = Vec::new();
     let reach = |what: &str, seen: &mut Vec<String>, state: &str, priority: u64| {
-        until(what, said, || {
+        until_or(what, said, || {
             let i = agent.instance(&state_dir);
             i["state"] == state && i["priority"] == priority && net.owns(VIP) == (state == "MASTER")
         });
@@ -319,7 +321,7 @@ fn life(kernel: Kernel) -> Vec<String> {
     fs::write(path("keepalived.conf"), more_vips).unwrap();
     let (reloaded, answer) = agent.run(&["reload", "--state-dir", &state_dir]);
     assert!(reloaded, "{answer}");
-    until("the new address", said, || net.owns("10.77.0.98"));
+    until_or("the new address", said, || net.owns("10.77.0.98"));
     reach("it was reloaded", &mut seen, "MASTER", 200);
     let (answered, metrics) = agent.run(&["metrics", "--state-dir", &state_dir]);
     assert!(answered, "{metrics}");
@@ -333,7 +335,7 @@ fn life(kernel: Kernel) -> Vec<String> {
 
 #[test]
 fn it_works_with_the_system_calls_of_linux_3_10() {
-    if !able(&["ip"]) {
+    if !able(&[]) {
         return;
     }
     seccomp::prove();

@@ -3,63 +3,29 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
-/// Longer than anything here takes, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::netns::Net;
+pub(crate) use crate::netns::{able, until};
+
 pub(crate) const VIP: &str = "10.77.0.99";
-
-pub(crate) fn able() -> bool {
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"]
-        .iter()
-        .any(|p| PathBuf::from(p).exists());
-    if root && ip {
-        return true;
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "needs root and ip(8), and CI must not leave it out"
-    );
-    eprintln!("SKIPPED: needs root and ip(8)");
-    false
-}
-
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A host alone: `eth0` with 10.77.0.1, whose other end `wire0` is in the same namespace.
 pub(crate) struct Host {
-    net: Child,
+    net: Net,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
 }
 
 impl Host {
     pub(crate) fn new() -> Host {
-        let net = Command::new("unshare")
-            .args(["--net", "sleep", "300"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
         let host = Host {
-            net,
+            net: Net::new(),
             dir: tempfile::tempdir().unwrap(),
             daemon: None,
         };
-        let ours = fs::read_link("/proc/self/ns/net").unwrap();
-        until("a network namespace", || {
-            fs::read_link(host.namespace()).is_ok_and(|n| n != ours)
-        });
         host.ip("link set lo up");
         host.ip("link add name wire0 type veth peer name eth0");
         host.ip("link set wire0 up");
@@ -68,26 +34,12 @@ impl Host {
         host
     }
 
-    pub(crate) fn namespace(&self) -> String {
-        format!("/proc/{}/ns/net", self.net.id())
-    }
-
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["-t", &self.net.id().to_string(), "-n", program])
-            .stdin(Stdio::null());
-        command
+        self.net.command(program)
     }
 
     pub(crate) fn ip(&self, args: &str) -> String {
-        let out = self.command("ip").args(args.split_whitespace()).output().unwrap();
-        assert!(
-            out.status.success(),
-            "ip {args}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8_lossy(&out.stdout).into_owned()
+        self.net.ip(args)
     }
 
     /// Runs in a thread that is in the namespace.
@@ -95,7 +47,7 @@ impl Host {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> std::thread::JoinHandle<T> {
-        let namespace = fs::File::open(self.namespace()).unwrap();
+        let namespace = fs::File::open(self.net.path()).unwrap();
         std::thread::spawn(move || {
             use std::os::fd::AsRawFd;
             // SAFETY: plain system call on an open descriptor; it concerns this thread alone.
@@ -191,7 +143,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        for child in self.daemon.iter_mut().chain([&mut self.net]) {
+        if let Some(child) = &mut self.daemon {
             drop(child.kill());
             drop(child.wait());
         }

@@ -5,5 +5,7 @@
 
 mod host;
 mod interfaces;
+#[path = "../netns/mod.rs"]
+mod netns;
 mod processes;
 mod tellings;

@@ -35,10 +35,7 @@ fn a_crash_gives_the_vip_away_whatever_became_of_the_configuration() {
     if !able(&[]) {
         return;
     }
-    let mut pair = Pair::new();
-    pair.a.write(&config(201, VIP, PASS));
-    pair.a.start(Engine::Agent);
-    until("owner", || pair.a.owns(VIP));
+    let mut pair = Pair::owned_by_a();
     // Somebody is at it with an editor.
     pair.a.write("vrrp_instance VI_1 {\n");
     pair.a.end(libc::SIGKILL);
@@ -144,10 +141,7 @@ fn a_clean_stop_takes_the_address_off_before_it_says_so() {
     if !able(&["strace"]) {
         return;
     }
-    let mut pair = Pair::new();
-    pair.a.write(&config(201, VIP, PASS));
-    pair.a.start(Engine::Agent);
-    until("a owns the VIP", || pair.a.owns(VIP));
+    let mut pair = Pair::owned_by_a();
     let trace = crate::net::Trace::attach(&pair.a, "sendto,sendmsg,sendmmsg");
     pair.a.end(libc::SIGTERM);
     let text = trace.end();
@@ -172,10 +166,7 @@ fn an_address_that_cannot_be_taken_off_goes_later() {
     if !able(&["strace"]) {
         return;
     }
-    let mut pair = Pair::new();
-    pair.a.write(&config(201, VIP, PASS));
-    pair.a.start(Engine::Agent);
-    until("a owns the VIP", || pair.a.owns(VIP));
+    let mut pair = Pair::owned_by_a();
     // Netlink's, and the answers of the control socket.
     let trace = crate::net::Trace::failing(&pair.a, "sendto", "ENOBUFS");
     let other = "10.77.0.98";
@@ -201,10 +192,7 @@ fn the_stop_step_takes_nothing_from_who_lives_and_works_once() {
     if !able(&[]) {
         return;
     }
-    let mut pair = Pair::new();
-    pair.a.write(&config(201, VIP, PASS));
-    pair.a.start(Engine::Agent);
-    until("a owns the VIP", || pair.a.owns(VIP));
+    let mut pair = Pair::owned_by_a();
     assert!(!release(&pair.a), "it refuses");
     assert!(pair.a.owns(VIP));
     // Ended by the signal, and then released.
@@ -228,10 +216,7 @@ fn two_agents_do_not_run_at_once() {
     if !able(&[]) {
         return;
     }
-    let mut pair = Pair::new();
-    pair.a.write(&config(201, VIP, PASS));
-    pair.a.start(Engine::Agent);
-    until("a owns the VIP", || pair.a.owns(VIP));
+    let pair = Pair::owned_by_a();
     // Not even if the first one cannot be asked.
     fs::remove_file(pair.a.dir.join("state/agent.sock")).unwrap();
     let config = pair.a.dir.join("keepalived.conf");

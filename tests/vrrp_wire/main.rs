@@ -9,4 +9,6 @@ mod capture;
 mod election;
 mod giving_up;
 mod net;
+#[path = "../netns/mod.rs"]
+mod netns;
 mod packets;

@@ -3,93 +3,11 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-/// Longer than any election here takes, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn have(program: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .any(|dir| PathBuf::from(dir).join(program).exists())
-}
-
-/// Whether the test can run with root, ip(8) and those programs; says so if not.
-pub(crate) fn able(programs: &[&str]) -> bool {
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    let missing = ["ip"].iter().chain(programs).find(|p| !have(p));
-    let why = match (root, missing) {
-        (false, _) => "root",
-        (_, Some(program)) => program,
-        _ => return true,
-    };
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "needs {why}, and CI must not leave it out"
-    );
-    eprintln!("SKIPPED: needs {why}");
-    false
-}
-
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A network namespace that lives as long as its one sleeping process.
-pub(crate) struct Net(Child);
-
-impl Net {
-    pub(crate) fn new() -> Net {
-        let child = Command::new("unshare")
-            .args(["--net", "sleep", "900"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let net = Net(child);
-        let ours = fs::read_link("/proc/self/ns/net").unwrap();
-        until("a network namespace", || {
-            fs::read_link(net.path()).is_ok_and(|n| n != ours)
-        });
-        net
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/ns/net", self.0.id()))
-    }
-
-    pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["-t", &self.0.id().to_string(), "-n", program])
-            .stdin(Stdio::null());
-        command
-    }
-
-    pub(crate) fn ip(&self, args: &str) -> String {
-        let out = self.command("ip").args(args.split_whitespace()).output().unwrap();
-        assert!(
-            out.status.success(),
-            "ip {args}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+pub(crate) use crate::netns::{Net, able, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
@@ -241,6 +159,15 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// `a` owns the VIP, by the agent; `b` has no daemon.
+    pub(crate) fn owned_by_a() -> Pair {
+        let mut pair = Pair::new();
+        pair.a.write(&config(201, VIP, PASS));
+        pair.a.start(Engine::Agent);
+        until("a owns the VIP", || pair.a.owns(VIP));
+        pair
+    }
+
     pub(crate) fn new() -> Pair {
         let dir = tempfile::tempdir().unwrap();
         let wire = Net::new();
@@ -250,7 +177,7 @@ impl Pair {
             let net = Net::new();
             wire.ip(&format!(
                 "link add name port{number} type veth peer name eth0 netns {}",
-                net.0.id()
+                net.id()
             ));
             wire.ip(&format!("link set dev port{number} master br0 up"));
             net.ip("link set lo up");
