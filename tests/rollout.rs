@@ -182,8 +182,8 @@ impl World {
         };
         let mut report = RollbackReport::default();
         let done = block_on(async {
-            let mut pair = self.pair(&inventory).await;
             let cx = context(&inventory, &templates);
+            let mut pair = self.pair(&cx).await;
             let what = plan_rollback(&mut pair, &Which::Everything, Foreign::Refuse, goal).await?;
             let interrupt = nobody_interrupts();
             rollback(&cx, &mut pair, &what, None, &options, interrupt, &mut report).await
@@ -234,7 +234,7 @@ esac; done
         )
     }
 
-    async fn pair(&self, inventory: &Inventory) -> Pair {
+    async fn pair(&self, cx: &Context<'_>) -> Pair {
         let member = async |host: usize| {
             let mut command = Command::new("sh");
             command.arg("-c").arg(self.script(host));
@@ -243,12 +243,8 @@ esac; done
             let Ok(Reply::Plan { plan }) = serde_json::from_str(&plan) else {
                 panic!("{plan}")
             };
-            Member {
-                link,
-                target: targets(inventory)[host].clone(),
-                state: HostState::default(),
-                plan,
-            }
+            let target = targets(cx.inventory)[host].clone();
+            Member::new(cx, (link, target), HostState::default(), plan)
         };
         Pair {
             members: [member(0).await, member(1).await],
@@ -333,8 +329,8 @@ fn an_owner_hands_over_before_its_network_changes_though_the_inventory_has_other
     };
     let mut report = ApplyReport::default();
     block_on(async {
-        let mut pair = world.pair(&inventory).await;
         let cx = context(&inventory, &templates);
+        let mut pair = world.pair(&cx).await;
         apply(&cx, &mut pair, &options, nobody_interrupts(), &mut report).await
     })
     .expect("applied");
@@ -398,14 +394,14 @@ fn an_owner_that_has_moved_leaves_the_standby_speaking() {
         operator: operator(),
         gate_timeout: PATIENCE,
     };
+    let cx = context(&inventory, &templates);
     let error = block_on(async {
-        let mut pair = world.pair(&inventory).await;
+        let mut pair = world.pair(&cx).await;
         let plan = Plan {
             fingerprint: "another".into(),
             ..pair.members[0].plan.clone()
         };
         world.reply(HOSTS[0], "plan", &Reply::Plan { plan });
-        let cx = context(&inventory, &templates);
         apply(
             &cx,
             &mut pair,
@@ -457,7 +453,7 @@ fn a_pair_that_speaks_tls_only_is_seen_from_the_standby_as_far_as_that_goes() {
     let templates = Templates::embedded();
     let cx = context(&inventory, &templates);
     let seen = block_on(async {
-        let mut pair = world.pair(&inventory).await;
+        let mut pair = world.pair(&cx).await;
         verify(&cx, &mut pair, PATIENCE, nobody_interrupts()).await
     })
     .expect("verified");
@@ -472,7 +468,7 @@ fn a_pair_that_speaks_tls_only_is_seen_from_the_standby_as_far_as_that_goes() {
     };
     world.reply(HOSTS[1], "connect", &refused);
     let error = block_on(async {
-        let mut pair = world.pair(&inventory).await;
+        let mut pair = world.pair(&cx).await;
         verify(&cx, &mut pair, Duration::ZERO, nobody_interrupts()).await
     })
     .expect_err("nobody takes a connection");

@@ -22,6 +22,7 @@ pub mod lock;
 pub mod memory;
 pub mod observe;
 pub(crate) mod own;
+mod own_stop;
 pub mod place;
 pub mod react;
 pub mod reboot;

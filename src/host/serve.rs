@@ -14,7 +14,7 @@ use super::reboot::Config;
 use super::root::Root;
 use super::txn::{self, Stored, Tail, Txn};
 use super::watch::{self, Watch};
-use super::{converge, drift, engine, fault, fetch, own, reboot, status, systemd};
+use super::{converge, drift, engine, fault, fetch, own, own_stop, reboot, status, systemd};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
 use crate::state::{Engine, EventKind, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
@@ -174,7 +174,9 @@ impl Session {
                 confirm_timeout,
                 operator,
             } => self
-                .apply(&txn, &fingerprint, stages, confirm_timeout, operator)
+                .unless_known(&txn, |serve| {
+                    serve.apply(&txn, &fingerprint, stages, confirm_timeout, operator)
+                })
                 .map(|()| None),
             Request::History => Ok(Some(Reply::History {
                 transactions: txn::history(&self.root),
@@ -190,7 +192,9 @@ impl Session {
                 confirm_timeout,
                 operator,
             } => self
-                .put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                .unless_known(&txn, |serve| {
+                    serve.put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                })
                 .map(|()| None),
             Request::Purge => self
                 .must_hold_lock()
@@ -225,7 +229,7 @@ impl Session {
                 .map(|()| Some(Reply::Ack)),
             Request::Unit { unit, action } => self
                 .must_hold_lock()
-                .and_then(|()| systemd::ctl(action.verb(), &unit))
+                .and_then(|()| own_stop::order(&self.root, &unit, action))
                 .map(|()| Some(Reply::Ack)),
             Request::Reboot { operator, silent } => self.reboot(&operator, silent).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
@@ -364,6 +368,17 @@ impl Session {
             Ok(txn)
         } else {
             Err(Error::new(format!("there is no transaction {id} on this host")))
+        }
+    }
+
+    /// A transaction that the controller asks for again was begun over a connection that it lost since.
+    fn unless_known(&mut self, id: &TxnId, begin: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        match self.known(id) {
+            Ok(txn) => {
+                self.follow(txn, 0);
+                Ok(())
+            }
+            Err(_) => begin(self),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct ApplyReport {
     pub verified: Vec<Verification>,
     /// What the transactions of this run share, once one of them changed something: `rollback` takes it.
     pub stamp: Option<String>,
+    /// How many transactions there were with it.
+    pub(super) parts: u32,
     /// A host whose engine a failure left stopped.
     pub silent: Option<(usize, Engine)>,
 }
@@ -68,6 +70,7 @@ pub async fn apply(
         pair.unlock().await;
         *report = run.report;
         report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
+        report.parts = run.parts;
         result?;
     }
     report.reboot_needed = waiting_for_reboot(pair, options);

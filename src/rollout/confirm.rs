@@ -3,15 +3,39 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::{Link, RemoteError, Target};
+use crate::remote::{Link, Target};
 use crate::state::frame::Operator;
 use crate::state::{Request, TxnId};
 
+use super::again::redial;
 use super::connect::{Context, Member};
 use super::error::{RolloutError, RolloutErrorKind};
 
 /// Time left on the host's clock for a confirm that is already under way when we give up.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// A transaction that is followed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course<'a> {
+    pub(super) txn: &'a TxnId,
+    /// What it was begun with.
+    pub(super) begin: &'a Request,
+    /// The last event that was read; 0: none, so that it may never have begun.
+    pub(super) seen: u64,
+}
+
+impl Course<'_> {
+    /// What goes on with it over another connection.
+    fn resume(&self) -> Request {
+        match self.seen {
+            0 => self.begin.clone(),
+            after => Request::Attach {
+                txn: self.txn.clone(),
+                after,
+            },
+        }
+    }
+}
 
 /// Opens a fresh connection where the host should be now, checks that it is the same host, confirms, and follows the
 /// transaction from there.
@@ -22,7 +46,7 @@ pub(super) async fn confirm(
     member: &mut Member,
     operator: &Operator,
     targets: &[Target],
-    (txn, after): (&TxnId, u64),
+    course: Course<'_>,
     deadline: Instant,
 ) -> Result<bool, RolloutError> {
     let addresses: Vec<&str> = targets.iter().map(|t| t.address.as_str()).collect();
@@ -30,7 +54,7 @@ pub(super) async fn confirm(
         member.host(),
         format!("a fresh connection to {}", addresses.join(" or ")),
     );
-    let Some((link, target)) = redial(cx, targets, deadline - MARGIN.min(deadline - Instant::now())).await else {
+    let Some((link, target)) = redial(&cx.ask, targets, deadline - MARGIN.min(deadline - Instant::now())).await else {
         return Ok(false);
     };
     let (was, is) = (&member.link.facts().machine_id, &link.facts().machine_id);
@@ -45,15 +69,15 @@ pub(super) async fn confirm(
     }
     member.link = link;
     member.target.address = target.address.clone();
-    member.order(Request::Confirm { txn: txn.clone() }).await?;
+    let txn = course.txn.clone();
+    member.order(Request::Confirm { txn }).await?;
     // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.
     member.lock_again(cx.observer, operator).await;
     cx.observer.fact(
         member.host(),
         format!("confirmed over a fresh connection to {}", member.target.address),
     );
-    let txn = txn.clone();
-    member.link.send(&Request::Attach { txn, after }).await?;
+    member.link.send(&course.resume()).await?;
     Ok(true)
 }
 
@@ -87,13 +111,15 @@ pub(super) async fn take_over(
     member: &mut Member,
     operator: &Operator,
     (link, target): (Link, &Target),
-    (txn, after): (&TxnId, u64),
+    course: Course<'_>,
 ) -> Result<(), RolloutError> {
     member.link = link;
     member.target.address = target.address.clone();
     member.lock_again(cx.observer, operator).await;
-    let txn = txn.clone();
-    member.link.send(&Request::Attach { txn, after }).await?;
+    if course.seen == 0 {
+        member.introduce().await?;
+    }
+    member.link.send(&course.resume()).await?;
     Ok(())
 }
 
@@ -102,7 +128,7 @@ pub(super) async fn reattach(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
-    (txn, after): (&TxnId, u64),
+    course: Course<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -120,18 +146,19 @@ pub(super) async fn reattach(
     loop {
         for target in &targets {
             let patience = deadline.min(Instant::now() + Duration::from_secs(6));
-            if let Some((link, _)) = redial(cx, std::slice::from_ref(target), patience).await {
+            if let Some((link, _)) = redial(&cx.ask, std::slice::from_ref(target), patience).await {
                 // Lost once more meanwhile: there is time to try again.
-                if take_over(cx, member, operator, (link, target), (txn, after))
-                    .await
-                    .is_ok()
-                {
+                let taken = take_over(cx, member, operator, (link, target), course).await;
+                if taken.is_ok() {
                     return Ok(());
                 }
             }
         }
         if Instant::now() >= deadline {
-            let message = format!("connection lost during transaction {txn} and not to be had again");
+            let message = format!(
+                "connection lost during transaction {} and not to be had again",
+                course.txn
+            );
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
                 .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
                 .hint("run the same command again when the host answers"));
@@ -196,21 +223,4 @@ fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
         target.address = network.address.addr().to_string();
     }
     target
-}
-
-/// Connects to whichever answers, with back-off until the deadline. Whatever answers meanwhile with another host key is
-/// refused each time.
-async fn redial<'t>(cx: &Context<'_>, targets: &'t [Target], deadline: Instant) -> Option<(Link, &'t Target)> {
-    let mut pause = Duration::from_millis(250);
-    for target in targets.iter().cycle() {
-        let left = deadline.checked_duration_since(Instant::now())?;
-        let attempt = Link::connect(target, Arc::clone(&cx.ask));
-        match tokio::time::timeout(left, attempt).await {
-            Ok(Ok(link)) => return Some((link, target)),
-            Ok(Err(RemoteError { .. })) => tokio::time::sleep(pause.min(left)).await,
-            Err(_) => return None,
-        }
-        pause = (pause * 2).min(Duration::from_secs(2));
-    }
-    None
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use crate::desired::{self, Secrets, Templates};
 use crate::inventory::{Host, Inventory};
 use crate::remote::{Ask, Link, Target};
-use crate::state::frame::{IfHeld, Look, Operator};
+use crate::state::frame::{Look, Operator};
 use crate::state::time::Utc;
 use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
+use super::again::{Again, same_run};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::passwords;
 use super::progress::{Observer, Progress};
@@ -46,9 +47,22 @@ pub struct Member {
     pub state: HostState,
     /// What is missing for that.
     pub plan: Plan,
+    /// What it takes to meet it again.
+    pub(super) again: Again,
 }
 
 impl Member {
+    /// A host of the context's pair, over a conversation that has just begun.
+    pub fn new(cx: &Context<'_>, (link, target): (Link, Target), state: HostState, plan: Plan) -> Member {
+        Member {
+            again: Again::new(cx, &target.host),
+            link,
+            target,
+            state,
+            plan,
+        }
+    }
+
     /// Name in the inventory.
     pub fn host(&self) -> &str {
         &self.target.host
@@ -59,7 +73,7 @@ impl Member {
         let request = Request::Desired {
             state: Box::new(self.state.clone()),
         };
-        match self.link.request(&request).await? {
+        match self.ask(&request).await? {
             Reply::Plan { plan } => self.plan = plan,
             other => return Err(unexpected(self.host(), &other)),
         }
@@ -77,7 +91,7 @@ impl Member {
             state: Box::new(self.state.clone()),
             look,
         };
-        match self.link.request(&request).await? {
+        match self.ask(&request).await? {
             Reply::Status { status } => Ok(status),
             other => Err(unexpected(self.host(), &other)),
         }
@@ -86,13 +100,19 @@ impl Member {
     /// Takes or keeps the host's operator lock. Where that breaks another run's, the operator is told whose, and a
     /// transaction of that run which is under way is waited for: it goes on to its end.
     async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
+        self.take_lock(observer, operator).await?;
+        self.again.holds = Some(same_run(operator));
+        Ok(())
+    }
+
+    async fn take_lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
         let request = Request::Lock {
             operator: Some(operator.clone()),
         };
         let (mut broken, mut told) = (None, None);
         let began = Instant::now();
         loop {
-            let (broke, running) = match self.link.request(&request).await? {
+            let (broke, running) = match self.ask(&request).await? {
                 Reply::Locked { broke, running } => (broke, running),
                 other => return Err(unexpected(self.host(), &other)),
             };
@@ -125,12 +145,8 @@ impl Member {
     /// Takes the lock again over a fresh connection, right away: nobody else is to come in between. That another run broke
     /// it does not end the transaction which is under way, so it is only told; the host refuses what would come after.
     pub(super) async fn lock_again(&mut self, observer: &dyn Observer, operator: &Operator) {
-        let same_run = Operator {
-            if_held: IfHeld::Refuse,
-            ..operator.clone()
-        };
         // A connection that is lost again is noticed by whoever reads from it next.
-        if let Err(error) = self.lock(observer, &same_run).await
+        if let Err(error) = self.lock(observer, &same_run(operator)).await
             && error.kind == RolloutErrorKind::Failed
         {
             observer.tell(Progress::Warning {
@@ -142,7 +158,7 @@ impl Member {
 
     /// Sends a request that is answered by a plain yes.
     pub(super) async fn order(&mut self, request: Request) -> Result<(), RolloutError> {
-        match self.link.request(&request).await? {
+        match self.ask(&request).await? {
             Reply::Ack => Ok(()),
             other => Err(unexpected(self.host(), &other)),
         }
@@ -245,7 +261,8 @@ impl Pair {
     /// Gives both locks back. They also end with the conversations, so a failure is no failure of the work done.
     pub async fn unlock(&mut self) {
         for member in &mut self.members {
-            let _ = member.order(Request::Lock { operator: None }).await;
+            member.again.holds = None;
+            let _ = member.link.request(&Request::Lock { operator: None }).await;
         }
     }
 
@@ -341,12 +358,7 @@ fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Res
             hints: e.hints(),
             ..RolloutError::on(name, RolloutErrorKind::Usage, e)
         })?;
-    Ok(Member {
-        link,
-        target,
-        state,
-        plan: Plan::default(),
-    })
+    Ok(Member::new(cx, (link, target), state, Plan::default()))
 }
 
 /// A host with a bootstrap `address` is there until its network address answers. Both are tried at once, so that

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::remote::RemoteErrorKind;
-use crate::state::frame::{IfHeld, Operator};
+use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
+use super::again::same_run;
 use super::apply::{Interrupt, Run};
-use super::confirm::{Move, arrival, confirm, reattach, take_over};
+use super::confirm::{Course, Move, arrival, confirm, reattach, take_over};
 use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
@@ -54,8 +55,7 @@ impl Run<'_> {
             confirm_timeout: self.options.confirm_timeout,
             operator: self.operator(),
         };
-        member.link.send(&request).await?;
-        let outcome = self.follow(member, &txn).await?;
+        let outcome = self.begin(member, (&txn, &request)).await?;
         if outcome.result == OutcomeKind::Done {
             self.report.changed[index] += outcome.changed;
         }
@@ -68,8 +68,20 @@ impl Run<'_> {
         member.replan().await
     }
 
-    pub(super) async fn follow(&mut self, member: &mut Member, txn: &TxnId) -> Result<Outcome, RolloutError> {
-        let mut seen = 0;
+    /// Begins a transaction and follows it to its end.
+    pub(super) async fn begin(
+        &mut self,
+        member: &mut Member,
+        (txn, begin): (&TxnId, &Request),
+    ) -> Result<Outcome, RolloutError> {
+        member.be_there().await?;
+        if member.was_met_again() {
+            let address = &member.target.address;
+            let message = format!("the connection was lost in between; met again at {address}");
+            self.cx.observer.warn(member.host(), message);
+        }
+        member.link.send(begin).await?;
+        let mut course = Course { txn, begin, seen: 0 };
         let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
         let mut interrupts = *self.interrupt.borrow_and_update();
         let mut moving: Option<Move> = None;
@@ -78,7 +90,7 @@ impl Run<'_> {
                 reply = member.link.recv() => reply,
                 link = arrival(self.cx, moving.as_ref()) => {
                     let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
-                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), (txn, seen)).await;
+                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), course).await;
                     // Lost once more meanwhile: the next look at it says so, and begins anew.
                     done.or_else(|e| if e.kind == RolloutErrorKind::Unreachable { Ok(()) } else { Err(e) })?;
                     continue;
@@ -91,7 +103,7 @@ impl Run<'_> {
             };
             match reply {
                 Ok(Reply::Event { txn: of, event }) if of == *txn => {
-                    seen = event.seq;
+                    course.seen = event.seq;
                     let kind = event.kind.clone();
                     self.cx.observer.tell(Progress::Event {
                         host: member.host().to_owned(),
@@ -105,13 +117,12 @@ impl Run<'_> {
                         EventKind::AwaitConfirm { address } => {
                             moving = None;
                             let (cx, operator) = (self.cx, &self.options.operator);
-                            let seen = (txn, seen);
                             let targets = self.heading.targets(cx, member, &address);
                             let confirmed = async {
-                                if confirm(cx, member, operator, &targets, seen, deadline).await? {
+                                if confirm(cx, member, operator, &targets, course, deadline).await? {
                                     return Ok(());
                                 }
-                                await_revert(cx, member, operator, seen, deadline).await
+                                await_revert(cx, member, operator, course, deadline).await
                             };
                             unless_leaving(&mut self.interrupt, txn, confirmed).await?;
                         }
@@ -128,7 +139,7 @@ impl Run<'_> {
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
-                    let attached = reattach(self.cx, member, &self.options.operator, (txn, seen), patience);
+                    let attached = reattach(self.cx, member, &self.options.operator, course, patience);
                     unless_leaving(&mut self.interrupt, txn, attached).await?;
                 }
                 Err(e) => return Err(e.into()),
@@ -153,10 +164,7 @@ impl Run<'_> {
 
     /// Who works, for requests after the lock was taken: that another run's lock may be broken was said once, for that one.
     pub(super) fn operator(&self) -> Operator {
-        Operator {
-            if_held: IfHeld::Refuse,
-            ..self.options.operator.clone()
-        }
+        same_run(&self.options.operator)
     }
 
     /// The host is as it was when its plan was made.
@@ -187,7 +195,7 @@ async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
-    seen: (&TxnId, u64),
+    course: Course<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -195,7 +203,7 @@ async fn await_revert(
         "not reached after the change; waiting for the host to put itself back",
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
-    reattach(cx, member, operator, seen, deadline + Duration::from_secs(30)).await
+    reattach(cx, member, operator, course, deadline + Duration::from_secs(30)).await
 }
 
 /// Waits for a host that is out of reach. There is no one to send a cancel to, so Ctrl-C leaves at once.

@@ -82,14 +82,11 @@ impl Gate<'_> {
     /// The first thing that is not as it must be.
     async fn lacking(&self, member: &mut Member, part: Part) -> Result<Option<String>, RolloutError> {
         if let Some(url) = self.local_health_url().filter(|_| part != Part::AsBefore) {
-            match member
-                .link
-                .request(&Request::Fetch {
-                    url: url.clone(),
-                    timeout_ms: 2000,
-                })
-                .await?
-            {
+            let request = Request::Fetch {
+                url: url.clone(),
+                timeout_ms: 2000,
+            };
+            match member.ask(&request).await? {
                 Reply::Fetched { status: 200, .. } => {}
                 Reply::Fetched { status: 0, error, .. } => return Ok(Some(format!("{url} does not answer: {error}"))),
                 Reply::Fetched { status, .. } => return Ok(Some(format!("{url} answers {status}"))),

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
+mod again;
 mod agree;
 mod apply;
 mod confirm;
@@ -20,6 +21,7 @@ mod saved;
 mod verify;
 mod which;
 
+pub use again::Again;
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
 pub use connect::{Context, Member, Pair, survey};
 pub use error::{RolloutError, RolloutErrorKind};

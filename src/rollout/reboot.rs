@@ -43,6 +43,10 @@ pub async fn reboot(
     report: &mut ApplyReport,
 ) -> Result<(), RolloutError> {
     let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
+    // To a rollback it is one run with the apply before.
+    if let Some(stamp) = report.stamp.clone() {
+        (run.stamp, run.parts) = (stamp, report.parts);
+    }
     pair.lock(cx.observer, &options.operator).await?;
     let result = run.reboots(pair, patience).await;
     pair.unlock().await;
@@ -53,6 +57,8 @@ pub async fn reboot(
     }
     report.rebooted = done.rebooted;
     report.reboot_needed.extend(done.reboot_needed);
+    report.stamp = report.changed.iter().any(|n| *n > 0).then_some(run.stamp);
+    report.parts = run.parts;
     result?;
     if options.limit.is_none() {
         report.verified = verify(cx, pair, options.gate_timeout, run.interrupt).await?;

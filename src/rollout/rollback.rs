@@ -94,7 +94,7 @@ pub async fn plan_rollback(
 }
 
 async fn history(member: &mut Member) -> Result<(Vec<Transaction>, bool), RolloutError> {
-    match member.link.request(&Request::History).await? {
+    match member.ask(&Request::History).await? {
         Reply::History {
             transactions,
             installed,
@@ -109,13 +109,12 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
     }
     let request = Request::PlanPutBack { back: back.clone() };
     let host = member.host().to_owned();
-    match member.link.request(&request).await {
-        Ok(Reply::PutBackPlan { mut plan }) => {
+    match member.ask(&request).await? {
+        Reply::PutBackPlan { mut plan } => {
             plan.plan.host = host;
             Ok(plan)
         }
-        Ok(other) => Err(unexpected(&host, &other)),
-        Err(error) => Err(error.into()),
+        other => Err(unexpected(&host, &other)),
     }
 }
 
@@ -356,8 +355,7 @@ impl Back<'_> {
             confirm_timeout: self.run.options.confirm_timeout,
             operator: self.run.operator(),
         };
-        member.link.send(&request).await?;
-        let outcome = self.run.follow(member, &txn).await?;
+        let outcome = self.run.begin(member, (&txn, &request)).await?;
         match outcome.result {
             OutcomeKind::Done => {}
             OutcomeKind::Reverted => return Err(ended(&name, RolloutErrorKind::RolledBack, outcome)),

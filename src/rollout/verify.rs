@@ -182,7 +182,7 @@ async fn answers(
         url: format!("http://{address}{HEALTH_PATH}"),
         timeout_ms: 1500,
     };
-    match member.link.request(&request).await? {
+    match member.ask(&request).await? {
         Reply::Fetched { status: 200, node, .. } if node == owner => Ok(Ok(Vantage::Standby)),
         Reply::Fetched { status, node, error } => Ok(Err(format!(
             "from here: {outside}; from {}: status {status}, node `{node}` {error}",

@@ -30,7 +30,7 @@ pub enum Request {
     },
     /// Converge the last desired state; answered by events up to `Finished`.
     ///
-    /// Refused when the host moved since the plan (`fingerprint`).
+    /// Refused when the host moved since the plan (`fingerprint`). One that is there already is followed from its start.
     Apply {
         /// New transaction.
         txn: TxnId,
@@ -54,7 +54,7 @@ pub enum Request {
     },
     /// Put these transactions back, in a transaction of its own; answered by events up to `Finished`.
     ///
-    /// Refused when the host moved since the plan (`fingerprint`).
+    /// Refused when the host moved since the plan (`fingerprint`). One that is there already is followed from its start.
     PutBack {
         /// New transaction.
         txn: TxnId,
@@ -166,6 +166,38 @@ pub enum Request {
     },
     /// Close.
     Bye,
+}
+
+impl Request {
+    /// Asked twice, it does what it does when asked once: also a connection that was lost before the answer came is no
+    /// reason not to ask again. ([`Request::Apply`] and [`Request::PutBack`] are told apart by their transaction.)
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Request::Desired { .. }
+            | Request::Apply { .. }
+            | Request::History
+            | Request::PlanPutBack { .. }
+            | Request::PutBack { .. }
+            | Request::Validate { .. }
+            | Request::Attach { .. }
+            | Request::Cancel { .. }
+            | Request::Status { .. }
+            | Request::Lock { .. }
+            | Request::Repair { .. }
+            | Request::Unwatch
+            | Request::Fetch { .. }
+            | Request::Connect { .. }
+            | Request::Unit { .. }
+            | Request::Vrrp { .. }
+            | Request::Bye => true,
+            // It counts for one connection, or takes away what would answer.
+            Request::Purge
+            | Request::Confirm { .. }
+            | Request::Inject { .. }
+            | Request::Watch { .. }
+            | Request::Reboot { .. } => false,
+        }
+    }
 }
 
 /// What a host's VRRP engine is told beside its configuration.

@@ -1,5 +1,6 @@
 //! The crash sweep: an apply is cut after a step of its journal, then applied again. `HAPAIR_SWEEP` says after which:
-//! nothing, a sample; `all`, every step of every host; `2/3`, every third of them, beginning with the second.
+//! nothing, a sample; `all`, every step of every host; `2/3`, every third of them, beginning with the second. Cuts that a
+//! line of the file `HAPAIR_SWEEP_DONE` names are left out: a sweep of hours can be stopped and goes on from there.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -87,6 +88,16 @@ fn points(steps: [usize; 2], sample: usize) -> Vec<Point> {
             picked.collect()
         }
     }
+}
+
+/// Whether an earlier run of the sweep has seen this cut end well.
+fn is_done(what: &str, point: Point) -> bool {
+    let Ok(path) = std::env::var("HAPAIR_SWEEP_DONE") else {
+        return false;
+    };
+    let done = std::fs::read_to_string(&path).expect("the file that HAPAIR_SWEEP_DONE names");
+    let line = format!("{what}, {point:?}: as uncut");
+    done.lines().any(|l| l.starts_with(&line))
 }
 
 /// Lets a host's transactions write so many steps and then wait.
@@ -286,15 +297,16 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, point: Point, work: impl FnOnce() -> Seen) -> bool {
+    /// `what`: which of the applies that are cut.
+    fn count(&mut self, what: &str, point: Point, work: impl FnOnce() -> Seen) -> bool {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
             Ok(seen) => {
                 self.as_uncut += 1;
-                eprintln!("{point:?}: as uncut; {seen:?}");
+                eprintln!("{what}, {point:?}: as uncut; {seen:?}");
                 true
             }
             Err(_) => {
-                eprintln!("{point:?}: FAILED");
+                eprintln!("{what}, {point:?}: FAILED");
                 self.failed.push(point);
                 false
             }
@@ -308,7 +320,7 @@ impl Tally {
             self.as_uncut,
             self.failed.len()
         );
-        assert!(self.as_uncut > 0 && self.failed.is_empty(), "{:?}", self.failed);
+        assert!(self.failed.is_empty(), "{:?}", self.failed);
     }
 }
 
@@ -344,11 +356,13 @@ fn a_first_apply_that_is_cut_is_finished_by_the_next_one() {
         let managed = [0, 1].map(|h| differing(&before[h], &wanted[h]));
         (steps, managed, wanted)
     };
-    let points = points(steps, 4);
+    let what = "first apply";
+    let mut points = points(steps, 4);
+    points.retain(|point| !is_done(what, *point));
     eprintln!("first apply: {steps:?} steps, {} cuts", points.len());
     let mut tally = Tally::default();
     for point in points {
-        tally.count(point, || {
+        tally.count(what, point, || {
             let twins = bare();
             let seen = watch_hosts(&twins, vip(), &addresses, || {
                 cut(&twins, point);
@@ -403,6 +417,8 @@ fn an_apply_on_a_living_pair_that_is_cut_loses_neither_the_vip_nor_its_way() {
         ways.push(point);
         ways.extend(back.next());
     }
+    let what = ["back", "there"];
+    ways.retain(|(way, point)| !is_done(what[*way], *point));
     eprintln!("re-apply: {steps:?} steps, {} cuts", ways.len());
     let mut tally = Tally::default();
     let mut last = Some(0);
@@ -413,7 +429,7 @@ fn an_apply_on_a_living_pair_that_is_cut_loses_neither_the_vip_nor_its_way() {
         }
         twins.write(inventories[way]);
         disturb(&twins);
-        let good = tally.count(point, || {
+        let good = tally.count(what[way], point, || {
             let seen = watch_hosts(&twins, vip(), &["192.168.0.201", "192.168.0.202"], || {
                 cut(&twins, point);
                 twins.hapair(&APPLY).expect(0);

@@ -167,3 +167,29 @@ fn the_wrong_one_of_two_interfaces_is_taken_back() {
     twins.sh(BACKUP, "ip -4 -o addr show mgmt0 | grep -q 192.168.9.152/24");
     twins.sh(BACKUP, "ip -4 -o addr show enp0s3 | grep -q 192.168.0.202/24");
 }
+
+#[test]
+fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
+    use std::io::{BufRead, BufReader};
+
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    twins.write(&example_with(&[("10.0.0.12:8080", "10.0.0.13:8080")]));
+    let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
+    let lines = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut lines = lines.lines().map_while(Result::ok);
+    // The owner waits until the standby is done.
+    let standby = format!("\"host\":\"{BACKUP}\"");
+    let begun = |l: String| l.contains("\"resource_started\"") && l.contains(&standby);
+    assert!(lines.by_ref().any(begun));
+    twins.sh(MASTER, "pkill -KILL -f '^sshd: root'");
+    let rest: Vec<String> = lines.collect();
+    let code = child.wait().expect("hapair ends").code();
+    assert_eq!(code, Some(0), "{}", rest.join("\n"));
+    assert!(
+        rest.iter().any(|l| l.contains("the connection was lost in between")),
+        "{}",
+        rest.join("\n")
+    );
+    twins.hapair(&["plan"]).expect(0);
+}

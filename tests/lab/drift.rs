@@ -1,7 +1,7 @@
 //! What was done to a host by hand is named by plan and status, and put right by an apply; and two operators at once.
 
 use std::io::{BufRead, BufReader};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -185,4 +185,35 @@ fn a_broken_lock_stops_the_first_operator_and_not_the_transaction_that_runs() {
         assert!(all.iter().all(|t| t["outcome"] == "applied"), "{all:#?}");
         assert_eq!(host["drift"].as_array().map(Vec::len), Some(0), "{host}");
     }
+}
+
+#[test]
+fn what_hapair_itself_stopped_is_not_said_to_be_another_hand() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));
+    // The standby is silent while the owner changes, and is cut when it begins to change itself.
+    twins.sh(BACKUP, "echo 1 > /run/hapair-txn.hold");
+    let mut child = twins.spawn(&["apply", "--yes"]);
+    wait_until("the standby changes", Duration::from_secs(60), || {
+        twins.sh(BACKUP, "cat /run/hapair-txn.hold").trim() == "held"
+    });
+    twins.sh(
+        BACKUP,
+        "systemctl kill --kill-who=main -s KILL \
+         $(systemctl list-units --plain --no-legend --state=active 'hapair-txn-*.service' | cut -d' ' -f1); \
+         rm /run/hapair-txn.hold",
+    );
+    assert_eq!(child.wait().expect("hapair ends").code(), Some(1));
+    let name = engine_unit().trim_end_matches(".service").to_owned();
+    let all = details(&twins, 1);
+    let engine = about(&all, &format!("service {name}"));
+    assert_eq!(engine["by"]["kind"], "hapair", "{engine}");
+    twins.apply().expect(0);
+    assert!(details(&twins, 1).is_empty());
+    // A later stop is somebody else's.
+    twins.sh(BACKUP, &format!("systemctl stop {name}"));
+    let all = details(&twins, 1);
+    let engine = about(&all, &format!("service {name}"));
+    assert_eq!(engine["by"], Value::Null, "{engine}");
 }

@@ -9,7 +9,7 @@ use crate::host::facts::Tools;
 use crate::host::memory::Left;
 use crate::host::observe::Observed;
 use crate::host::root::{Database, Root};
-use crate::host::{exec, fault, systemd, txn};
+use crate::host::{exec, fault, own_stop, systemd, txn};
 use crate::state::{By, Moment, Packaged};
 
 /// What rpm leaves beside a file that it would have replaced, or did replace.
@@ -164,16 +164,17 @@ pub(super) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, t
     if active(was) == active(now) {
         return Hand::default();
     }
+    let when = root.is_live().then(|| systemd::switched_at_ms(unit)).flatten();
+    let by_hapair = |what: &str| Some(By::Hapair { what: what.to_owned() });
     let by = if fault::is_in_force(root, unit) {
-        Some(By::Hapair {
-            what: "for a drill, or for a handover of keepalived's".to_owned(),
-        })
+        by_hapair("for a drill, or for a handover of keepalived's")
     } else if tools.unit(unit).active == "failed" {
         Some(By::Itself)
+    } else if !active(now) && when.is_some_and(|when| own_stop::was(root, unit, when)) {
+        by_hapair("for a change that has not come to its end")
     } else {
         None
     };
-    let when = root.is_live().then(|| systemd::switched_at_ms(unit)).flatten();
     Hand {
         by,
         when: when.map(Moment::AtMs),
