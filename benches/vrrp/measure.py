@@ -41,8 +41,9 @@ def arguments():
     args.contention = 20 if args.quick else 60
     args.only = args.only.split(",")
     args.modes = args.modes.split(",")
+    args.events = args.events.split(";")
     args.sizes = [int(size) for size in args.sizes.split(",")]
-    unknown = set(args.only) - set(PARTS) | set(args.modes) - set(MODES)
+    unknown = set(args.only) - set(PARTS) | set(args.modes) - set(MODES) | set(args.events) - set(EVENTS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     args.agent = args.agent.resolve()
@@ -71,7 +72,7 @@ def turns(run):
 
 def failover(world, args, rows):
     for mode in args.modes:
-        for event in args.events.split(";"):
+        for event in args.events:
             # Silent death is compared with a formula to fractions of a millisecond: it has twice the runs.
             for run in range(args.runs if event == "silent" else max(args.runs // 2, 3)):
                 for engine in turns(run):
