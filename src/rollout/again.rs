@@ -16,7 +16,7 @@ use super::error::{RolloutError, RolloutErrorKind};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is needed to meet a host again.
-pub struct Again {
+pub(super) struct Again {
     pub(super) ask: Arc<dyn Ask>,
     /// Where it may be, beside where it was met last.
     pub(super) elsewhere: Vec<Target>,

@@ -21,7 +21,6 @@ mod saved;
 mod verify;
 mod which;
 
-pub use again::Again;
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
 pub use connect::{Context, Member, Pair, survey};
 pub use error::{RolloutError, RolloutErrorKind};
