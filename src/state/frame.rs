@@ -188,10 +188,15 @@ impl Request {
             | Request::Fetch { .. }
             | Request::Connect { .. }
             | Request::Unit { .. }
-            | Request::Vrrp { .. }
+            | Request::Vrrp {
+                order: VrrpOrder::Resume,
+            }
             | Request::Bye => true,
-            // It counts for one connection, or takes away what would answer.
+            // It counts for one connection, is refused where it is done already, or takes away what would answer.
             Request::Purge
+            | Request::Vrrp {
+                order: VrrpOrder::HandOver { .. },
+            }
             | Request::Confirm { .. }
             | Request::Inject { .. }
             | Request::Watch { .. }
