@@ -3,18 +3,21 @@
 use std::time::{Duration, SystemTime};
 
 use crate::state::frame::{IfHeld, Operator, UnitAction};
+use crate::state::resource::Spec;
 use crate::state::time::Utc;
-
 use crate::state::{Engine, HostStatus, Request, Stage, TxnId};
 
 use super::confirm::Heading;
-use super::connect::{Context, Pair};
+use super::connect::{Context, Member, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
 use super::order::{Phase, changes_in, standby_first};
 use super::reboot::waiting_for_reboot;
 use super::roles::{self, Owners, is_living_pair};
 use super::verify::{Verification, verify};
+
+/// What serves through the VIP.
+const NGINX: &str = "nginx.service";
 
 /// How to apply.
 #[derive(Debug, Clone)]
@@ -281,11 +284,15 @@ impl Run<'_> {
     /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again;
     /// `None`: the host owns nothing.
     async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
-        let statuses = pair.statuses().await?;
+        let mut statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
         let peer = 1 - host;
+        if statuses[peer].nginx != "active" && self.will_serve(&pair.members[peer]) {
+            self.start_early(&mut pair.members[peer]).await?;
+            statuses[peer] = pair.members[peer].status().await?;
+        }
         if let Some(lacking) = self.gate().unfit_beside(&statuses[peer], &statuses[host]) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(
@@ -304,6 +311,29 @@ impl Run<'_> {
             });
         }
         Ok(Some(engine))
+    }
+
+    /// The plan starts its nginx anyway.
+    fn will_serve(&self, member: &Member) -> bool {
+        let mut resources = member.state.resources.iter();
+        let service = resources.find(|r| matches!(&r.spec, Spec::Service { unit, .. } if unit == NGINX));
+        service.is_some_and(|s| member.plan.changes.iter().any(|c| c.resource == s.id)) && self.includes(member.host())
+    }
+
+    /// Starts nginx as it is configured before its turn: a standby that lost it (at a boot, say) could never take over, so
+    /// that its owner could never change.
+    async fn start_early(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.cx.observer.fact(
+            member.host(),
+            "nginx is started first, so that it can take the VIP over",
+        );
+        let start = Request::Unit {
+            unit: NGINX.to_owned(),
+            action: UnitAction::Start,
+        };
+        member.order(start).await?;
+        // The host was moved by our own hand.
+        member.replan().await
     }
 
     /// Starts or stops an engine that runs, or ran a moment ago; the wanted one may be another.

@@ -93,3 +93,19 @@ fn a_stopped_standby_gets_its_new_password_after_the_owner() {
     let status = twins.hapair(&["status", "--output", "json"]).expect(0).summary();
     assert_eq!(status["hosts"][1]["instances"][0]["state"], "BACKUP", "{status}");
 }
+
+#[test]
+fn a_standby_that_lost_its_nginx_gets_it_back_before_the_owner_has_to_hand_over() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    let dns = "dns: [221.228.255.1]";
+    twins.write(&EXAMPLE.replace(dns, "dns: [221.228.255.1, 221.228.255.2]"));
+    // As after a boot without it.
+    twins.sh(BACKUP, "systemctl -q disable nginx; systemctl stop nginx");
+    let vip: IpAddr = "192.168.0.200".parse().expect("address");
+    let mut run = None;
+    let seen = watch(&twins, vip, || run = Some(twins.apply()));
+    run.expect("it ran").expect(0).says("nginx is started first");
+    seen.gently("apply");
+    twins.hapair(&["plan"]).expect(0);
+}
