@@ -154,8 +154,9 @@ impl Builder<'_> {
                     };
                     if !set(&mut a, key, &value.text) {
                         self.error(&value.place, format!("`{}` is no value for `{key}`", value.text));
-                    } else if key == "track_group" {
-                        self.warn(&word.place, "`track_group` after an address has no effect in the agent");
+                    } else if key == "track_group" || key == "peer" {
+                        let message = format!("`{key}` after an address has no effect in the agent");
+                        self.warn(&word.place, message);
                     }
                     true
                 }
@@ -165,9 +166,6 @@ impl Builder<'_> {
                 let d = Diagnostic::warning(&word.place, format!("`{}` after an address is ignored", word.text));
                 self.out.push(d.hint("one address a line"));
             }
-        }
-        if let Some((_, prefix)) = a.peer {
-            a.prefix = prefix;
         }
         if ip.is_ipv6() && a.prefix == 128 && !lifetime {
             a.preferred_lft = Some(0);

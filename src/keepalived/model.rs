@@ -367,7 +367,7 @@ pub struct Address {
     pub scope: Option<u8>,
     /// `preferred_lft`; `None`: forever. IPv6 /128: 0, so that it is not chosen as a source.
     pub preferred_lft: Option<u32>,
-    /// `peer`: the other end, whose prefix counts.
+    /// `peer`: the other end, which the agent does not set.
     pub peer: Option<(IpAddr, u8)>,
     /// `noprefixroute`.
     pub noprefixroute: bool,
