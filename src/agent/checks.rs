@@ -21,6 +21,19 @@ struct Run {
     signals: u32,
 }
 
+/// What a script says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It succeeds, or nobody runs it.
+    Good,
+    /// It fails.
+    Failing,
+    /// It has not answered yet: neither good nor failing.
+    Unknown,
+    /// It was added while the daemon ran and has not answered yet: an owner does not lose its priority for that.
+    PresumedGood,
+}
+
 /// One script.
 pub(super) struct Check {
     script: Script,
@@ -28,6 +41,8 @@ pub(super) struct Check {
     /// Never runs: nobody tracks it, or it must not.
     disabled: bool,
     counter: Counter,
+    /// Until it has answered.
+    presumed_good: bool,
     next: Time,
     run: Option<Run>,
     last: Option<String>,
@@ -37,6 +52,8 @@ pub(super) struct Check {
 #[derive(Default)]
 pub(super) struct Checks {
     all: Vec<Check>,
+    /// It was given a configuration before.
+    configured: bool,
     /// Killed, and not waited for yet: who hangs in the kernel must not hold up the packets.
     dying: Vec<Child>,
 }
@@ -45,6 +62,7 @@ impl Checks {
     /// Scripts of a configuration; those that were known keep their counters.
     pub(super) fn configure(&mut self, config: &Config, now: Time) {
         let mut old = std::mem::take(&mut self.all);
+        let presumed_good = std::mem::replace(&mut self.configured, true);
         for script in &config.scripts {
             let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
             let used = config.instances.iter().any(|i| tracked(&i.tracks))
@@ -69,6 +87,7 @@ impl Checks {
                 disabled,
                 ids,
                 counter: Counter::new(script.rise, script.fall, script.init_fail),
+                presumed_good,
                 next: now,
                 run: None,
                 last: None,
@@ -80,12 +99,18 @@ impl Checks {
         }
     }
 
-    /// Whether a script counts as good.
-    pub(super) fn good(&self, name: &str) -> bool {
-        self.all
-            .iter()
-            .find(|c| c.script.name == name)
-            .is_none_or(|c| c.disabled || c.counter.good())
+    /// Whether a script counts as good, and whether it has answered.
+    pub(super) fn standing(&self, name: &str) -> Standing {
+        let Some(check) = self.all.iter().find(|c| c.script.name == name && !c.disabled) else {
+            return Standing::Good;
+        };
+        match (check.counter.untried(), check.counter.good()) {
+            // `init_fail`: failing until it has succeeded.
+            (_, false) => Standing::Failing,
+            (false, true) => Standing::Good,
+            (true, true) if check.presumed_good => Standing::PresumedGood,
+            (true, true) => Standing::Unknown,
+        }
     }
 
     pub(super) fn next_timer(&self) -> Option<Time> {
@@ -97,7 +122,7 @@ impl Checks {
         self.all.iter().filter(|c| !c.disabled).map(due).min()
     }
 
-    /// Starts what is due, signals what takes too long. Returns whether something changed.
+    /// Starts what is due, signals what takes too long. Returns whether a script's state changed or is known for the first time.
     pub(super) fn tick(&mut self, now: Time) -> bool {
         let mut changed = false;
         for check in self.all.iter_mut().filter(|c| !c.disabled) {
@@ -106,7 +131,7 @@ impl Checks {
         changed
     }
 
-    /// Looks which runs have ended. Returns whether a script's state changed.
+    /// Looks which runs have ended. Returns whether a script's state changed or is known for the first time.
     pub(super) fn reap(&mut self, now: Time) -> bool {
         self.dying.retain_mut(|child| child.ended().is_none());
         let mut changed = false;
@@ -125,7 +150,7 @@ impl Checks {
         let one = |c: &Check| {
             json!({
                 "name": c.script.name, "good": c.counter.good(), "disabled": c.disabled,
-                "running": c.run.is_some(), "last": c.last,
+                "answered": !c.counter.untried(), "running": c.run.is_some(), "last": c.last,
             })
         };
         self.all.iter().map(one).collect()
@@ -198,7 +223,8 @@ impl Check {
             log::event(if success { "info" } else { "warning" }, "script result", &fields);
         }
         self.last = Some(how.to_owned());
-        changed
+        // An answer that confirms what was presumed is news too: a router may have waited for it.
+        changed || first
     }
 }
 
@@ -224,10 +250,10 @@ mod tests {
         checks.tick(T(0));
         checks.all[0].run.as_ref().expect("it runs").child.steal();
         assert!(checks.reap(T(0)), "no answer is no yes");
-        assert!(!checks.good("chk"));
+        assert_eq!(checks.standing("chk"), Standing::Failing);
         checks.tick(T(1));
         assert!(checks.all[0].run.is_some(), "it runs again");
         checks.all[0].run.as_mut().unwrap().child.wait();
-        assert!(checks.reap(T(1)) && checks.good("chk"));
+        assert!(checks.reap(T(1)) && checks.standing("chk") == Standing::Good);
     }
 }

@@ -21,7 +21,10 @@ pub const USAGE: &str = "\
   hapair-agent status [--json] [--wait master|backup|settled] [--timeout SECONDS] [--state-dir DIR]
   hapair-agent handover|hold [SECONDS] [INSTANCE]
                                     give the VIP away / do not take it back, until resume or for so long
-  hapair-agent resume [INSTANCE]
+  hapair-agent takeover [SECONDS] [INSTANCE]
+                                    on the standby: take the VIP now, by announcing a priority above the owner's; that priority
+                                    stays until resume, or for so long
+  hapair-agent resume [INSTANCE]    end a hold, and go back to the configured priority after a takeover
   hapair-agent reload
   hapair-agent metrics              in Prometheus' text form
 ";
@@ -35,11 +38,11 @@ pub struct Invocation {
     pub failed: bool,
 }
 
-/// Runs `run`, `release`, `status`, `handover`, `hold`, `resume`, `reload` or `metrics`. `None`: not one of ours.
+/// Runs `run`, `release`, `status`, `handover`, `hold`, `takeover`, `resume`, `reload` or `metrics`. `None`: not one of ours.
 pub fn invoke(args: &[&str]) -> Option<anyhow::Result<Invocation>> {
     let (command, rest) = args.split_first()?;
     let known = [
-        "run", "release", "status", "handover", "hold", "resume", "reload", "metrics",
+        "run", "release", "status", "handover", "hold", "takeover", "resume", "reload", "metrics",
     ];
     known.contains(command).then(|| dispatch(command, rest))
 }

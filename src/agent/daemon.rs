@@ -401,19 +401,23 @@ impl Daemon {
             "handover" => Input::Handover(hold),
             "hold" => Input::Hold(hold),
             "resume" => Input::Resume,
+            "takeover" => Input::Takeover(hold),
             _ => return result_line(Err(format!("unknown request `{command}`"))),
         };
         self.report = None;
-        let reached = self.engine.command(now, instance, &input);
-        log::event(
-            "info",
-            "command",
-            &[("line", json!(line)), ("instances", json!(reached))],
-        );
-        result_line(if reached > 0 {
-            Ok(())
-        } else {
-            Err("there is no such instance".to_owned())
+        let reached = match input {
+            Input::Takeover(time) => self.engine.take_over(now, instance, time),
+            input => Ok(self.engine.command(now, instance, &input)),
+        };
+        let fields = match &reached {
+            Ok(instances) => ("instances", json!(instances)),
+            Err(error) => ("refused", json!(error)),
+        };
+        log::event("info", "command", &[("line", json!(line)), fields]);
+        result_line(match reached {
+            Ok(0) => Err("there is no such instance".to_owned()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
         })
     }
 

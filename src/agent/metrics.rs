@@ -67,10 +67,11 @@ fn number(value: &Value) -> f64 {
 }
 
 /// Counters of an instance: name in the status, help.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("received", "adverts that counted"),
     ("sent", "adverts sent"),
     ("ignored", "packets that did not count"),
+    ("foreign", "packets ignored because they announce none of our VIPs"),
     ("auth_failures", "packets ignored for their authentication"),
     ("checksum_errors", "packets ignored for their checksum"),
     ("zero_received", "adverts of priority 0 heard"),
@@ -104,6 +105,14 @@ pub(super) fn render(status: &Value) -> String {
         (
             ("held", Gauge, "1 while it does not take over from a living owner"),
             |i| is(i["held"] == true),
+        ),
+        (
+            (
+                "waits_for_checks",
+                Gauge,
+                "1 until every check has answered once: until then it does not become owner",
+            ),
+            |i| is(i["waits_for_checks"] == true),
         ),
         (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
             number(&i["seconds_in_state"])

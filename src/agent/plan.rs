@@ -122,7 +122,6 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
                 })
                 .collect()
         }),
-        check_unicast_src: instance.check_unicast_src,
         preempt: !instance.nopreempt,
         preempt_delay: instance.preempt_delay,
         crash_hold: CRASH_HOLD,

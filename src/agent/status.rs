@@ -66,9 +66,9 @@ impl Report {
             "vips": i.vips.iter().map(|v| v.ip).collect::<Vec<_>>(), "owns_vip": row.owns,
             "owner": s.owner.map(|(ip, priority)| json!({"address": ip, "priority": priority})),
             "cause": format!("{:?}", s.cause), "seconds_in_state": self.at.saturating_sub(s.since).as_secs_f64(),
-            "held": s.held, "sync_group": row.group,
+            "held": s.held, "raised_priority": s.raised, "waits_for_checks": s.pending, "sync_group": row.group,
             "statistics": {
-                "received": n.received, "sent": n.sent, "ignored": n.ignored, "auth_failures": n.auth_failures,
+                "received": n.received, "sent": n.sent, "ignored": n.ignored, "foreign": n.foreign, "auth_failures": n.auth_failures,
                 "checksum_errors": n.checksum_errors, "zero_received": n.zero_received, "zero_sent": n.zero_sent,
                 "became_master": n.became_master, "left_master": n.left_master,
             },

@@ -43,7 +43,7 @@ fn forget(root: &Root, unit: &str) -> Result<()> {
 }
 
 /// A unit that was stopped last at this time (ms since 1970) was stopped by hapair.
-pub(in crate::host) fn was(root: &Root, unit: &str, stopped_ms: u64) -> bool {
+pub(super) fn was(root: &Root, unit: &str, stopped_ms: u64) -> bool {
     // systemd tells it by the clock that begins with the boot.
     const SLACK_MS: u64 = 50;
     fs::metadata(note(root, unit)).is_ok_and(|meta| {

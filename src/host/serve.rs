@@ -1,64 +1,24 @@
 //! The conversation with the controller: frames on stdin and stdout.
 
-use std::io::{BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::io::BufRead;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::diff::{Context, diff};
 use super::error::{Error, Result};
 use super::facts::{self, Tools};
+use super::following::Following;
 use super::lock::{self, Lock};
 use super::observe::{fingerprint, observe};
+use super::output::Output;
 use super::reboot::Config;
 use super::root::Root;
-use super::txn::{self, Stored, Tail, Txn};
+use super::txn::{self, Stored, Txn};
 use super::watch::{self, Watch};
 use super::{converge, drift, engine, fault, fetch, own, own_stop, reboot, status, systemd};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
-use crate::state::{Engine, EventKind, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
-
-/// Where replies go; shared by everything that has something to say.
-#[derive(Debug, Clone)]
-pub struct Output {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    stdout: Mutex<std::io::Stdout>,
-    dead: AtomicBool,
-}
-
-impl Output {
-    fn new() -> Output {
-        Output {
-            inner: Arc::new(Inner {
-                stdout: Mutex::new(std::io::stdout()),
-                dead: AtomicBool::new(false),
-            }),
-        }
-    }
-
-    /// Sends one frame. A reader that is gone is noted, not an error: the conversation ends soon.
-    pub fn send(&self, reply: &Reply) {
-        let Ok(mut line) = serde_json::to_vec(reply) else {
-            return;
-        };
-        line.push(b'\n');
-        let Ok(mut stdout) = self.inner.stdout.lock() else {
-            return;
-        };
-        if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
-            self.inner.dead.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn is_dead(&self) -> bool {
-        self.inner.dead.load(Ordering::Relaxed)
-    }
-}
+use crate::state::{Engine, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
 
 /// One conversation.
 struct Session {
@@ -71,7 +31,7 @@ struct Session {
     desired: Option<Box<HostState>>,
     lock: Option<Lock>,
     watch: Option<Watch>,
-    following: Option<Arc<AtomicBool>>,
+    following: Option<Following>,
 }
 
 /// Which first question may still be answered with what the tools said at the hello.
@@ -124,7 +84,6 @@ pub fn serve(root: &Root) {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
-    session.stop_following();
 }
 
 /// Ends, and with it the channel, at the end of input.
@@ -174,8 +133,8 @@ impl Session {
                 confirm_timeout,
                 operator,
             } => self
-                .unless_known(&txn, |serve| {
-                    serve.apply(&txn, &fingerprint, stages, confirm_timeout, operator)
+                .unless_known(&txn, |session| {
+                    session.apply(&txn, &fingerprint, stages, confirm_timeout, operator)
                 })
                 .map(|()| None),
             Request::History => Ok(Some(Reply::History {
@@ -192,8 +151,8 @@ impl Session {
                 confirm_timeout,
                 operator,
             } => self
-                .unless_known(&txn, |serve| {
-                    serve.put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                .unless_known(&txn, |session| {
+                    session.put_back(&txn, &fingerprint, back, confirm_timeout, operator)
                 })
                 .map(|()| None),
             Request::Purge => self
@@ -373,12 +332,10 @@ impl Session {
 
     /// A transaction that the controller asks for again was begun over a connection that it lost since.
     fn unless_known(&mut self, id: &TxnId, begin: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        match self.known(id) {
-            Ok(txn) => {
-                self.follow(txn, 0);
-                Ok(())
-            }
-            Err(_) => begin(self),
+        if self.known(id).is_ok() {
+            self.attach(id, 0)
+        } else {
+            begin(self)
         }
     }
 
@@ -416,59 +373,10 @@ impl Session {
         Ok(())
     }
 
-    fn stop_following(&mut self) {
-        if let Some(stop) = self.following.take() {
-            stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Streams a transaction's journal until it ends, beside everything else.
+    /// Tells of this transaction, and of no other any more.
     fn follow(&mut self, txn: Txn, after: u64) {
-        self.stop_following();
-        let stop = Arc::new(AtomicBool::new(false));
-        self.following = Some(Arc::clone(&stop));
-        let output = self.output.clone();
-        std::thread::spawn(move || follow(&txn, after, &stop, &output));
-    }
-}
-
-fn follow(txn: &Txn, after: u64, stop: &AtomicBool, output: &Output) {
-    let mut tail = Tail::new(&txn.file("journal"), after);
-    let mut looked = Instant::now();
-    let mut dead_once = false;
-    while !stop.load(Ordering::Relaxed) && !output.is_dead() {
-        let events = tail.read();
-        let progressed = !events.is_empty();
-        for event in events {
-            let ended = matches!(event.kind, EventKind::Finished { .. });
-            output.send(&Reply::Event {
-                txn: txn.id.clone(),
-                event,
-            });
-            if ended {
-                return;
-            }
-        }
-        if progressed {
-            dead_once = false;
-            looked = Instant::now();
-        }
-        // A transaction that was killed writes no end. (One that is armed is ended by its timer.)
-        if looked.elapsed() > Duration::from_secs(1) {
-            looked = Instant::now();
-            let runs = systemd::one(&format!("{}.service", txn.unit())).is_active();
-            if !runs && !txn.has("armed") && !txn.has("reverting") {
-                if dead_once && !txn.is_finished() {
-                    output.send(&Reply::Error {
-                        message: format!("transaction {} was interrupted on the host", txn.id),
-                        hints: vec!["plan and apply again: it goes on from where this one stopped".to_owned()],
-                    });
-                    return;
-                }
-                dead_once = true;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(15));
+        self.following = None;
+        self.following = Some(Following::start(txn, after, self.output.clone()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::facts;
-use super::serve::Output;
+use super::output::Output;
 use crate::state::Reply;
 
 /// A watch that runs until it is dropped.

@@ -15,31 +15,36 @@ use super::error::{RolloutError, RolloutErrorKind};
 /// How long a lost host is looked for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// One try to connect.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(6);
+
 /// What is needed to meet a host again.
 pub(super) struct Again {
-    pub(super) ask: Arc<dyn Ask>,
-    /// Where it may be, beside where it was met last.
-    pub(super) elsewhere: Vec<Target>,
+    ask: Arc<dyn Ask>,
+    /// Where it was looked for at first.
+    first: String,
+    /// Where its network puts it, if the inventory says.
+    settled: Option<String>,
+    /// It is reached at one address, whatever becomes of its network.
+    stable: bool,
     /// Whose operator lock it holds for us.
     pub(super) holds: Option<Operator>,
     /// It was met again, and nobody has been told yet.
-    pub(super) untold: bool,
+    untold: bool,
 }
 
 impl Again {
     /// A host of the context's pair, which holds no lock for us yet.
-    pub(super) fn new(cx: &Context<'_>, host: &str) -> Again {
-        let mut elsewhere: Vec<Target> = cx.targets.iter().filter(|t| t.host == host).cloned().collect();
-        let settled = cx.inventory.host(host).filter(|h| !h.address_is_stable);
-        if let Some(network) = settled.and_then(|h| h.network.as_ref())
-            && let Some(before) = elsewhere.first().cloned()
-        {
-            let address = network.address.addr().to_string();
-            elsewhere.push(Target { address, ..before });
-        }
+    pub(super) fn new(cx: &Context<'_>, target: &Target) -> Again {
+        let host = cx.inventory.host(&target.host);
+        let stable = host.is_some_and(|h| h.address_is_stable);
+        let network = host.and_then(|h| h.network.as_ref()).filter(|_| !stable);
+        let first = cx.targets.iter().find(|t| t.host == target.host);
         Again {
             ask: Arc::clone(&cx.ask),
-            elsewhere,
+            first: first.unwrap_or(target).address.clone(),
+            settled: network.map(|n| n.address.addr().to_string()),
+            stable,
             holds: None,
             untold: false,
         }
@@ -62,12 +67,10 @@ impl Member {
     /// Makes sure of a connection before something that cannot be asked for twice.
     pub(super) async fn be_there(&mut self) -> Result<(), RolloutError> {
         match self.again.holds.clone() {
-            Some(operator) => self
-                .ask(&Request::Lock {
-                    operator: Some(operator),
-                })
-                .await
-                .map(drop),
+            Some(operator) => {
+                let operator = Some(operator);
+                self.ask(&Request::Lock { operator }).await.map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -79,56 +82,85 @@ impl Member {
 
     /// Another connection to the same host in the same boot, with our lock and the desired state.
     async fn meet_again(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
-        let targets = self.places();
+        let targets = self.at_each(&[&self.target.address, self.settled(), &self.again.first]);
         let Some((link, target)) = redial(&self.again.ask, &targets, Instant::now() + PATIENCE).await else {
             return Err(RolloutError::from(lost).hint(format!("looked for it again for {} s", PATIENCE.as_secs())));
         };
-        let (was, is) = (self.link.facts(), link.facts());
-        let stranger = if was.machine_id != is.machine_id {
-            Some(format!(
-                "{} answers with the host key of this host but another machine-id",
-                target.address
-            ))
-        } else if was.boot_id != is.boot_id {
-            Some("it was booted in the midst of this run".to_owned())
-        } else {
-            None
-        };
-        if let Some(message) = stranger {
-            return Err(RolloutError::on(self.host(), RolloutErrorKind::Unreachable, message)
-                .hint("what is done there stays done; run the same command again to do the rest"));
-        }
-        self.link = link;
-        self.target.address = target.address.clone();
+        let same = self.no_other_machine(&link, target).and_then(|()| {
+            let booted = self.link.facts().boot_id != link.facts().boot_id;
+            let error = || {
+                RolloutError::on(
+                    self.host(),
+                    RolloutErrorKind::Unreachable,
+                    "booted in the midst of this run",
+                )
+            };
+            if booted { Err(error()) } else { Ok(()) }
+        });
+        same.map_err(|e| e.hint("what is done there stays done; run the same command again to do the rest"))?;
+        self.go_on_over(link, target);
         self.again.untold = true;
-        self.introduce().await
-    }
-
-    /// What the executor of a fresh connection does not know.
-    pub(super) async fn introduce(&mut self) -> Result<(), RolloutError> {
         if let Some(operator) = self.again.holds.clone() {
             let operator = Some(operator);
             self.link.request(&Request::Lock { operator }).await?;
         }
+        self.tell_state().await
+    }
+
+    /// Another connection takes the place of the one that was.
+    pub(super) fn go_on_over(&mut self, link: Link, target: &Target) {
+        self.link = link;
+        self.target.address = target.address.clone();
+    }
+
+    /// Tells the executor of a fresh connection what the host should be. The plan that is worked on stays: whether the host
+    /// has moved since is for whoever uses it.
+    pub(super) async fn tell_state(&mut self) -> Result<(), RolloutError> {
         let state = Box::new(self.state.clone());
-        // The plan that is worked on stays: whether the host has moved since is for whoever uses it.
         match self.link.request(&Request::Desired { state }).await? {
             Reply::Plan { .. } => Ok(()),
             other => Err(unexpected(self.host(), &other)),
         }
     }
 
-    /// Where it is looked for, each as the host that it was.
-    pub(super) fn places(&self) -> Vec<Target> {
-        let mut targets = vec![self.target.clone()];
-        targets.extend(self.again.elsewhere.iter().cloned());
-        let mut known = BTreeSet::new();
-        targets.retain(|t| known.insert(t.address.clone()));
-        for target in &mut targets {
-            target.pinned_host_key = Some(self.link.host_key().to_owned());
-            target.connect_timeout = Duration::from_secs(6);
+    /// Cloned machines share host keys.
+    pub(super) fn no_other_machine(&self, link: &Link, at: &Target) -> Result<(), RolloutError> {
+        if link.facts().machine_id == self.link.facts().machine_id {
+            return Ok(());
         }
-        targets
+        let message = format!(
+            "{} answers with the host key of this host but another machine-id",
+            at.address
+        );
+        Err(RolloutError::on(self.host(), RolloutErrorKind::Unreachable, message))
+    }
+
+    /// Where its network puts it, or where it is.
+    pub(super) fn settled(&self) -> &str {
+        self.again.settled.as_deref().unwrap_or(&self.target.address)
+    }
+
+    /// Where it was looked for at first.
+    pub(super) fn first(&self) -> &str {
+        &self.again.first
+    }
+
+    /// Its address follows its network.
+    pub(super) fn can_move(&self) -> bool {
+        !self.again.stable
+    }
+
+    /// This very host at each of these addresses, at each once.
+    pub(super) fn at_each(&self, addresses: &[&str]) -> Vec<Target> {
+        let mut known = BTreeSet::new();
+        let addresses = addresses.iter().filter(|address| known.insert(**address));
+        let at = |address: &&str| Target {
+            address: (*address).to_owned(),
+            pinned_host_key: Some(self.link.host_key().to_owned()),
+            connect_timeout: ATTEMPT,
+            ..self.target.clone()
+        };
+        addresses.map(at).collect()
     }
 }
 

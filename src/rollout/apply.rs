@@ -331,7 +331,12 @@ impl Run<'_> {
             unit: NGINX.to_owned(),
             action: UnitAction::Start,
         };
-        member.order(start).await?;
+        // That it cannot take over is what ends the run, where it does.
+        if let Err(error) = member.order(start).await {
+            self.cx
+                .observer
+                .warn(member.host(), format!("nginx does not start: {error}"));
+        }
         // The host was moved by our own hand.
         member.replan().await
     }

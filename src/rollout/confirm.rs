@@ -7,7 +7,7 @@ use crate::remote::{Link, Target};
 use crate::state::frame::Operator;
 use crate::state::{Request, TxnId};
 
-use super::again::redial;
+use super::again::{ATTEMPT, redial};
 use super::connect::{Context, Member};
 use super::error::{RolloutError, RolloutErrorKind};
 
@@ -57,18 +57,11 @@ pub(super) async fn confirm(
     let Some((link, target)) = redial(&cx.ask, targets, deadline - MARGIN.min(deadline - Instant::now())).await else {
         return Ok(false);
     };
-    let (was, is) = (&member.link.facts().machine_id, &link.facts().machine_id);
-    if was != is {
-        let message = format!(
-            "{} answers with the host key of this host but another machine-id",
-            target.address
-        );
-        return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
-            .hint("the change was not confirmed; the host reverts by itself")
-            .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id"));
-    }
-    member.link = link;
-    member.target.address = target.address.clone();
+    member.no_other_machine(&link, target).map_err(|e| {
+        e.hint("the change was not confirmed; the host reverts by itself")
+            .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id")
+    })?;
+    member.go_on_over(link, target);
     let txn = course.txn.clone();
     member.order(Request::Confirm { txn }).await?;
     // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.
@@ -113,11 +106,10 @@ pub(super) async fn take_over(
     (link, target): (Link, &Target),
     course: Course<'_>,
 ) -> Result<(), RolloutError> {
-    member.link = link;
-    member.target.address = target.address.clone();
+    member.go_on_over(link, target);
     member.lock_again(cx.observer, operator).await;
     if course.seen == 0 {
-        member.introduce().await?;
+        member.tell_state().await?;
     }
     member.link.send(&course.resume()).await?;
     Ok(())
@@ -135,23 +127,21 @@ pub(super) async fn reattach(
         member.host(),
         "connection lost; the transaction goes on, trying to follow it again",
     );
-    let mut targets = vec![target_after_change(cx, member), member.target.clone()];
     // A transaction that fails after a confirmed change of address goes back to the address before it.
-    targets.extend(cx.targets.iter().filter(|t| t.host == member.target.host).cloned());
-    for target in &mut targets {
-        target.pinned_host_key = Some(member.link.host_key().to_owned());
-    }
-    let mut known = std::collections::BTreeSet::new();
-    targets.retain(|t| known.insert(t.address.clone()));
+    let targets = member.at_each(&[member.settled(), &member.target.address, member.first()]);
     loop {
         for target in &targets {
-            let patience = deadline.min(Instant::now() + Duration::from_secs(6));
-            if let Some((link, _)) = redial(&cx.ask, std::slice::from_ref(target), patience).await {
-                // Lost once more meanwhile: there is time to try again.
-                let taken = take_over(cx, member, operator, (link, target), course).await;
-                if taken.is_ok() {
-                    return Ok(());
-                }
+            let patience = deadline.min(Instant::now() + ATTEMPT);
+            let Some((link, _)) = redial(&cx.ask, std::slice::from_ref(target), patience).await else {
+                continue;
+            };
+            if member.no_other_machine(&link, target).is_err() {
+                continue;
+            }
+            // Lost once more meanwhile: there is time to try again.
+            let taken = take_over(cx, member, operator, (link, target), course).await;
+            if taken.is_ok() {
+                return Ok(());
             }
         }
         if Instant::now() >= deadline {
@@ -177,50 +167,21 @@ pub(super) enum Heading {
 
 impl Heading {
     /// Where to look for the host; `told` is its own word, empty: it has none.
-    pub(super) fn targets(self, cx: &Context<'_>, member: &Member, told: &str) -> Vec<Target> {
-        let by_inventory = target_after_change(cx, member);
+    pub(super) fn targets(self, member: &Member, told: &str) -> Vec<Target> {
         if self == Heading::Inventory {
-            return vec![by_inventory];
+            return member.at_each(&[member.settled()]);
         }
-        let at = |address: &str| Target {
-            address: address.to_owned(),
-            ..by_inventory.clone()
-        };
-        let moves = cx
-            .inventory
-            .host(&member.target.host)
-            .is_none_or(|h| !h.address_is_stable);
-        let mut targets = Vec::new();
-        if moves && !told.is_empty() {
-            targets.push(at(told));
-        }
-        targets.push(at(&member.target.address));
-        let before = cx.targets.iter().filter(|t| t.host == member.target.host);
-        targets.extend(before.map(|t| at(&t.address)));
-        targets.push(by_inventory);
-        let mut seen = std::collections::BTreeSet::new();
-        targets.retain(|t| seen.insert(t.address.clone()));
-        targets
+        let told = Some(told).filter(|told| member.can_move() && !told.is_empty());
+        let mut addresses: Vec<&str> = told.into_iter().collect();
+        addresses.extend([&member.target.address, member.first(), member.settled()]);
+        member.at_each(&addresses)
     }
 
     /// Where a host that is about to change its network goes, if it can be told beforehand.
-    pub(super) fn moves(self, cx: &Context<'_>, member: &Member) -> Option<Move> {
-        let mut targets = self.targets(cx, member, "").into_iter();
+    pub(super) fn moves(self, member: &Member) -> Option<Move> {
+        let mut targets = self.targets(member, "").into_iter();
         let to = targets.find(|t| t.address != member.target.address)?;
         let machine_id = member.link.facts().machine_id.clone();
         Some(Move { to, machine_id })
     }
-}
-
-fn target_after_change(cx: &Context<'_>, member: &Member) -> Target {
-    let mut target = member.target.clone();
-    target.pinned_host_key = Some(member.link.host_key().to_owned());
-    target.connect_timeout = Duration::from_secs(6);
-    let host = cx.inventory.host(&target.host);
-    if let Some(host) = host.filter(|h| !h.address_is_stable)
-        && let Some(network) = &host.network
-    {
-        target.address = network.address.addr().to_string();
-    }
-    target
 }

@@ -55,7 +55,7 @@ impl Member {
     /// A host of the context's pair, over a conversation that has just begun.
     pub fn new(cx: &Context<'_>, (link, target): (Link, Target), state: HostState, plan: Plan) -> Member {
         Member {
-            again: Again::new(cx, &target.host),
+            again: Again::new(cx, &target),
             link,
             target,
             state,

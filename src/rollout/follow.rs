@@ -112,12 +112,12 @@ impl Run<'_> {
                     match kind {
                         EventKind::Armed { seconds } => {
                             deadline = Instant::now() + Duration::from_secs(seconds);
-                            moving = self.heading.moves(self.cx, member);
+                            moving = self.heading.moves(member);
                         }
                         EventKind::AwaitConfirm { address } => {
                             moving = None;
                             let (cx, operator) = (self.cx, &self.options.operator);
-                            let targets = self.heading.targets(cx, member, &address);
+                            let targets = self.heading.targets(member, &address);
                             let confirmed = async {
                                 if confirm(cx, member, operator, &targets, course, deadline).await? {
                                     return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::{Link, Target};
+use crate::remote::Link;
 use crate::state::frame::{Operator, VrrpOrder};
 use crate::state::{Facts, HostStatus, Request};
 
@@ -261,7 +261,11 @@ async fn dial_until_back(
     patience: Duration,
 ) -> Result<(), Away> {
     let host = member.host().to_owned();
-    let targets = targets(cx, member);
+    // Where the inventory says, and where it was.
+    let mut targets = member.at_each(&[member.settled(), &member.target.address]);
+    for target in &mut targets {
+        target.connect_timeout = ATTEMPT;
+    }
     let deadline = Instant::now() + patience;
     let mut said = "no answer".to_owned();
     let mut left = false;
@@ -269,28 +273,17 @@ async fn dial_until_back(
         for target in &targets {
             let attempt = Link::connect(target, Arc::clone(&cx.ask));
             match tokio::time::timeout_at(deadline.into(), attempt).await {
-                Ok(Ok(link)) if link.facts().machine_id != before.machine_id => {
-                    let message = format!(
-                        "{} answers with the host key of this host but another machine-id",
-                        target.address
-                    );
-                    return Err(Away::Gone(RolloutError::on(
-                        &host,
-                        RolloutErrorKind::Unreachable,
-                        message,
-                    )));
-                }
-                Ok(Ok(link)) if link.facts().boot_id == before.boot_id => {
+                Ok(Ok(link)) => {
+                    member.no_other_machine(&link, target).map_err(Away::Gone)?;
+                    let booted = link.facts().boot_id != before.boot_id;
+                    member.go_on_over(link, target);
+                    if booted {
+                        return Ok(());
+                    }
                     // Where the old connection is gone, a failure needs this one.
-                    member.link = link;
                     member.lock_again(cx.observer, operator).await;
                     left = false;
                     tokio::time::sleep(STILL_THERE).await;
-                }
-                Ok(Ok(link)) => {
-                    member.link = link;
-                    member.target.address = target.address.clone();
-                    return Ok(());
                 }
                 Ok(Err(error)) => {
                     said = error.to_string();
@@ -323,21 +316,6 @@ fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
                 "`--reboot-timeout` for a machine that takes longer; `hapair apply --reboot` goes on when it answers",
             ),
     )
-}
-
-/// Where the host may be: where the inventory says, and where it was.
-fn targets(cx: &Context<'_>, member: &Member) -> Vec<Target> {
-    let mut targets = Heading::Inventory.targets(cx, member, "");
-    let was = targets.first().map(|target| Target {
-        address: member.target.address.clone(),
-        ..target.clone()
-    });
-    targets.extend(was);
-    targets.dedup_by(|a, b| a.address == b.address);
-    for target in &mut targets {
-        target.connect_timeout = ATTEMPT;
-    }
-    targets
 }
 
 #[cfg(test)]

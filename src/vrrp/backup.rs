@@ -25,11 +25,17 @@ impl Router {
     pub(super) fn wait_for_silence(&mut self, from: Time) {
         self.down_at = Some(from + self.s.master_down(self.priority, self.owner_interval()));
         self.down_cause = Cause::Silence;
+        self.overdue = false;
+    }
+
+    /// The owner that was heard last: the one that the wait is for, else a lower one that this router is about to replace.
+    pub(super) fn known_owner(&self) -> Option<Owner> {
+        self.owner.or(self.passed_over)
     }
 
     /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
     pub(super) fn owner_interval(&self) -> Duration {
-        self.owner
+        self.known_owner()
             .filter(|_| self.s.version == 3)
             .map_or(self.s.interval(), |o| o.interval)
     }
@@ -46,24 +52,20 @@ impl Router {
     /// Does not take over from a living owner for so long; a takeover that is on its way ends.
     pub(super) fn hold_back(&mut self, now: Time, time: Option<Duration>) {
         self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now.saturating_add(t))));
-        self.leave_it_to_the_owner(now);
+        self.leave_it_to_the_owner();
     }
 
-    /// Ends a takeover from an owner that lives, if one is on its way.
-    pub(super) fn leave_it_to_the_owner(&mut self, now: Time) {
-        if self.state != State::Backup {
-            return;
-        }
-        if let Some(lower) = self.passed_over {
+    /// Ends a takeover from a lower owner that lives, if one is on its way.
+    pub(super) fn leave_it_to_the_owner(&mut self) {
+        if self.state == State::Backup
+            && let Some(lower) = self.passed_over
+        {
             self.follow(lower.heard, lower);
-        } else if self.down_cause == Cause::Preempt {
-            self.wants = false;
-            self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
         }
     }
 
     /// Whether a lower owner that is heard now may be replaced.
-    pub(super) fn may_preempt(&mut self, now: Time) -> bool {
+    fn may_preempt(&mut self, now: Time) -> bool {
         if self.held(now) {
             self.lower_since = None;
             return false;
@@ -76,42 +78,56 @@ impl Router {
     }
 
     pub(super) fn as_backup(&mut self, now: Time, sender: Owner) {
-        let current = self.owner;
         if sender.priority == 0 {
-            // Only the owner's end matters: a loser of an election that stops says nothing about the winner.
-            if current.is_none_or(|o| o.src == sender.src) && !self.wants {
-                let takeover = now + self.s.skew(self.priority, self.owner_interval());
-                // Said twice, or when the wait is nearly over, it does not make the wait longer.
-                self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
-                self.down_cause = Cause::OwnerStopped;
-                self.owner = None;
-            }
-            return;
+            return self.owner_stops(now, sender.src);
         }
         if sender.priority >= self.priority {
             self.lower_since = None;
             return self.follow(now, sender);
         }
-        // A better owner than us is alive: it will deal with the lower one. If it is not, the lower one may be the owner
-        // by now, and who may not preempt must not take its own wait for the better one as a reason to.
-        if current.is_some_and(|o| o.src != sender.src && o.priority >= self.priority) {
-            let at_once = !self.held(now) && (self.priority == 255 || self.s.preempt && self.s.preempt_delay.is_zero());
-            if at_once {
-                self.passed_over = Some(sender);
-            } else {
-                self.follow(now, sender);
-            }
-            return;
-        }
         if !self.may_preempt(now) {
             return self.follow(now, sender);
         }
-        self.owner = Some(sender);
-        // Whatever we waited for, now we take over from somebody who lives.
-        self.down_cause = Cause::Preempt;
-        if !self.wants {
-            let takeover = now + self.s.skew(self.priority, self.owner_interval());
+        // The wait goes on as it is: three adverts and the skew time since this router came, or since somebody better was heard
+        // last. It damps a host whose link or check comes and goes; each time it came back sooner, the VIP would move.
+        self.passed_over = Some(sender);
+        let fell = self
+            .owner
+            .is_some_and(|o| o.src == sender.src && o.priority >= self.priority);
+        if fell {
+            // We were here all the time, and the owner itself says that it is worse now: nothing to wait for.
+            self.owner = None;
+            self.take_over_after_skew(now, Cause::Preempt);
+        }
+    }
+
+    /// Priority 0 was heard. Only the owner's end matters: a loser of an election that stops says nothing about the winner.
+    fn owner_stops(&mut self, now: Time, src: IpAddr) {
+        let ends = self.known_owner().is_none_or(|o| o.src == src);
+        if self.passed_over.is_some_and(|o| o.src == src) {
+            self.passed_over = None;
+        }
+        if ends && !self.wants && !self.overdue {
+            self.take_over_after_skew(now, Cause::OwnerStopped);
+            self.owner = None;
+        }
+    }
+
+    /// Said twice, or when the wait is nearly over, it does not make the wait longer.
+    fn take_over_after_skew(&mut self, now: Time, cause: Cause) {
+        let takeover = now + self.s.skew(self.priority, self.owner_interval());
+        if !self.wants && !self.overdue {
             self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
+        }
+        self.down_cause = cause;
+    }
+
+    /// Why the router becomes owner now that its wait is over.
+    pub(super) fn promotion_cause(&self, now: Time) -> Cause {
+        let patience = |o: &Owner| o.interval * u32::from(self.s.down_adverts);
+        match self.passed_over {
+            Some(lower) if self.down_cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
+            _ => self.down_cause,
         }
     }
 
@@ -120,6 +136,8 @@ impl Router {
         self.owner = Some(owner);
         self.passed_over = None;
         self.wants = false;
+        // A takeover that its group did not join is over.
+        self.raise = None;
         self.wait_for_silence(heard);
     }
 }

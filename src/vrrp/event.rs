@@ -41,8 +41,12 @@ pub enum Cause {
     Recovered,
     /// Another member of the sync group.
     Group,
-    /// On command.
+    /// On command: the addresses were given away.
     Handover,
+    /// On command: the addresses were taken from an owner that lives, or before the usual wait was over.
+    Takeover,
+    /// Adverts cannot be sent, so the others must elect somebody else.
+    CannotSend,
     /// We did not run for so long that the others must have elected somebody else.
     Stalled,
     /// The router stops.
@@ -89,8 +93,16 @@ pub enum Input<'b> {
     Handover(Option<Duration>),
     /// Do not take over from a living owner for that long (`None`: until [`Input::Resume`]). A silent one is replaced as ever.
     Hold(Option<Duration>),
-    /// Ends [`Input::Hold`], a handover's hold, and the hold after a crash.
+    /// Become owner now, by announcing a priority above that of the owner that lives, so that any owner yields at once. The
+    /// raised priority is announced for that long (`None`: until [`Input::Resume`]); it also ends when what is tracked lowers
+    /// the effective priority, and with the ownership. Ends a hold.
+    ///
+    /// Does nothing where [`Router::takeover_refusal`](super::Router::takeover_refusal) has a reason.
+    Takeover(Option<Duration>),
+    /// Ends [`Input::Hold`], a handover's hold, the hold after a crash and the raised priority of a takeover.
     Resume,
+    /// The advert of the last [`Output::Send`] could not be sent to anybody.
+    Unsent,
     /// It ends.
     Stop,
 }
@@ -156,6 +168,13 @@ pub enum Alarm {
         /// Sender.
         src: IpAddr,
     },
+    /// Another cluster uses this virtual router id: no address of its list is ours. Its adverts do not count.
+    Foreign {
+        /// Sender.
+        src: IpAddr,
+        /// Its list.
+        theirs: Vec<IpAddr>,
+    },
     /// A packet does not count.
     Ignored {
         /// Sender.
@@ -174,6 +193,8 @@ pub struct Statistics {
     pub sent: u64,
     /// Packets that did not count.
     pub ignored: u64,
+    /// Of those, from another cluster: no address of its list is ours.
+    pub foreign: u64,
     /// Of those, for their password or authentication type.
     pub auth_failures: u64,
     /// Of those, for their checksum.
@@ -199,6 +220,10 @@ pub struct Snapshot {
     pub cause: Cause,
     /// Effective priority.
     pub priority: u8,
+    /// The priority that a takeover announces instead.
+    pub raised: Option<u8>,
+    /// A check has not answered yet: until it has, the router does not become owner.
+    pub pending: bool,
     /// The owner that was heard last: address and priority.
     pub owner: Option<(IpAddr, u8)>,
     /// It does not take over from a living owner now, although it otherwise would.

@@ -1,6 +1,7 @@
 //! Routers that own their addresses together or not at all (keepalived's `vrrp_sync_group`).
 
 use super::Time;
+use super::command::TakeoverRefusal;
 use super::event::{Input, Output, State};
 use super::machine::Router;
 
@@ -46,6 +47,11 @@ impl Group {
         self.routers.iter().filter_map(Router::next_timer).min()
     }
 
+    /// Why [`Input::Takeover`] would do nothing: a group takes over as a whole or not at all.
+    pub fn takeover_refusal(&self) -> Option<TakeoverRefusal> {
+        self.routers.iter().find_map(Router::takeover_refusal)
+    }
+
     /// Gives an input to one member; the outputs name the member they are for.
     ///
     /// # Panics
@@ -54,6 +60,9 @@ impl Group {
         let mut out = Vec::new();
         if member == 0 && self.alone(now, &input, &mut |member, output| out.push((member, output))) {
             return out;
+        }
+        if matches!(input, Input::Takeover(_)) {
+            return self.handle_all(now, &input);
         }
         let was_master = self.any_master();
         for (n, router) in self.routers.iter_mut().enumerate() {
@@ -70,6 +79,9 @@ impl Group {
     pub fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
         let mut out = Vec::new();
         if self.alone(now, input, &mut |member, output| out.push((member, output))) {
+            return out;
+        }
+        if matches!(input, Input::Takeover(_)) && self.takeover_refusal().is_some() {
             return out;
         }
         let was_master = self.any_master();

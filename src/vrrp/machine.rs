@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::Time;
 use super::backup::{Hold, Owner};
+use super::command::Raise;
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
+use super::master::Unsent;
 use super::packet::Form;
 use super::rules::Ignored;
 use super::settings::Settings;
@@ -19,16 +21,20 @@ pub struct Router {
     pub(super) cause: Cause,
     pub(super) priority: u8,
     pub(super) fault: bool,
+    /// A check has not answered yet.
+    pub(super) pending: bool,
     pub(super) group_fault: bool,
     /// Becoming owner is the group's decision.
     pub(super) grouped: bool,
     /// Its wait is over; it becomes owner when its group does.
     pub(super) wants: bool,
+    /// Its wait is over; it becomes owner, or wants to, when its checks have answered.
+    pub(super) overdue: bool,
     /// Backup: when the wait is over, and what it is for.
     pub(super) down_at: Option<Time>,
     pub(super) down_cause: Cause,
     pub(super) owner: Option<Owner>,
-    /// Backup: a lower owner that is left to the better one that was heard before it; if that one is dead, this one is the owner.
+    /// Backup: a lower owner that lives, and that this router replaces when its wait is over.
     pub(super) passed_over: Option<Owner>,
     /// Preempt delay: since when a lower owner is known.
     pub(super) lower_since: Option<Time>,
@@ -39,6 +45,14 @@ pub struct Router {
     pub(super) announce_again: Option<(Time, u32)>,
     pub(super) refresh_at: Option<Time>,
     pub(super) lower_announced: Option<Time>,
+    /// Master: when an advert of lower priority, or of priority 0, was answered last.
+    pub(super) answered: Option<Time>,
+    /// Master: what a takeover announces.
+    pub(super) raise: Option<Raise>,
+    /// Master: which adverts could not be sent.
+    pub(super) unsent: Unsent,
+    /// The addresses of the settings, sorted.
+    pub(super) vips: Vec<IpAddr>,
     pub(super) form: Form,
     pub(super) alarms: Vec<(IpAddr, Ignored)>,
     pub(super) mismatched: Vec<IpAddr>,
@@ -54,9 +68,11 @@ impl Router {
             cause: Cause::Stop,
             priority: settings.priority,
             fault: false,
+            pending: false,
             group_fault: false,
             grouped: false,
             wants: false,
+            overdue: false,
             down_at: None,
             down_cause: Cause::Silence,
             owner: None,
@@ -68,6 +84,10 @@ impl Router {
             announce_again: None,
             refresh_at: None,
             lower_announced: None,
+            answered: None,
+            raise: None,
+            unsent: Unsent::default(),
+            vips: sorted(&settings.vips),
             form: settings.form,
             alarms: Vec::new(),
             mismatched: Vec::new(),
@@ -98,7 +118,9 @@ impl Router {
             since: self.since,
             cause: self.cause,
             priority: self.priority,
-            owner: self.owner.map(|o| (o.src, o.priority)),
+            raised: self.raise.map(|raise| raise.priority),
+            pending: self.pending,
+            owner: self.known_owner().map(|o| (o.src, o.priority)),
             held: self.held(now),
             statistics: self.statistics,
         }
@@ -111,7 +133,8 @@ impl Router {
             State::Backup => self.down_at,
             State::Master => {
                 let again = self.announce_again.map(|(at, _)| at);
-                [Some(self.advert_at), again, self.refresh_at]
+                let raise = self.raise.and_then(|raise| raise.until);
+                [Some(self.advert_at), again, self.refresh_at, raise]
                     .into_iter()
                     .flatten()
                     .min()
@@ -152,10 +175,13 @@ impl Router {
                 }
             }
             Input::Hold(time) => self.hold_back(now, time),
+            Input::Takeover(time) => self.take_over(now, time, out),
             Input::Resume => {
                 self.hold = None;
                 self.crash_hold = None;
+                self.end_raise(now, out);
             }
+            Input::Unsent => self.could_not_send(now, out),
             Input::Stop => self.stop(now, out),
         }
     }
@@ -185,6 +211,8 @@ impl Router {
             self.announce_again = None;
             self.refresh_at = None;
             self.lower_announced = None;
+            self.answered = None;
+            self.raise = None;
         }
         (self.state, self.since, self.cause) = (to, now, cause);
         self.alarms.clear();
@@ -236,16 +264,15 @@ impl Router {
             State::Backup => {
                 if self.down_at.is_some_and(|at| at <= now) {
                     self.down_at = None;
-                    if self.grouped {
-                        self.wants = true;
-                    } else {
-                        self.promote(now, out);
-                    }
+                    self.wait_is_over(now, out);
                 }
             }
             State::Master => {
+                if self.raise.is_some_and(|raise| raise.until.is_some_and(|at| at <= now)) {
+                    self.end_raise(now, out);
+                }
                 if self.advert_at <= now {
-                    self.send(self.priority, out);
+                    self.send(self.announced(), out);
                     while self.advert_at <= now {
                         self.advert_at += self.s.interval();
                     }
@@ -265,11 +292,27 @@ impl Router {
     }
 
     fn tracked(&mut self, now: Time, effective: Effective, out: &mut Vec<Output>) {
+        self.pending = effective.pending;
         self.set_priority(now, effective.priority, out);
         if self.fault != effective.fault {
             self.fault = effective.fault;
             let cause = if self.fault { Cause::Fault } else { Cause::Recovered };
             self.apply_fault(now, cause, out);
+        }
+        if self.state == State::Backup && self.overdue && !self.pending {
+            self.overdue = false;
+            self.wait_is_over(now, out);
+        }
+    }
+
+    /// It becomes owner: at once, with its group, or when its checks have answered.
+    fn wait_is_over(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.pending {
+            self.overdue = true;
+        } else if self.grouped {
+            self.wants = true;
+        } else {
+            self.promote(now, out);
         }
     }
 
@@ -282,17 +325,17 @@ impl Router {
         match self.state {
             // At once, so that a standby that is better now need not wait for the next one.
             State::Master => {
-                self.send(priority, out);
+                // What is tracked comes before a takeover on command: the addresses must not stay with who cannot serve.
+                if priority < from || self.raise.is_some_and(|raise| raise.priority <= priority) {
+                    self.raise = None;
+                }
+                self.send(self.announced(), out);
                 self.advert_at = now + self.s.interval();
             }
             State::Backup => {
                 let interval = self.owner_interval();
-                // Whom we would take over from: one that lives, and is lower.
-                let living = self
-                    .passed_over
-                    .or(self.owner.filter(|_| self.down_cause == Cause::Preempt));
-                if living.is_some_and(|o| o.priority >= priority) {
-                    self.leave_it_to_the_owner(now);
+                if self.passed_over.is_some_and(|o| o.priority >= priority) {
+                    self.leave_it_to_the_owner();
                 } else if let Some(at) = self.down_at {
                     let shifted = at + self.s.skew(priority, interval);
                     self.down_at = Some(shifted.saturating_sub(self.s.skew(from, interval)));
@@ -322,6 +365,7 @@ impl Router {
 
     fn configure(&mut self, now: Time, settings: Settings, effective: Effective, out: &mut Vec<Output>) {
         let old = std::mem::replace(&mut self.s, settings);
+        self.vips = sorted(&self.s.vips);
         if old.form != self.s.form {
             self.form = self.s.form;
         }
@@ -331,7 +375,7 @@ impl Router {
             State::Master => {
                 self.advert_at = self.advert_at.min(now + self.s.interval());
                 if old.vips != self.s.vips {
-                    self.send(effective.priority, out);
+                    self.send(self.announced(), out);
                 }
                 // The caller knows of addresses that are not advertised: let it look in any case.
                 out.push(Output::Acquire);
@@ -347,7 +391,7 @@ impl Router {
             }
             State::Backup => {
                 if !self.s.preempt && effective.priority != 255 {
-                    self.leave_it_to_the_owner(now);
+                    self.leave_it_to_the_owner();
                 }
                 let timers = |s: &Settings| (s.interval(), s.down_adverts);
                 if timers(&old) != timers(&self.s) && self.down_cause == Cause::Silence && self.down_at.is_some() {
@@ -358,4 +402,10 @@ impl Router {
         }
         self.tracked(now, effective, out);
     }
+}
+
+fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    sorted
 }

@@ -9,6 +9,20 @@ use super::machine::Router;
 
 /// Between two announcements caused by lower adverts.
 const LOWER_ANNOUNCE_GAP: Duration = Duration::from_secs(1);
+/// Between two answers to adverts of lower priority: at most this, and at most a quarter of the interval. A flood of them must
+/// not make the owner send as many.
+const ANSWER_GAP: Duration = Duration::from_millis(100);
+
+/// Adverts of an owner that could not be sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unsent {
+    /// Adverts since it became owner.
+    sent: u64,
+    /// Which of them failed last.
+    failed: u64,
+    /// How many failed one after the other up to that one.
+    in_a_row: u64,
+}
 
 impl Router {
     /// The group decided. Only from Backup.
@@ -16,14 +30,19 @@ impl Router {
         if self.state != State::Backup {
             return;
         }
+        let cause = self.promotion_cause(now);
         self.wants = false;
+        self.overdue = false;
         self.down_at = None;
         self.lower_since = None;
         self.owner = None;
-        self.enter(now, State::Master, self.down_cause, out);
+        self.passed_over = None;
+        self.unsent = Unsent::default();
+        self.enter(now, State::Master, cause, out);
         self.statistics.became_master += 1;
-        // The advert goes first: a former owner drops the addresses before we have them.
-        self.send(self.priority, out);
+        // The advert goes first: a former owner drops the addresses before we have them, and if it cannot be sent, we do not
+        // get them.
+        self.send(self.announced(), out);
         self.advert_at = now + self.s.interval();
         out.push(Output::Acquire);
         self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
@@ -42,6 +61,7 @@ impl Router {
 
     pub(super) fn send(&mut self, priority: u8, out: &mut Vec<Output>) {
         self.statistics.sent += 1;
+        self.unsent.sent += 1;
         self.statistics.zero_sent += u64::from(priority == 0);
         out.push(Output::Send {
             advert: self.s.advert(priority),
@@ -68,21 +88,19 @@ impl Router {
     pub(super) fn as_master(&mut self, now: Time, sender: Owner, out: &mut Vec<Output>) {
         if sender.priority == 0 {
             // Whoever waits for the other's end should hear that there is an owner.
-            self.send(self.priority, out);
-            self.advert_at = now + self.s.interval();
+            self.answer(now, out);
             return;
         }
-        if (sender.priority, sender.src) > (self.priority, self.s.source) {
+        if (sender.priority, sender.src) > (self.announced(), self.s.source) {
             if self.s.higher_prio_send_advert {
-                self.send(self.priority, out);
+                self.send(self.announced(), out);
             }
             out.push(Output::Release);
             self.fall_back(now, Cause::Higher(sender.src), Some(sender), out);
             return;
         }
         if !self.s.lower_prio_no_advert {
-            self.send(self.priority, out);
-            self.advert_at = now + self.s.interval();
+            self.answer(now, out);
         }
         // The other one has told the neighbours that it owns the addresses.
         if self.lower_announced.is_none_or(|at| now >= at + LOWER_ANNOUNCE_GAP) {
@@ -92,6 +110,41 @@ impl Router {
                 src: sender.src,
                 priority: sender.priority,
             });
+        }
+    }
+
+    /// Says at once that there is an owner, but not as often as somebody asks for it.
+    fn answer(&mut self, now: Time, out: &mut Vec<Output>) {
+        let gap = ANSWER_GAP.min(self.s.interval() / 4);
+        if self.answered.is_some_and(|at| now < at + gap) {
+            return;
+        }
+        self.answered = Some(now);
+        self.send(self.announced(), out);
+        self.advert_at = now + self.s.interval();
+    }
+
+    /// An owner whom nobody can hear must not go on: the others elect somebody else, and both would answer. The first advert must
+    /// go out; after that as many in a row may fail as the others wait for.
+    pub(super) fn could_not_send(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.state != State::Master {
+            return;
+        }
+        let Unsent { sent, failed, in_a_row } = self.unsent;
+        let in_a_row = if failed + 1 == sent { in_a_row + 1 } else { 1 };
+        self.unsent = Unsent {
+            sent,
+            failed: sent,
+            in_a_row,
+        };
+        if in_a_row == sent || in_a_row >= self.s.down_adverts.into() {
+            out.push(Output::Release);
+            self.fall_back(now, Cause::CannotSend, None, out);
+            if in_a_row == sent {
+                // It never was owner to anybody.
+                self.statistics.became_master -= 1;
+                self.statistics.left_master -= 1;
+            }
         }
     }
 }

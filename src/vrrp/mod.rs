@@ -10,14 +10,19 @@
 //! |---|---|---|---|
 //! | version 3 checksum over IPv4 | message alone | with pseudo-header | both accepted, the peer's form sent |
 //! | VIP list differs | may log | drops (up to 2.3.0) | accepted, alarm |
-//! | version 3 interval 0 | undefined | accepted, storms | read as 0.01 s |
-//! | lower advert heard by an owner | send at once | send at once, gratuitous ARP again | as keepalived |
+//! | VIP list that shares no address with ours | may log | drops (up to 2.3.0) | another cluster's: no say in any state, alarm |
+//! | version 3 interval 0 | undefined | accepted, storms | malformed |
+//! | unicast from who is no peer | – | accepted unless told otherwise | ignored |
+//! | lower advert heard by an owner | send at once | send at once, gratuitous ARP again | as keepalived, at most ten times a second (or four times an interval) |
 //! | an owner that yields to a higher one | silent | silent unless told otherwise | one last advert, so that the other one tells the neighbours again |
-//! | lower advert heard by a standby that may preempt | ignored | ignored | takes over after its skew time |
+//! | lower advert heard by a standby that may preempt | ignored | ignored | ignored; but an owner whose own priority falls below ours is replaced after the skew time |
+//! | checks that have not answered | – | FAULT, where they have no weight | does not become owner |
+//! | adverts that cannot be sent | – | goes on | gives up, and does not put addresses on |
 //! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
 
 mod backup;
+mod command;
 mod event;
 pub mod frame;
 mod group;
@@ -29,6 +34,7 @@ mod rules;
 mod settings;
 pub mod track;
 
+pub use command::TakeoverRefusal;
 pub use event::{Alarm, Cause, Input, Output, Packet, Snapshot, State, Statistics};
 pub use group::Group;
 pub use machine::Router;

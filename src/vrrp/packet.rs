@@ -32,7 +32,7 @@ pub struct Advert {
     pub vrid: u8,
     /// 0: the sender stops; 255: it owns the addresses.
     pub priority: u8,
-    /// Version 2: seconds, 0 to 255. Version 3: hundredths of a second, 0 to 4095. As in the packet.
+    /// Version 2: seconds, 0 to 255. Version 3: hundredths of a second, 1 to 4095. As in the packet.
     pub interval: u16,
     /// Version 2: 0 none, 1 password, 2 IPsec AH.
     pub auth_type: u8,
@@ -79,6 +79,9 @@ pub enum PacketError {
     /// Not an advertisement.
     #[error("packet type {0} is not an advertisement")]
     Type(u8),
+    /// Version 3 with an interval of 0 (RFC 9568, 5.2.7): who obeyed it would take over without end.
+    #[error("the advert interval is 0")]
+    Interval,
     /// No form of checksum fits.
     #[error("the checksum is wrong")]
     Checksum,
@@ -106,7 +109,7 @@ impl Advert {
         if self.version == 2 {
             out.extend([self.auth_type, self.interval.min(255) as u8]);
         } else {
-            out.extend(self.interval.min(MAX_INTERVAL_V3).to_be_bytes());
+            out.extend(self.interval.clamp(1, MAX_INTERVAL_V3).to_be_bytes());
         }
         out.extend([0, 0]);
         for address in addresses {
@@ -187,6 +190,11 @@ impl<'b> Message<'b> {
         }
         let form = form_of(bytes, version, src, dst).ok_or(PacketError::Checksum)?;
         let (addresses, auth) = rest.split_at(addresses_len);
+        // The four reserved bits of version 3 are not looked at (RFC 9568, 5.2.6).
+        let interval_v3 = u16::from_be_bytes([a, b]) & MAX_INTERVAL_V3;
+        if version == 3 && interval_v3 == 0 {
+            return Err(PacketError::Interval);
+        }
         let mut auth_data = [0; AUTH_LEN];
         if version == 2 {
             auth_data.copy_from_slice(auth);
@@ -195,12 +203,7 @@ impl<'b> Message<'b> {
             version,
             vrid,
             priority,
-            // The four reserved bits of version 3 are not looked at (RFC 9568, 5.2.6).
-            interval: if version == 2 {
-                b.into()
-            } else {
-                u16::from_be_bytes([a, b]) & MAX_INTERVAL_V3
-            },
+            interval: if version == 2 { b.into() } else { interval_v3 },
             auth_type: if version == 2 { a } else { 0 },
             auth_data,
             size,

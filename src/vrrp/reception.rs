@@ -17,10 +17,16 @@ impl Router {
         if matches!(self.state, State::Stopped | State::Fault) {
             return;
         }
-        let (advert, form) = match rules::accept(&self.s, packet) {
-            Ok(accepted) => accepted,
-            Err(reason) => return self.ignored(packet.src, reason, out),
+        let (advert, form) = match rules::read(&self.s, packet) {
+            Ok(read) => read,
+            Err(reason) => return self.ignored(packet.src, reason, None, out),
         };
+        if rules::is_foreign(&self.vips, &advert) {
+            return self.ignored(packet.src, Ignored::Foreign, Some(&advert), out);
+        }
+        if let Err(reason) = rules::agree(&self.s, &advert) {
+            return self.ignored(packet.src, reason, Some(&advert), out);
+        }
         self.statistics.received += 1;
         self.statistics.zero_received += u64::from(advert.priority == 0);
         if self.s.version == 3 {
@@ -65,12 +71,13 @@ impl Router {
         }
     }
 
-    fn ignored(&mut self, src: IpAddr, reason: Ignored, out: &mut Vec<Output>) {
+    fn ignored(&mut self, src: IpAddr, reason: Ignored, message: Option<&Message<'_>>, out: &mut Vec<Output>) {
         if reason == Ignored::Own {
             return;
         }
         self.statistics.ignored += 1;
         match reason {
+            Ignored::Foreign => self.statistics.foreign += 1,
             Ignored::AuthType(_) | Ignored::Password => self.statistics.auth_failures += 1,
             Ignored::Packet(PacketError::Checksum) => self.statistics.checksum_errors += 1,
             _ => {}
@@ -78,7 +85,13 @@ impl Router {
         let known = |(s, r): &(IpAddr, Ignored)| *s == src && discriminant(r) == discriminant(&reason);
         if self.alarms.len() < MAX_ALARMS && !self.alarms.iter().any(known) {
             self.alarms.push((src, reason));
-            out.push(Output::Alarm(Alarm::Ignored { src, reason }));
+            out.push(Output::Alarm(match (reason, message) {
+                (Ignored::Foreign, Some(message)) => Alarm::Foreign {
+                    src,
+                    theirs: message.addresses().collect(),
+                },
+                _ => Alarm::Ignored { src, reason },
+            }));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which adverts count: keepalived's checks, in its order, with the choices listed in the module's table.
+//! Which adverts count: keepalived's checks, with the choices listed in the module's table.
 
 use std::net::IpAddr;
 
@@ -18,6 +18,9 @@ pub enum Ignored {
     /// Came over a router (RFC 9568, 5.1.1.3), or outside the peer's window.
     #[error("the time to live is {0}")]
     Ttl(u8),
+    /// Another cluster's: no address of its list is ours.
+    #[error("it announces none of our VIPs: another cluster uses this virtual router id")]
+    Foreign,
     /// Another version than ours.
     #[error("the version is {0}")]
     Version(u8),
@@ -41,47 +44,60 @@ pub enum Ignored {
     Stranger,
 }
 
-/// Reads a packet and applies every rule but those of the election itself.
-pub(super) fn accept<'b>(s: &Settings, packet: &Packet<'b>) -> Result<(Message<'b>, Form), Ignored> {
+/// Reads a packet that came the way it must: from a peer where there are peers, over no router where there are none.
+pub(super) fn read<'b>(s: &Settings, packet: &Packet<'b>) -> Result<(Message<'b>, Form), Ignored> {
     if packet.src == s.source {
         return Err(Ignored::Own);
     }
     let multicast = packet.dst.is_multicast();
-    if multicast && packet.ttl != 255 {
-        return Err(Ignored::Ttl(packet.ttl));
-    }
-    let (advert, form) = Message::read(packet.payload, packet.src, packet.dst)?;
-    if advert.version != s.version {
-        return Err(Ignored::Version(advert.version));
-    }
-    if advert.vrid != s.vrid {
-        return Err(Ignored::Vrid(advert.vrid));
-    }
-    if s.version == 2 {
-        authenticate(s, &advert)?;
-        if advert.interval != s.interval_field() {
-            return Err(Ignored::Interval(advert.interval));
-        }
-    }
-    if multicast == s.peers.is_some() {
-        return Err(Ignored::Destination(packet.dst));
-    }
-    if let Some(peers) = &s.peers {
-        match peers.iter().find(|p| p.ip == packet.src) {
+    match &s.peers {
+        Some(_) if multicast => return Err(Ignored::Destination(packet.dst)),
+        // Anybody can send us a packet from anywhere, with any time to live: only who is configured is heard.
+        Some(peers) => match peers.iter().find(|p| p.ip == packet.src) {
+            None => return Err(Ignored::Stranger),
             Some(peer) if packet.ttl < peer.ttl.0 || packet.ttl > peer.ttl.1 => return Err(Ignored::Ttl(packet.ttl)),
-            None if s.check_unicast_src => return Err(Ignored::Stranger),
-            _ => {}
-        }
+            Some(_) => {}
+        },
+        None if !multicast => return Err(Ignored::Destination(packet.dst)),
+        None if packet.ttl != 255 => return Err(Ignored::Ttl(packet.ttl)),
+        None => {}
     }
-    Ok((advert, form))
+    let (message, form) = Message::read(packet.payload, packet.src, packet.dst)?;
+    if message.vrid != s.vrid {
+        return Err(Ignored::Vrid(message.vrid));
+    }
+    Ok((message, form))
 }
 
-fn authenticate(s: &Settings, advert: &Message<'_>) -> Result<(), Ignored> {
-    if advert.auth_type != u8::from(s.auth.is_some()) {
-        return Err(Ignored::AuthType(advert.auth_type));
+/// Whether a message is about our addresses at all. `ours` is sorted. Who gives no address away hears who gives none away.
+pub(super) fn is_foreign(ours: &[IpAddr], message: &Message<'_>) -> bool {
+    let mut theirs = message.addresses().peekable();
+    if ours.is_empty() && theirs.peek().is_none() {
+        return false;
+    }
+    !theirs.any(|address| ours.binary_search(&address).is_ok())
+}
+
+/// What both sides must have in common to hear each other.
+pub(super) fn agree(s: &Settings, message: &Message<'_>) -> Result<(), Ignored> {
+    if message.version != s.version {
+        return Err(Ignored::Version(message.version));
+    }
+    if s.version == 2 {
+        authenticate(s, message)?;
+        if message.interval != s.interval_field() {
+            return Err(Ignored::Interval(message.interval));
+        }
+    }
+    Ok(())
+}
+
+fn authenticate(s: &Settings, message: &Message<'_>) -> Result<(), Ignored> {
+    if message.auth_type != u8::from(s.auth.is_some()) {
+        return Err(Ignored::AuthType(message.auth_type));
     }
     match s.auth {
-        Some(ours) if !same_bytes(&ours, &advert.auth_data) => Err(Ignored::Password),
+        Some(ours) if !same_bytes(&ours, &message.auth_data) => Err(Ignored::Password),
         _ => Ok(()),
     }
 }

@@ -22,10 +22,8 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
     /// Version 2: password, padded with zeros.
     pub auth: Option<[u8; 8]>,
-    /// `None`: multicast; else adverts go to and come from these.
+    /// `None`: multicast; else adverts go to these, and count from nobody else.
     pub peers: Option<Vec<Peer>>,
-    /// Unicast: the sender must be one of `peers`.
-    pub check_unicast_src: bool,
     /// Take over from a lower priority.
     pub preempt: bool,
     /// Wait before that.
@@ -97,7 +95,7 @@ impl Settings {
         }
     }
 
-    /// The interval of a packet's field: a 0 of version 3, which would be a storm, is read as 0.01 s.
+    /// The interval of a packet's field; never 0.
     pub fn interval_of(&self, field: u16) -> Duration {
         if self.version == 2 {
             Duration::from_secs(field.max(1).into())

@@ -21,9 +21,12 @@ pub struct Effective {
     pub priority: u8,
     /// Something without a weight fails.
     pub fault: bool,
+    /// Something has not answered yet: until it has, the router does not become owner.
+    pub pending: bool,
 }
 
-/// Effective priority: base plus weights, clamped to 1 to 254. A base of 255 is never changed.
+/// Effective priority: base plus weights, clamped to 1 to 254. A base of 255 is never changed. Whether something has not
+/// answered yet is for the caller to say.
 ///
 /// ```
 /// use hapair::vrrp::track::{effective, Tracked};
@@ -45,6 +48,7 @@ pub fn effective(base: u8, tracked: impl IntoIterator<Item = Tracked>) -> Effect
     Effective {
         priority: if base == 255 { 255 } else { sum.clamp(1, MOST) as u8 },
         fault,
+        pending: false,
     }
 }
 

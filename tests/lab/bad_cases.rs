@@ -1,7 +1,5 @@
 //! What can go wrong: a clear message, the right exit code, and an unharmed host.
 
-use std::io::{BufRead, BufReader};
-
 use crate::support::*;
 
 /// Applies, expects a failure on a bare pair, and that both hosts are as before it.
@@ -117,16 +115,12 @@ fn ctrl_c_in_mid_apply_puts_the_running_transaction_back() {
     let twins = Twins::up(EXAMPLE);
     let before = HOSTS.map(|host| twins.fingerprint(host));
     let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    let mut lines = lines(&mut child);
     // The first transaction has begun to change the first host.
-    let begun = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .any(|l| l.contains("\"resource_started\""));
-    assert!(begun, "no transaction began");
+    until_changing(&mut lines, BACKUP);
     // SAFETY: signals the child this test started.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
-    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let rest: Vec<String> = lines.collect();
     let status = child.wait().expect("hapair ends");
     assert_eq!(status.code(), Some(5), "{}", rest.join("\n"));
     assert!(rest.join("\n").contains("interrupted"), "{}", rest.join("\n"));

@@ -168,28 +168,65 @@ fn the_wrong_one_of_two_interfaces_is_taken_back() {
     twins.sh(BACKUP, "ip -4 -o addr show enp0s3 | grep -q 192.168.0.202/24");
 }
 
+/// Applies a change of both hosts' nginx, there or back, and does something when the standby is being changed. Exit code, and
+/// what was said from then on.
+fn meanwhile(twins: &Twins, work: impl FnOnce()) -> (Option<i32>, String) {
+    let other = EXAMPLE.replace("10.0.0.12:8080", "10.0.0.13:8080");
+    let is_other = std::fs::read_to_string(twins.inventory()).is_ok_and(|text| text.contains("10.0.0.13:8080"));
+    twins.write(if is_other { EXAMPLE } else { &other });
+    // So that it is surely still at work.
+    twins.hold_after(BACKUP, 1);
+    let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
+    let mut lines = lines(&mut child);
+    until_changing(&mut lines, BACKUP);
+    work();
+    twins.let_go(BACKUP);
+    let rest: Vec<String> = lines.collect();
+    (child.wait().expect("hapair ends").code(), rest.join("\n"))
+}
+
 #[test]
 fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
-    use std::io::{BufRead, BufReader};
-
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
-    twins.write(&example_with(&[("10.0.0.12:8080", "10.0.0.13:8080")]));
-    let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
-    let lines = BufReader::new(child.stdout.take().expect("stdout"));
-    let mut lines = lines.lines().map_while(Result::ok);
     // The owner waits until the standby is done.
-    let standby = format!("\"host\":\"{BACKUP}\"");
-    let begun = |l: String| l.contains("\"resource_started\"") && l.contains(&standby);
-    assert!(lines.by_ref().any(begun));
-    twins.sh(MASTER, "pkill -KILL -f '^sshd: root'");
-    let rest: Vec<String> = lines.collect();
-    let code = child.wait().expect("hapair ends").code();
-    assert_eq!(code, Some(0), "{}", rest.join("\n"));
-    assert!(
-        rest.iter().any(|l| l.contains("the connection was lost in between")),
-        "{}",
-        rest.join("\n")
-    );
+    let (code, said) = meanwhile(&twins, || twins.kill_connections(MASTER));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the connection was lost in between"), "{said}");
+    twins.hapair(&["plan"]).expect(0);
+
+    // Not from somebody who took the lock since, with an executor as any other.
+    let bob = r#"{"request":"lock","operator":{"name":"bob@desk","run":"another"}}"#;
+    let (code, said) = meanwhile(&twins, || {
+        twins.kill_connections(MASTER);
+        twins.sh(
+            MASTER,
+            &format!(
+                "(echo '{bob}'; sleep 60) | systemd-run --quiet --pipe --unit bob \
+                 $(ls /usr/local/hapair/sbin/hapair-agent-* | head -n 1) serve >/dev/null 2>&1 & sleep 1"
+            ),
+        );
+    });
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("bob@desk"), "{said}");
+    twins.sh(MASTER, "systemctl stop bob");
+    twins.apply().expect(0);
+
+    // It is the same host, but who knows what became of it.
+    let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
+    let (code, said) = meanwhile(&twins, || {
+        lab.power_off(MASTER).expect("off");
+        lab.power_on(MASTER).expect("on");
+    });
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("booted in the midst of this run"), "{said}");
+    assert!(said.contains("run the same command again"), "{said}");
+    twins.apply().expect(0);
+
+    let (code, said) = meanwhile(&twins, || lab.power_off(MASTER).expect("off"));
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("looked for it again for 15 s"), "{said}");
+    lab.power_on(MASTER).expect("on");
+    twins.apply().expect(0);
     twins.hapair(&["plan"]).expect(0);
 }

@@ -1,6 +1,5 @@
 //! What was done to a host by hand is named by plan and status, and put right by an apply; and two operators at once.
 
-use std::io::{BufRead, BufReader};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -139,10 +138,6 @@ fn a_broken_lock_stops_the_first_operator_and_not_the_transaction_that_runs() {
         ),
     );
     twins.write(&example_with(&[("\"10.0.0.12:8080\"", "\"10.0.0.13:8080\"")]));
-    let lines = |child: &mut std::process::Child| {
-        let stdout = child.stdout.take().expect("stdout");
-        BufReader::new(stdout).lines().map_while(Result::ok)
-    };
     let mut first = twins.spawn(&["apply", "--yes", "--output", "json"]);
     let mut hers = lines(&mut first);
     assert!(
@@ -193,17 +188,13 @@ fn what_hapair_itself_stopped_is_not_said_to_be_another_hand() {
     twins.apply().expect(0);
     twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));
     // The standby is silent while the owner changes, and is cut when it begins to change itself.
-    twins.sh(BACKUP, "echo 1 > /run/hapair-txn.hold");
+    twins.hold_after(BACKUP, 1);
     let mut child = twins.spawn(&["apply", "--yes"]);
     wait_until("the standby changes", Duration::from_secs(60), || {
-        twins.sh(BACKUP, "cat /run/hapair-txn.hold").trim() == "held"
+        twins.held(BACKUP) == "held"
     });
-    twins.sh(
-        BACKUP,
-        "systemctl kill --kill-who=main -s KILL \
-         $(systemctl list-units --plain --no-legend --state=active 'hapair-txn-*.service' | cut -d' ' -f1); \
-         rm /run/hapair-txn.hold",
-    );
+    twins.kill_executor(BACKUP);
+    twins.let_go(BACKUP);
     assert_eq!(child.wait().expect("hapair ends").code(), Some(1));
     let name = engine_unit().trim_end_matches(".service").to_owned();
     let all = details(&twins, 1);

@@ -48,24 +48,15 @@ fn changes_that_decide_the_election_make_no_second_owner_and_lose_no_vip() {
 
 #[test]
 fn an_election_critical_change_that_is_interrupted_halfway_makes_no_second_owner() {
-    use std::io::{BufRead, BufReader};
-
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));
     let vip: IpAddr = "192.168.0.200".parse().expect("address");
     let seen = watch(&twins, vip, || {
         let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
-            .lines()
-            .map_while(Result::ok);
+        let mut lines = lines(&mut child);
         // The owner has its new password; the standby, silent meanwhile, begins to get its own.
-        let standby = format!("\"host\":\"{BACKUP}\"");
-        assert!(
-            lines
-                .by_ref()
-                .any(|l| l.contains("\"resource_started\"") && l.contains(&standby))
-        );
+        until_changing(&mut lines, BACKUP);
         // SAFETY: signals the child this test started.
         unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
         let rest: Vec<String> = lines.collect();
@@ -102,6 +93,24 @@ fn a_standby_that_lost_its_nginx_gets_it_back_before_the_owner_has_to_hand_over(
     twins.write(&EXAMPLE.replace(dns, "dns: [221.228.255.1, 221.228.255.2]"));
     // As after a boot without it.
     twins.sh(BACKUP, "systemctl -q disable nginx; systemctl stop nginx");
+    // Where it does not start, nothing is handed over.
+    let owner = twins.fingerprint(MASTER);
+    let broken = "/run/systemd/system/nginx.service.d";
+    twins.sh(
+        BACKUP,
+        &format!(
+            "mkdir -p {broken} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {broken}/broken.conf && \
+             systemctl daemon-reload"
+        ),
+    );
+    twins
+        .hapair(&["apply", "--yes"])
+        .expect(1)
+        .says("nginx does not start")
+        .says("its peer cannot take the VIP over: nginx is failed")
+        .says(&format!("repair {BACKUP} first"));
+    assert_eq!(twins.fingerprint(MASTER), owner);
+    twins.sh(BACKUP, &format!("rm -r {broken}; systemctl daemon-reload"));
     let vip: IpAddr = "192.168.0.200".parse().expect("address");
     let mut run = None;
     let seen = watch(&twins, vip, || run = Some(twins.apply()));

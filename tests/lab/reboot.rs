@@ -111,3 +111,37 @@ fn a_host_that_does_not_come_back_leaves_the_vip_with_its_peer() {
         .summary();
     assert_eq!(again["rebooted"], json!([]), "both were: {again}");
 }
+
+#[test]
+fn what_only_the_new_boot_shows_goes_back_with_the_apply_before_it() {
+    let twins = Twins::up(EXAMPLE);
+    twins.apply().expect(0);
+    twins.write(&permissive());
+    let stray = "/etc/systemd/system/stray.service";
+    twins.sh(
+        BACKUP,
+        &format!(
+            "printf '[Unit]\\nBefore=sshd.service\\n[Service]\\nType=oneshot\\nExecStart=/bin/sed -i /nginx-/d /etc/hosts\\n\
+             [Install]\\nWantedBy=multi-user.target\\n' > {stray} && systemctl daemon-reload && systemctl -q enable stray"
+        ),
+    );
+    let done = twins
+        .hapair(&["apply", "--reboot", "--yes", "--output", "json"])
+        .expect(0)
+        .summary();
+    assert_eq!(done["changed"], json!({ MASTER: 1, BACKUP: 2 }), "{done}");
+    twins.sh(BACKUP, "grep -q nginx- /etc/hosts");
+    twins.sh(
+        BACKUP,
+        &format!("systemctl -q disable stray && rm {stray} && systemctl daemon-reload"),
+    );
+
+    // The last run is all of it.
+    twins.hapair(&["rollback", "--yes"]).expect(0);
+    for host in HOSTS {
+        twins.sh(host, "grep -q ^SELINUX=disabled /etc/selinux/config");
+    }
+    twins.sh(BACKUP, "! grep -q nginx- /etc/hosts");
+    twins.write(EXAMPLE);
+    twins.apply().expect(0);
+}

@@ -312,17 +312,13 @@ fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
 
 #[test]
 fn a_rollback_that_is_not_confirmed_is_taken_back_by_the_host_itself() {
-    use std::io::{BufRead, BufReader};
-
     let twins = Twins::up(EXAMPLE);
     let fresh = fingerprints(&twins);
     twins.apply().expect(0);
     let before = fingerprints(&twins);
     // The whole first run, network included: the standby is first.
     let mut child = twins.spawn(&["rollback", "--yes", "--confirm-timeout", "20", "--output", "json"]);
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
-        .lines()
-        .map_while(Result::ok);
+    let mut lines = lines(&mut child);
     assert!(lines.any(|l| l.contains("\"armed\"")), "it ended without arming");
     child.kill().expect("killed");
     child.wait().expect("it ended");

@@ -1,5 +1,6 @@
 //! A pair of twins, the `hapair` binary, and what a test wants to know of a host.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -259,6 +260,54 @@ impl Drop for Twins {
             assert_eq!(down.code, 0, "{}", down.all());
         }
     }
+}
+
+/// Where a transaction of a host waits to be cut (`src/host/txn/hold.rs`).
+const HOLD: &str = "/run/hapair-txn.hold";
+
+/// Transactions that wait, and what happens to a host in their midst.
+impl Twins {
+    /// Lets a host's transactions write so many steps and then wait.
+    pub(crate) fn hold_after(&self, host: &str, steps: usize) {
+        self.sh(host, &format!("echo {steps} > {HOLD}"));
+    }
+
+    /// How many steps are left, or `held`.
+    pub(crate) fn held(&self, host: &str) -> String {
+        self.sh(host, &format!("cat {HOLD}")).trim().to_owned()
+    }
+
+    pub(crate) fn let_go(&self, host: &str) {
+        self.sh(host, &format!("rm -f {HOLD}"));
+    }
+
+    /// Both processes of every SSH connection, with SIGKILL.
+    pub(crate) fn kill_connections(&self, host: &str) {
+        self.sh(host, "pkill -KILL -f '^sshd: root'");
+    }
+
+    /// The executor that works there, with SIGKILL.
+    pub(crate) fn kill_executor(&self, host: &str) {
+        self.sh(
+            host,
+            "systemctl kill --kill-who=main -s KILL \
+             $(systemctl list-units --plain --no-legend --state=active 'hapair-txn-*.service' | cut -d' ' -f1)",
+        );
+    }
+}
+
+/// What a child that was spawned says on stdout, line by line.
+pub(crate) fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let stdout = child.stdout.take().expect("stdout");
+    BufReader::new(stdout).lines().map_while(Result::ok)
+}
+
+/// Waits until a host is being changed.
+#[track_caller]
+pub(crate) fn until_changing(lines: &mut impl Iterator<Item = String>, host: &str) {
+    let host = format!("\"host\":\"{host}\"");
+    let begun = lines.any(|l| l.contains("\"resource_started\"") && l.contains(&host));
+    assert!(begun, "it ended before it changed {host}");
 }
 
 /// Waits for a condition; the limit is only there so that a broken one ends.

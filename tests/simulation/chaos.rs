@@ -50,7 +50,14 @@ impl World {
                     _ => self.rng.between(1, 254) as u8,
                 };
                 let fault = self.rng.chance(25);
-                self.track(node, Effective { priority, fault });
+                self.track(
+                    node,
+                    Effective {
+                        priority,
+                        fault,
+                        pending: false,
+                    },
+                );
             }
             8 | 9 => self.reload(node),
             _ => {

@@ -122,7 +122,14 @@ impl World {
                     let at = self.now + self.skews(owner, &[best]) + travel;
                     self.note(|| format!("finale: h{owner} falls to {priority}, below h{best}"));
                     let fault = false;
-                    self.track(owner, Effective { priority, fault });
+                    self.track(
+                        owner,
+                        Effective {
+                            priority,
+                            fault,
+                            pending: false,
+                        },
+                    );
                     self.push(at, Event::Moved(owner));
                     self.totals.finales += 1;
                 }

@@ -332,6 +332,26 @@ impl Engine {
         reached
     }
 
+    /// Makes every instance, or the named one with its sync group, owner now; its raised priority stays for that long, or until it
+    /// is ended. Nothing happens where one of them refuses.
+    pub(super) fn take_over(
+        &mut self,
+        now: Time,
+        instance: Option<&str>,
+        time: Option<Duration>,
+    ) -> Result<usize, String> {
+        for unit in &self.units {
+            let named = |name: &str| unit.members.iter().any(|m| m.instance.name == name);
+            if instance.is_none_or(named)
+                && let Some(refusal) = unit.group.takeover_refusal()
+            {
+                let names: Vec<&str> = unit.members.iter().map(|m| m.instance.name.as_str()).collect();
+                return Err(format!("{}: {refusal}", names.join(", ")));
+            }
+        }
+        Ok(self.command(now, instance, &Input::Takeover(time)))
+    }
+
     /// Ends everything: addresses off, priority 0, scripts ended, `notify_stop` started.
     pub(super) fn stop(&mut self, now: Time) {
         self.command(now, None, &Input::Stop);

@@ -13,7 +13,7 @@ use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::watched::Watched;
 use crate::agent::{log, plan};
 use crate::keepalived::Instance;
-use crate::vrrp::{Advert, Form, Output, Time, frame};
+use crate::vrrp::{Advert, Form, Input, Output, State, Time, frame};
 
 /// What a router wants: unit, member, output.
 type Order = (usize, usize, Output);
@@ -34,6 +34,33 @@ fn parts(batch: &[Order]) -> impl Iterator<Item = &[Order]> {
     });
     let (first, rest) = batch.split_at(cut);
     [first, rest].into_iter().filter(|part| !part.is_empty())
+}
+
+/// What follows where adverts could not be sent, without the ownerships that never were: whoever became owner in this batch and
+/// gave up at once has no transition to tell of, and gets no addresses.
+fn without_attempts(
+    batch: &mut Vec<Order>,
+    mut given_up: Vec<Order>,
+    wants: &mut BTreeMap<(usize, usize), bool>,
+) -> Vec<Order> {
+    let released: BTreeSet<(usize, usize)> = given_up
+        .iter()
+        .filter(|(.., output)| matches!(output, Output::Release))
+        .map(|(u, m, _)| (*u, *m))
+        .collect();
+    if released.is_empty() {
+        return given_up;
+    }
+    wants.extend(released.iter().map(|at| (*at, false)));
+    let promoted = |(u, m, output): &Order| {
+        let begins = matches!(output, Output::Transition { to: State::Master, .. });
+        begins && released.contains(&(*u, *m))
+    };
+    let attempts: BTreeSet<(usize, usize)> = batch.iter().filter(|o| promoted(o)).map(|(u, m, _)| (*u, *m)).collect();
+    batch.retain(|o| !promoted(o));
+    let told = |(u, m, output): &Order| attempts.contains(&(*u, *m)) && matches!(output, Output::Transition { .. });
+    given_up.retain(|o| !told(o));
+    given_up
 }
 
 impl Engine {
@@ -108,6 +135,7 @@ impl Engine {
                 _ => {}
             }
         }
+        let mut unsent: BTreeSet<(usize, usize)> = BTreeSet::new();
         for part in parts(&batch) {
             let released: BTreeSet<(usize, usize)> = part
                 .iter()
@@ -116,7 +144,7 @@ impl Engine {
                 .collect();
             let off = released.iter().flat_map(|at| self.addresses(*at)).map(|a| a.at);
             self.remove(now, &off.collect::<Vec<_>>());
-            self.send(part.iter().filter_map(|(u, m, output)| {
+            let failed = self.send(part.iter().filter_map(|(u, m, output)| {
                 let Output::Send { advert, form } = output else {
                     return None;
                 };
@@ -124,7 +152,18 @@ impl Engine {
                 let source = unit.group.routers()[*m].settings().source;
                 Some((&*unit.members[*m].instance, source, advert, *form))
             }));
+            if !failed.is_empty() {
+                let senders = part.iter().filter(|(.., output)| matches!(output, Output::Send { .. }));
+                let mute = |(u, m, _): &&Order| failed.contains(&self.units[*u].members[*m].instance.name);
+                unsent.extend(senders.filter(mute).map(|(u, m, _)| (*u, *m)));
+            }
         }
+        // Before the addresses go on: who cannot send does not get them.
+        for (u, m) in unsent {
+            self.give(now, u, m, Input::Unsent);
+        }
+        let given_up = std::mem::take(&mut self.batch);
+        let given_up = without_attempts(&mut batch, given_up, &mut wants);
         let owners = wants.iter().filter(|(_, on)| **on).map(|(at, _)| *at);
         let on: Vec<NewAddress> = owners.flat_map(|at| self.addresses(at)).collect();
         self.add(now, &on);
@@ -136,6 +175,10 @@ impl Engine {
         self.batch = batch;
         self.tell_groups();
         self.notifier.tick(now);
+        if !given_up.is_empty() {
+            self.batch.extend(given_up);
+            self.execute(now);
+        }
     }
 
     /// Every address that some instance gives away, or that could not be taken off, a line each: interface, address,
@@ -160,8 +203,9 @@ impl Engine {
         plan::addresses(&self.units[u].members[m].instance, &self.links)
     }
 
-    /// Sends adverts, with one system call for each wire.
-    pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) {
+    /// Sends adverts, with one system call for each wire. Returns the names of the instances whose adverts reached nobody.
+    pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) -> BTreeSet<String> {
+        let mut unsent = BTreeSet::new();
         let mut outbox = self.outbox.borrow_mut();
         for ((interface, ipv6), Ear { socket, .. }) in &self.sockets {
             let here = adverts
@@ -179,15 +223,34 @@ impl Engine {
             let failed = socket.send(&mut outbox);
             if !failed.is_empty() || !self.mute.borrow().is_empty() {
                 let of_each = here.flat_map(|(i, ..)| plan::targets(&self.config, i).map(move |_| i));
-                self.note_failures(&of_each.collect::<Vec<_>>(), &outbox, &failed);
+                self.note_failures(&of_each.collect::<Vec<_>>(), &outbox, &failed, &mut unsent);
             }
         }
+        unsent
     }
 
-    fn note_failures(&self, instances: &[&Instance], outbox: &Outbox, failed: &[(usize, io::Error)]) {
+    /// `instances`: whose each message was.
+    fn note_failures(
+        &self,
+        instances: &[&Instance],
+        outbox: &Outbox,
+        failed: &[(usize, io::Error)],
+        unsent: &mut BTreeSet<String>,
+    ) {
         let mut mute = self.mute.borrow_mut();
-        for instance in instances {
-            // One of several unicast peers is enough.
+        for (at, instance) in instances.iter().enumerate() {
+            if at > 0 && instances[at - 1].name == instance.name {
+                continue;
+            }
+            let messages = instances.iter().filter(|i| i.name == instance.name).count();
+            let failures = failed
+                .iter()
+                .filter(|(at, _)| instances[*at].name == instance.name)
+                .count();
+            if failures == messages {
+                unsent.insert(instance.name.clone());
+            }
+            // One of several unicast peers is enough to say so.
             match failed.iter().find(|(at, _)| instances[*at].name == instance.name) {
                 None => drop(mute.remove(&instance.name)),
                 Some((at, e)) => {

@@ -62,6 +62,19 @@ impl Engine {
                         ("error", format!("the peer's VIP list differs: {theirs:?}"), src)
                     }
                     Alarm::VipMatch { src } => ("info", "the peer's VIP list is ours again".to_owned(), src),
+                    Alarm::Foreign { src, theirs } => {
+                        let theirs: Vec<String> = theirs.iter().map(ToString::to_string).collect();
+                        let message = format!(
+                            "another cluster uses virtual_router_id {}: its adverts announce {} and are ignored",
+                            instance.vrid,
+                            if theirs.is_empty() {
+                                "no address".to_owned()
+                            } else {
+                                theirs.join(", ")
+                            }
+                        );
+                        ("warning", message, src)
+                    }
                     Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
                 };
                 log::event(level, &message, &[("instance", name), ("from", json!(src))]);

@@ -1,9 +1,28 @@
 //! From everything tracked to effective priorities.
 
 use super::Engine;
+use crate::agent::checks::Standing;
 use crate::keepalived::{Track, Tracks, Weight};
 use crate::vrrp::track::{Effective, Tracked, effective};
 use crate::vrrp::{Input, Time};
+
+/// Everything that an instance tracks.
+#[derive(Debug, Default)]
+struct Findings {
+    all: Vec<Tracked>,
+    /// Something has not answered yet.
+    pending: bool,
+}
+
+impl Findings {
+    fn push(&mut self, weight: Weight, good: bool) {
+        self.all.push(Tracked {
+            weight: weight.value.into(),
+            reverse: weight.reverse,
+            good,
+        });
+    }
+}
 
 impl Engine {
     /// Effective priorities from everything tracked.
@@ -24,19 +43,20 @@ impl Engine {
         let unit = &self.units[u];
         let member = &unit.members[m];
         let i = &member.instance;
-        let mut all = Vec::new();
+        let mut findings = Findings::default();
         // In a sync group a weight would tear the members' priorities apart (keepalived: weights become 0).
         let weights = unit.sync.as_ref().is_none_or(|s| s.tracking_weight);
-        self.tracked(&i.tracks, weights, &mut all);
+        self.tracked(&i.tracks, weights, &mut findings);
         if let Some(sync) = &unit.sync {
-            self.tracked(&sync.tracks, weights, &mut all);
+            self.tracked(&sync.tracks, weights, &mut findings);
             if sync.global_tracking {
                 unit.members
                     .iter()
-                    .for_each(|other| self.tracked(&other.instance.tracks, weights, &mut all));
+                    .for_each(|other| self.tracked(&other.instance.tracks, weights, &mut findings));
             }
         }
-        let mut e = effective(i.priority, all);
+        let mut e = effective(i.priority, findings.all);
+        e.pending = findings.pending;
         let up = self.debounce.running(&self.links, &i.interface)
             || (i.dont_track_primary && self.links.named(&i.interface).is_some());
         // Who cannot hear an owner would take himself for one.
@@ -44,25 +64,24 @@ impl Engine {
         e
     }
 
-    pub(super) fn tracked(&self, tracks: &Tracks, weights: bool, out: &mut Vec<Tracked>) {
-        let mut push = |weight: Weight, good: bool| {
-            let value = if weights { weight.value } else { 0 };
-            out.push(Tracked {
-                weight: value.into(),
-                reverse: weight.reverse,
-                good,
-            });
-        };
-        let own = |t: &Track, other: Option<Weight>| t.weight.or(other).unwrap_or_default();
+    fn tracked(&self, tracks: &Tracks, weights: bool, out: &mut Findings) {
+        let counted = |weight: Weight| if weights { weight } else { Weight { value: 0, ..weight } };
+        let own = |t: &Track, other: Option<Weight>| counted(t.weight.or(other).unwrap_or_default());
         for t in &tracks.scripts {
-            push(
-                own(t, self.config.script(&t.name).map(|s| s.weight)),
-                self.checks.good(&t.name),
-            );
+            let weight = own(t, self.config.script(&t.name).map(|s| s.weight));
+            match self.checks.standing(&t.name) {
+                Standing::Good => out.push(weight, true),
+                Standing::Failing => out.push(weight, false),
+                Standing::Unknown => out.pending = true,
+                Standing::PresumedGood => {
+                    out.push(weight, true);
+                    out.pending = true;
+                }
+            }
         }
         for t in &tracks.processes {
             let rule = self.config.track_processes.iter().find(|p| p.name == t.name);
-            push(own(t, rule.map(|p| p.weight)), self.processes.good(&t.name));
+            out.push(own(t, rule.map(|p| p.weight)), self.processes.good(&t.name));
         }
         for t in &tracks.files {
             // Weight 0: a number other than 0 is a failure; else number times weight, below -253 a failure too.
@@ -73,33 +92,16 @@ impl Engine {
             let weight = if weights { weight } else { 0 };
             let sum = number.saturating_mul(if reverse { -weight } else { weight });
             let clamped = sum.clamp(-254, 254) as i16;
+            let weighing = |value: i16| Weight { value, reverse: false };
             match (weight, clamped) {
-                (0, _) => push(
-                    Weight {
-                        value: 0,
-                        reverse: false,
-                    },
-                    number == 0,
-                ),
-                (_, ..=-254) => push(
-                    Weight {
-                        value: 0,
-                        reverse: false,
-                    },
-                    false,
-                ),
+                (0, _) => out.push(weighing(0), number == 0),
+                (_, ..=-254) => out.push(weighing(0), false),
                 (_, 0) => {}
-                (_, sum) => push(
-                    Weight {
-                        value: sum,
-                        reverse: false,
-                    },
-                    sum > 0,
-                ),
+                (_, sum) => out.push(weighing(sum), sum > 0),
             }
         }
         for t in &tracks.interfaces {
-            push(own(t, None), self.debounce.running(&self.links, &t.name));
+            out.push(own(t, None), self.debounce.running(&self.links, &t.name));
         }
     }
 }

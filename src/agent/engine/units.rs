@@ -82,6 +82,7 @@ impl Engine {
                 let effective = Effective {
                     priority: instance.priority,
                     fault: source.is_none(),
+                    pending: false,
                 };
                 let known = old.iter().position(|(m, r)| {
                     m.instance.name == instance.name
@@ -138,7 +139,8 @@ impl Engine {
             let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
-                    self.send(std::iter::once((&*member.instance, source, &advert, form)));
+                    // Nothing more can be done where it does not arrive.
+                    drop(self.send(std::iter::once((&*member.instance, source, &advert, form))));
                 }
             }
         }

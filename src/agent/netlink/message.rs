@@ -99,7 +99,7 @@ pub(super) fn change(kind: u16, body: &[u8]) -> Option<Change> {
                 ip: local.or(address)?,
                 prefix: body[1],
             };
-            Some(if kind == libc::RTM_NEWADDR {
+            Some(if kind == libc::RTM_NEWADDR && usable(body[2].into()) {
                 Change::Address(assigned)
             } else {
                 Change::AddressGone(assigned)
@@ -107,6 +107,13 @@ pub(super) fn change(kind: u16, body: &[u8]) -> Option<Change> {
         }
         _ => None,
     }
+}
+
+/// Whether packets can be sent from an address with these flags: not while duplicate address detection runs (RFC 4862, 5.4), or
+/// once it has found another host. Our own addresses go on without it.
+fn usable(flags: u32) -> bool {
+    let is = |flag: u32| flags & flag != 0;
+    is(libc::IFA_F_NODAD) || is(libc::IFA_F_OPTIMISTIC) || !is(libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED)
 }
 
 pub(super) struct Message {

@@ -58,9 +58,9 @@ pub enum Change {
     Link(Link),
     /// An interface is gone.
     LinkGone(u32),
-    /// An address is there.
+    /// An address is there, and can be used.
     Address(Assigned),
-    /// An address is gone.
+    /// An address is gone, or cannot be used: its duplicate address detection is not over, or has failed.
     AddressGone(Assigned),
     /// The kernel dropped messages: read everything again.
     Overrun,

@@ -39,6 +39,7 @@ fn a_group_owns_all_or_nothing() {
         Input::Tracked(Effective {
             priority: 100,
             fault: true,
+            pending: false,
         }),
     );
     assert_eq!(states(&group), [State::Fault; 2]);
@@ -53,6 +54,7 @@ fn a_group_owns_all_or_nothing() {
         Input::Tracked(Effective {
             priority: 100,
             fault: false,
+            pending: false,
         }),
     );
     assert_eq!(states(&group), [State::Backup; 2]);
@@ -74,7 +76,11 @@ fn owners(priorities: [u8; 2]) -> (Group, Time) {
 }
 
 fn effective(priority: u8, fault: bool) -> Effective {
-    Effective { priority, fault }
+    Effective {
+        priority,
+        fault,
+        pending: false,
+    }
 }
 
 #[test]

@@ -3,7 +3,11 @@
 use super::*;
 
 fn effective(priority: u8) -> Effective {
-    Effective { priority, fault: false }
+    Effective {
+        priority,
+        fault: false,
+        pending: false,
+    }
 }
 
 #[test]
@@ -82,8 +86,7 @@ fn a_handover_that_nobody_answers_ends_after_the_usual_wait() {
 fn both_hosts_degraded_to_the_same_priority_stay_as_they_are() {
     // As owner, against an equal standby that never sends; and as standby with the higher address, against an equal owner.
     let mut b = Bench::new(settings(101));
-    b.hear_for(100, 1);
-    b.pass(1.0);
+    b.pass(4.0);
     assert_eq!(b.state(), State::Master);
     b.give(Input::Tracked(effective(96)));
     b.pass(20.0);

@@ -60,7 +60,6 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
         vips,
         auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
         peers: (flags & 2 == 2).then_some(vec![peer]),
-        check_unicast_src: flags & 4 == 4,
         preempt: flags & 8 == 8,
         preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
         crash_hold: Duration::from_secs(5),
@@ -81,6 +80,7 @@ fn effective(bytes: &mut Bytes<'_>, base: u8) -> Effective {
     Effective {
         priority: if base == 255 { 255 } else { bytes.byte().clamp(1, 254) },
         fault: bytes.upto(3) == 0,
+        pending: false,
     }
 }
 
@@ -209,6 +209,7 @@ impl Bench {
         let same = Effective {
             priority: router.snapshot(self.now).priority,
             fault: false,
+            pending: false,
         };
         let settings = Box::new(router.settings().clone());
         self.give(0, Input::Configure(settings, same));

@@ -1,0 +1,91 @@
+//! A takeover on command: a planned move does not wait for anybody's silence.
+
+use std::time::Duration;
+
+use super::Time;
+use super::event::{Cause, Output, State};
+use super::machine::Router;
+
+/// A priority that is announced instead of the effective one, so that the former owner does not take the addresses back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raise {
+    pub(super) priority: u8,
+    /// `None`: until it is ended.
+    pub(super) until: Option<Time>,
+}
+
+/// Why a router does not take over on command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TakeoverRefusal {
+    /// It does not run.
+    #[error("the instance is stopped")]
+    Stopped,
+    /// Something that it tracks fails.
+    #[error("the instance is in FAULT: something that it tracks fails")]
+    Fault,
+    /// A check has not answered yet.
+    #[error("a check has not answered yet; try again once it has")]
+    Pending,
+    /// The owner has priority 255.
+    #[error("the owner's priority is 255, and there is none above it")]
+    Unbeatable,
+}
+
+impl Router {
+    /// Why [`Input::Takeover`](super::Input::Takeover) would do nothing; `None`: the router becomes, or is, owner.
+    pub fn takeover_refusal(&self) -> Option<TakeoverRefusal> {
+        match self.state {
+            State::Stopped => Some(TakeoverRefusal::Stopped),
+            State::Fault => Some(TakeoverRefusal::Fault),
+            State::Master => None,
+            State::Backup if self.pending => Some(TakeoverRefusal::Pending),
+            State::Backup => {
+                let unbeatable = self.known_owner().is_some_and(|o| o.priority == 255);
+                unbeatable.then_some(TakeoverRefusal::Unbeatable)
+            }
+        }
+    }
+
+    pub(super) fn take_over(&mut self, now: Time, time: Option<Duration>, out: &mut Vec<Output>) {
+        if self.takeover_refusal().is_some() {
+            return;
+        }
+        self.hold = None;
+        self.crash_hold = None;
+        let until = time.map(|t| now.saturating_add(t));
+        if self.state == State::Master {
+            if let Some(raise) = &mut self.raise {
+                raise.until = until;
+            }
+            return;
+        }
+        let all = [self.owner, self.passed_over].into_iter().flatten();
+        let best = all.map(|o| (o.priority, o.src)).max();
+        self.raise = best
+            .filter(|best| *best > (self.priority, self.s.source))
+            .map(|(priority, _)| Raise {
+                priority: priority.saturating_add(1),
+                until,
+            });
+        self.down_cause = Cause::Takeover;
+        self.down_at = None;
+        if self.grouped {
+            self.wants = true;
+        } else {
+            self.promote(now, out);
+        }
+    }
+
+    /// The priority that adverts carry while this router is owner.
+    pub(super) fn announced(&self) -> u8 {
+        self.raise.map_or(self.priority, |raise| raise.priority)
+    }
+
+    /// The owner goes back to its own priority, and says so at once: a better one takes over after its skew time.
+    pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.raise.take().is_some() && self.state == State::Master {
+            self.send(self.priority, out);
+            self.advert_at = now + self.s.interval();
+        }
+    }
+}
