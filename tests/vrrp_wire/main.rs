@@ -13,3 +13,6 @@ mod net;
 #[path = "../netns/mod.rs"]
 mod netns;
 mod packets;
+mod strangers;
+mod takeover;
+mod waits;
