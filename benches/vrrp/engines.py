@@ -135,6 +135,12 @@ class Agent(Host):
         command = self.namespace.enter([self.agent, *words, "--state-dir", self.dir / "state"])
         return subprocess.run(command, capture_output=True, text=True).stdout
 
+    def tell(self, *words):
+        """A command that changes something; what the agent says if it refuses."""
+        command = self.namespace.enter([self.agent, *words, "--state-dir", self.dir / "state"])
+        done = subprocess.run(command, capture_output=True, text=True)
+        return None if done.returncode == 0 else (done.stderr or done.stdout).strip()
+
     def states(self):
         try:
             return [i["state"] for i in json.loads(self.ask("status", "--json"))["instances"]]

@@ -54,9 +54,8 @@ def one(world, capture, sockets, a, b, command):
     watch(sockets, 0.05)
     asked = time.time()
     who = b if command == "takeover" else a
-    answer = who.ask(command)
-    if '"ok":true' not in answer.replace(" ", ""):
-        raise Lost(f"`{command}` was refused: {answer.strip()}")
+    if refusal := who.tell(command):
+        raise Lost(f"`{command}` was refused: {refusal}")
     moved = lambda seen: any(n == "a" and not there for _, n, there in seen) and any(n == "b" and there for _, n, there in seen)
     seen = watch(sockets, 10, moved)
     if not moved(seen):
