@@ -199,5 +199,34 @@ fn table(value: &Value) -> String {
             vips.join(" ")
         )
     });
-    rows.collect()
+    let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
+        let reason = s["disabled"].as_str()?;
+        Some(format!(
+            "check {} is disabled and counts for nothing: {reason}\n",
+            text(&s["name"])
+        ))
+    });
+    rows.chain(disabled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_disabled_check_is_a_line_of_the_status() {
+        let status = json!({
+            "instances": [{"name": "V", "state": "MASTER", "priority": 100, "vips": ["10.0.0.1"]}],
+            "scripts": [
+                {"name": "good", "good": true, "disabled": null},
+                {"name": "gone", "good": false, "disabled": "/bin/gone is not there"},
+            ],
+        });
+        assert_eq!(
+            table(&status),
+            "V  MASTER  priority 100  10.0.0.1\ncheck gone is disabled and counts for nothing: /bin/gone is not there\n"
+        );
+    }
 }

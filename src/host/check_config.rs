@@ -1,11 +1,21 @@
-//! hapair's own reading of keepalived.conf, on the host.
+//! hapair's own reading of keepalived.conf, on the host: its text, and whether what it runs can be run here.
 
 use super::error::{Error, Result};
 use crate::agent::config::Files;
+use crate::agent::script;
 use crate::keepalived::{Diagnostic, Options, Severity, lint};
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The text: what it runs may be still to come.
+    Text,
+    /// The text, and the scripts on this host that it names.
+    Host,
+}
+
 /// Everything there is to say about a text.
-pub fn findings(text: &str, path: &str) -> Vec<Diagnostic> {
+pub fn findings(text: &str, path: &str, scope: Scope) -> Vec<Diagnostic> {
     let name = nix::unistd::gethostname()
         .map(|n| n.to_string_lossy().into_owned())
         .unwrap_or_default();
@@ -16,15 +26,20 @@ pub fn findings(text: &str, path: &str) -> Vec<Diagnostic> {
         instance: &name,
         resolver: &Files,
     };
-    lint(text, &options).1
+    let (config, mut findings) = lint(text, &options);
+    if scope == Scope::Host {
+        findings.extend(script::findings(&config));
+        findings.sort_by_key(|d| (d.place.file_index, d.place.line, d.place.column));
+    }
+    findings
 }
 
 /// Checks a text.
 ///
 /// # Errors
 /// It holds an error; all of them are in the message.
-pub fn check(text: &str, path: &str) -> Result<()> {
-    let errors: Vec<Diagnostic> = findings(text, path)
+pub fn check(text: &str, path: &str, scope: Scope) -> Result<()> {
+    let errors: Vec<Diagnostic> = findings(text, path, scope)
         .into_iter()
         .filter(|d| d.severity == Severity::Error)
         .collect();

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::agent::checks::Standing;
+use crate::agent::plan;
 use crate::keepalived::{Track, Tracks, Weight};
 use crate::vrrp::track::{Effective, Tracked, effective};
 use crate::vrrp::{Input, Time};
@@ -55,6 +56,10 @@ impl Engine {
                     .for_each(|other| self.tracked(&other.instance.tracks, weights, &mut findings));
             }
         }
+        // As in keepalived: where its addresses cannot be put on, it must not own them.
+        for dev in plan::other_interfaces(i, &self.links) {
+            findings.push(Weight::default(), self.debounce.running(&self.links, dev));
+        }
         let mut e = effective(i.priority, findings.all);
         e.pending = findings.pending;
         let up = self.debounce.running(&self.links, &i.interface)
@@ -70,6 +75,7 @@ impl Engine {
         for t in &tracks.scripts {
             let weight = own(t, self.config.script(&t.name).map(|s| s.weight));
             match self.checks.standing(&t.name) {
+                Standing::Dropped => {}
                 Standing::Good => out.push(weight, true),
                 Standing::Failing => out.push(weight, false),
                 Standing::Unknown => out.pending = true,
