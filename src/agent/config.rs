@@ -1,10 +1,15 @@
 //! keepalived.conf from the file system.
 
-use std::fs;
-use std::io;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::keepalived::{self, Config, Diagnostic, Include, Options, Resolver};
+use crate::keepalived::{self, Config, Diagnostic, Include, Options, Resolver, Unread};
+
+/// Bytes of a configuration file, and of all files of one `include` together. The parser itself takes 8 million
+/// characters.
+const MOST: u64 = 16 * 1024 * 1024;
 
 /// A configuration file with its includes, parsed and checked.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ impl Loaded {
 /// `config_id` is keepalived's `-i`; `None`: the host name up to its first dot. Text that is not UTF-8 is read with
 /// replacement characters: keepalived does not care either.
 pub fn load(path: &Path, config_id: Option<&str>) -> io::Result<Loaded> {
-    let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
+    let text = text(path)?;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     let id = config_id.unwrap_or_else(|| host.split('.').next().unwrap_or_default());
@@ -42,6 +47,62 @@ pub fn load(path: &Path, config_id: Option<&str>) -> io::Result<Loaded> {
     };
     let (config, diagnostics) = keepalived::lint(&text, &options);
     Ok(Loaded { config, diagnostics })
+}
+
+/// The text of a configuration file, whatever its bytes are.
+///
+/// # Errors
+/// It cannot be read, or is no regular file, or is longer than any configuration.
+pub fn text(path: &Path) -> io::Result<String> {
+    if let Some(kind) = irregular(&fs::metadata(path)?) {
+        return Err(io::Error::other(format!("it is {kind}, not a file")));
+    }
+    let bytes = read(path, MOST)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What a file is, if it is none that can be read to its end.
+fn irregular(meta: &Metadata) -> Option<&'static str> {
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a directory"),
+        () if kind.is_fifo() => Some("a FIFO"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    }
+}
+
+/// A regular file's bytes. What was put in its place meanwhile is not waited for.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if let Some(kind) = irregular(&file.metadata()?) {
+        return Err(io::Error::other(format!("it is {kind}, not a file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("more than {MOST} bytes are no configuration")));
+    }
+    Ok(bytes)
+}
+
+/// An included file, by keepalived's rules: only a regular file that nobody can execute.
+fn included(path: &Path, most: u64) -> Result<String, Unread> {
+    let failed = |e: io::Error| Unread::Failed(e.to_string());
+    // Looked at before it is opened: opening a device may do something.
+    let meta = fs::metadata(path).map_err(failed)?;
+    if let Some(kind) = irregular(&meta) {
+        return Err(Unread::Skipped(kind.to_owned()));
+    }
+    if meta.permissions().mode() & 0o111 != 0 {
+        return Err(Unread::Skipped("executable".to_owned()));
+    }
+    let bytes = read(path, most).map_err(failed)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Included files, environment and random numbers of this host.
@@ -59,14 +120,15 @@ impl Resolver for Files {
         for part in pattern.split('/').filter(|p| !p.is_empty()) {
             found = found.iter().flat_map(|dir| matching(dir, part)).collect();
         }
+        let mut left = MOST;
         found
             .into_iter()
-            .filter(|path| !path.is_dir())
             .map(|path| {
-                let content = fs::read(&path).map(|b| String::from_utf8_lossy(&b).into_owned());
+                let content = included(&path, left);
+                left -= content.as_ref().map_or(0, |text| left.min(text.len() as u64));
                 Include {
                     path: path.to_string_lossy().into_owned(),
-                    content: content.map_err(|e| e.to_string()),
+                    content,
                 }
             })
             .collect()
@@ -78,7 +140,7 @@ impl Resolver for Files {
 
     fn random(&self, min: u32, max: u32) -> u32 {
         let mut bytes = [0; 4];
-        let read = fs::File::open("/dev/urandom").and_then(|mut f| io::Read::read_exact(&mut f, &mut bytes));
+        let read = fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
         if read.is_err() {
             return min;
         }
@@ -142,5 +204,48 @@ mod tests {
                 .contains("main.conf:2:1: error: no file matches `missing.conf`")
         );
         assert!(load(&dir.path().join("none"), None).is_err());
+    }
+
+    #[test]
+    fn only_files_are_included_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let fifo = std::ffi::CString::new(path("fifo").to_str().unwrap()).unwrap();
+        // SAFETY: a name that ends with its zero.
+        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        fs::create_dir(path("directory")).unwrap();
+        fs::write(path("program"), "vrrp_instance P {\n}\n").unwrap();
+        fs::set_permissions(path("program"), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("endless")).unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+        let main = path("main.conf");
+        let names = ["fifo", "directory", "program", "endless", "dangling"];
+        fs::write(&main, names.map(|n| format!("include {n}\n")).concat()).unwrap();
+        let found: Vec<String> = load(&main, None)
+            .unwrap()
+            .diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        for (line, what) in [
+            (1, "warning: there is no vrrp_instance"),
+            (1, "fifo is a FIFO: it is skipped, as in keepalived"),
+            (2, "directory is a directory: it is skipped"),
+            (3, "program is executable: it is skipped"),
+            (4, "endless is a device: it is skipped"),
+            (5, "dangling: No such file or directory"),
+        ] {
+            let place = format!("main.conf:{line}:1: ");
+            assert!(
+                found.iter().any(|f| f.contains(&place) && f.contains(what)),
+                "{line} {what}: {found:?}"
+            );
+        }
+        assert_eq!(found.len(), 6, "{found:?}");
+        assert!(found[5].contains("error: cannot read "), "{found:?}");
+        for main in [path("fifo"), path("directory"), "/dev/zero".into()] {
+            let e = load(&main, None).unwrap_err().to_string();
+            assert!(e.ends_with("not a file"), "{e}");
+        }
     }
 }

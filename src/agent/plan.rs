@@ -1,6 +1,6 @@
 //! From configuration and interfaces to routers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,19 +147,37 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
     }
 }
 
-/// Every address of an instance that has an interface now.
+/// Every address of an instance that has an interface now. One that is advertised twice is on its interface once.
 pub fn addresses(instance: &Instance, links: &Links) -> Vec<NewAddress> {
     let all = instance.vips.iter().chain(&instance.vips_excluded);
-    all.filter_map(|a| address(instance, a, links)).collect()
+    let mut seen = HashSet::new();
+    all.filter_map(|a| address(instance, a, links))
+        .filter(|a| seen.insert((a.at.index, a.at.ip)))
+        .collect()
+}
+
+/// Interfaces beside its own that an instance cannot give its addresses to while they are down, as far as there are such.
+pub(super) fn other_interfaces<'a>(instance: &'a Instance, links: &'a Links) -> impl Iterator<Item = &'a str> {
+    let all = instance.vips.iter().chain(&instance.vips_excluded);
+    all.filter(|a| !a.no_track)
+        .filter_map(|a| a.dev.as_deref())
+        .filter(|dev| *dev != instance.interface && links.named(dev).is_some())
 }
 
 fn address(instance: &Instance, a: &Address, links: &Links) -> Option<NewAddress> {
     let link = links.named(a.dev.as_deref().unwrap_or(&instance.interface))?;
     let broadcast = match (a.ip, a.broadcast.as_deref()) {
-        (IpAddr::V4(_), Some("-")) | (_, None) => None,
-        (IpAddr::V4(ip), Some("+")) => {
+        (_, None) => None,
+        // As keepalived: all bits of the host part set or cleared, and none of this where there is no host part.
+        (_, Some("+" | "-")) if a.prefix > 30 => None,
+        (IpAddr::V4(ip), Some(sign @ ("+" | "-"))) => {
             let host = u32::MAX.checked_shr(a.prefix.into()).unwrap_or(0);
-            Some(IpAddr::from((u32::from(ip) | host).to_be_bytes()))
+            let all = if sign == "+" {
+                u32::from(ip) | host
+            } else {
+                u32::from(ip) & !host
+            };
+            Some(IpAddr::from(all.to_be_bytes()))
         }
         (_, Some(text)) => text.parse().ok(),
     };
@@ -173,5 +191,23 @@ fn address(instance: &Instance, a: &Address, links: &Links) -> Option<NewAddress
         label: a.label.clone().filter(|_| a.ip.is_ipv4()),
         scope: a.scope.unwrap_or(if is_link_local(&a.ip) { 253 } else { 0 }),
         preferred: a.preferred_lft.filter(|_| a.ip.is_ipv6()),
+        flags: flags(a),
     })
+}
+
+/// Flags of an address (linux/if_addr.h; libc has but the first eight).
+fn flags(a: &Address) -> u32 {
+    const HOMEADDRESS: u32 = 0x10;
+    const MANAGETEMPADDR: u32 = 0x100;
+    const NOPREFIXROUTE: u32 = 0x200;
+    const MCAUTOJOIN: u32 = 0x400;
+    let wanted = [
+        // Another host had it until now: waiting for duplicate address detection would only delay.
+        (a.ip.is_ipv6() && !a.dad, libc::IFA_F_NODAD),
+        (a.home, HOMEADDRESS),
+        (a.mngtmpaddr, MANAGETEMPADDR),
+        (a.noprefixroute, NOPREFIXROUTE),
+        (a.autojoin, MCAUTOJOIN),
+    ];
+    wanted.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum()
 }

@@ -1,6 +1,5 @@
 //! Whether two keepalived.conf files disagree in what an election needs both sides to agree on.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +7,28 @@ use std::time::Duration;
 use crate::keepalived::{Auth, Instance, NoFiles, Options, parse};
 use crate::state::resource::InstanceRef;
 
-/// What the peers of one instance must have in common.
+/// What the peers of one instance must have in common: what is really sent and asked for, whatever words say so.
 #[derive(Debug, PartialEq)]
 struct Election {
     version: u8,
     virtual_router_id: u8,
     advert_int: Duration,
     auth: Option<Auth>,
-    /// Only the addresses travel in adverts; prefix, device and label do not.
-    vips: BTreeSet<IpAddr>,
+    /// Sorted. Only the addresses travel in adverts; prefix, device and label do not. One that is written twice travels twice.
+    vips: Vec<IpAddr>,
     unicast: bool,
 }
 
 impl From<&Instance> for Election {
     fn from(i: &Instance) -> Election {
+        let mut vips: Vec<IpAddr> = i.vips.iter().map(|v| v.ip).collect();
+        vips.sort_unstable();
         Election {
             version: i.version,
             virtual_router_id: i.vrid,
             advert_int: i.advert_int,
             auth: i.auth.clone(),
-            vips: i.vips.iter().map(|v| v.ip).collect(),
+            vips,
             unicast: i.unicast,
         }
     }
@@ -76,9 +77,14 @@ struct Known {
 }
 
 impl Known {
+    fn shares_a_vip(&self, other: &Known) -> bool {
+        let theirs = &other.election.vips;
+        self.election.vips.iter().any(|ip| theirs.binary_search(ip).is_ok())
+    }
+
     /// They stand for the same virtual router. A name is only a label; a VIP can belong to one router only.
     fn is_same_router(&self, other: &Known) -> bool {
-        self.name == other.name || self.router == other.router || !self.election.vips.is_disjoint(&other.election.vips)
+        self.name == other.name || self.router == other.router || self.shares_a_vip(other)
     }
 }
 
@@ -127,6 +133,42 @@ mod tests {
             assert!(!differs(BASE, &BASE.replace(from, to)), "{to}");
         }
         assert!(!differs("", BASE) && !differs(BASE, ""));
+    }
+
+    #[test]
+    fn what_counts_is_what_is_sent_and_not_the_words() {
+        let change = |pairs: &[(&str, &str)]| {
+            let new = pairs
+                .iter()
+                .fold(BASE.to_owned(), |text, (from, to)| text.replace(from, to));
+            assert_ne!(new, BASE);
+            new
+        };
+        let strict = ("router_id a", "router_id a\n vrrp_strict");
+        let small = ("auth_type PASS", "auth_type pass");
+        let open = ("authentication {\n auth_type PASS\n auth_pass 1111\n }", "");
+        let version_3 = ("router_id a", "router_id a\n vrrp_version 3");
+        // Without a password, whatever is written.
+        for words in [&[strict][..], &[small], &[open]] {
+            assert!(differs(BASE, &change(words)), "{words:?}");
+        }
+        for (one, other) in [
+            (&[strict][..], &[open][..]),
+            (&[small], &[open]),
+            (&[strict], &[strict, ("auth_pass 1111", "auth_pass 2222")]),
+            (&[version_3], &[version_3, open]),
+            (
+                &[("priority 101", "priority 101\n advert_int 1.4")],
+                &[("priority 101", "priority 101\n advert_int 1")],
+            ),
+        ] {
+            assert!(!differs(&change(one), &change(other)), "{one:?} {other:?}");
+        }
+        // Written twice, sent twice.
+        assert!(differs(
+            BASE,
+            &change(&[("192.168.0.200", "192.168.0.200\n 192.168.0.200/24")])
+        ));
     }
 
     #[test]

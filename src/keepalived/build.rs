@@ -1,5 +1,6 @@
 //! From statements to the model, guided by the language table.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::diag::{Diagnostic, Place};
@@ -16,6 +17,10 @@ pub(super) fn config(statements: &[Stmt], out: &mut Vec<Diagnostic>) -> Config {
         out,
         skipped: Vec::new(),
         guesses: 0,
+        scripts: HashSet::new(),
+        processes: HashSet::new(),
+        files: HashSet::new(),
+        instances: HashMap::new(),
     };
     // Instances take defaults from global_defs wherever that stands.
     for stmt in statements.iter().filter(|s| s.keyword() == "global_defs") {
@@ -27,6 +32,10 @@ pub(super) fn config(statements: &[Stmt], out: &mut Vec<Diagnostic>) -> Config {
     b.finish()
 }
 
+/// What strict mode means for every instance; what it means for one of them is said there.
+const STRICT: &str = "`vrrp_strict`: passwords are not used, an advert of lower priority gets no answer and no gratuitous \
+    ARP, as in keepalived; keepalived also drops packets to the VIPs of an instance below priority 255, the agent does not";
+
 pub(super) struct Builder<'d> {
     pub(super) config: Config,
     pub(super) out: &'d mut Vec<Diagnostic>,
@@ -34,6 +43,12 @@ pub(super) struct Builder<'d> {
     pub(super) skipped: Vec<(Place, String)>,
     /// Unknown words for which a like one has been looked for.
     pub(super) guesses: usize,
+    /// Names of what can be tracked, as far as it has been read.
+    pub(super) scripts: HashSet<String>,
+    pub(super) processes: HashSet<String>,
+    pub(super) files: HashSet<String>,
+    /// Names of the instances that have been read, and their lines.
+    pub(super) instances: HashMap<String, u32>,
 }
 
 impl Builder<'_> {
@@ -46,6 +61,7 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Config {
+        self.settle_groups();
         self.config.skipped_blocks = self.skipped.len();
         if let Some((place, first)) = self.skipped.first() {
             let message = match self.skipped.len() {
@@ -76,7 +92,13 @@ impl Builder<'_> {
             "track_file" | "vrrp_track_file" => self.track_file(stmt, name),
             "vrrp_sync_group" => self.sync_group(stmt, name),
             "garp_group" => self.garp_group(stmt),
-            "vrrp_instance" => self.instance(stmt, name),
+            "vrrp_instance" => match self.instances.get(&name) {
+                Some(&first) => self.twice(&stmt.place, "vrrp_instance", &name, first),
+                None => {
+                    self.instances.insert(name.clone(), stmt.place.line);
+                    self.instance(stmt, name);
+                }
+            },
             "interface_up_down_delays" => {
                 for line in stmt.children() {
                     let delays: Option<Vec<f64>> = line.args().iter().map(|w| seconds(&w.text)).collect();
@@ -130,6 +152,10 @@ impl Builder<'_> {
                     "vrrp_notify_priority_changes" => g.notify_priority_changes = on,
                     "fifo_write_vrrp_states_on_reload" => g.fifo_write_states_on_reload = on,
                     "vrrp_no_swap" => g.no_swap = on,
+                    "vrrp_strict" => {
+                        g.strict = on;
+                        self.warn(&line.place, STRICT);
+                    }
                     _ => {}
                 },
                 (name, Value::Secs(time)) => match name {

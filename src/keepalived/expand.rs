@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::diag::{Diagnostic, Place, Severity};
 use super::rounds::rounds;
-use super::source::{At, Ch, Line, Options};
+use super::source::{At, Ch, Line, Options, Unread};
 
 /// Definitions inside definitions deeper than this are taken for a loop.
 const MAX_DEPTH: u32 = 48;
 /// Includes inside includes.
-const MAX_INCLUDE_DEPTH: u32 = 16;
+const MAX_INCLUDE_DEPTH: usize = 16;
 /// Characters that expansion may produce in total: room for thousands of instances. A fuzzer gets on better with less.
 const BUDGET: usize = if cfg!(fuzzing) { 100_000 } else { 8_000_000 };
 /// What a line costs beside its characters.
@@ -33,7 +33,7 @@ pub(super) fn expand(text: &str, options: &Options<'_>, out: &mut Vec<Diagnostic
         budget: BUDGET,
         endless: false,
         files: 0,
-        include_depth: 0,
+        reading: Vec::new(),
     };
     expander.file(text, Arc::from(options.path));
     expander.lines
@@ -48,13 +48,45 @@ struct Expander<'a, 'd> {
     /// The budget is gone, and that has been said.
     endless: bool,
     files: u32,
-    include_depth: u32,
+    /// Files that are being read, the main one first.
+    reading: Vec<Arc<str>>,
+}
+
+/// What expansion ran out of.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    /// Definitions inside definitions.
+    Depth,
+    /// Characters of a line.
+    Line,
+    /// Characters of the whole.
+    Whole,
+}
+
+impl Limit {
+    fn message(self) -> String {
+        match self {
+            Limit::Depth => format!("definitions are nested deeper than {MAX_DEPTH}"),
+            Limit::Line => format!("a line is longer than {MAX_LINE} characters once its definitions are replaced"),
+            Limit::Whole => {
+                format!("the configuration is longer than {BUDGET} characters once everything is replaced and included")
+            }
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Limit::Depth => "does a definition contain itself?",
+            Limit::Line | Limit::Whole => "that is the most that is read; what comes after is left out",
+        }
+    }
 }
 
 impl Expander<'_, '_> {
     fn file(&mut self, text: &str, file: Arc<str>) {
         let file_index = self.files;
         self.files += 1;
+        self.reading.push(file.clone());
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut pending: Option<Line> = None;
         let mut definition = false;
@@ -94,6 +126,7 @@ impl Expander<'_, '_> {
         if let Some(line) = pending {
             self.line(line, 0);
         }
+        self.reading.pop();
     }
 
     /// Cuts at `!` or `#` outside quotes.
@@ -130,13 +163,14 @@ impl Expander<'_, '_> {
         let Some(&(first, at)) = line.chars.first() else {
             return;
         };
-        let endless = line.chars.len() > MAX_LINE || depth > MAX_DEPTH;
-        let cost = if endless {
-            usize::MAX
-        } else {
-            line.chars.len() + LINE_COST
-        };
-        if !self.spend(cost, &line.place(at)) {
+        let place = line.place(at);
+        if depth > MAX_DEPTH {
+            return self.give_up(Limit::Depth, &place);
+        }
+        if line.chars.len() > MAX_LINE {
+            return self.give_up(Limit::Line, &place);
+        }
+        if !self.spend(line.chars.len() + LINE_COST, &place) {
             return;
         }
         if first == '@' {
@@ -184,15 +218,17 @@ impl Expander<'_, '_> {
             self.budget = left;
             return true;
         }
-        self.budget = 0;
-        if !self.endless {
-            self.endless = true;
-            let message = "the configuration expands without end";
-            self.out.push(
-                Diagnostic::error(place, message).hint("does a definition contain itself, or a file include itself?"),
-            );
-        }
+        self.give_up(Limit::Whole, place);
         false
+    }
+
+    /// Nothing more is read.
+    fn give_up(&mut self, limit: Limit, place: &Place) {
+        self.budget = 0;
+        if !std::mem::replace(&mut self.endless, true) {
+            self.out
+                .push(Diagnostic::error(place, limit.message()).hint(limit.hint()));
+        }
     }
 
     /// What is left of a line that starts with `@id` or `@^id`, if it applies here.
@@ -324,9 +360,7 @@ impl Expander<'_, '_> {
                 .push(Diagnostic::error(&place, format!("`{word}` names no file")));
             return;
         }
-        if self.include_depth >= MAX_INCLUDE_DEPTH {
-            self.out
-                .push(Diagnostic::error(&place, "includes are nested too deeply").hint("does a file include itself?"));
+        if self.endless {
             return;
         }
         let files = self.options.resolver.include(&pattern, Path::new(&*line.file));
@@ -343,17 +377,37 @@ impl Expander<'_, '_> {
             if !self.spend(cost, &place) {
                 return;
             }
-            match file.content {
+            let path: Arc<str> = Arc::from(file.path.as_str());
+            let (severity, message, hint) = match file.content {
+                Ok(_) if self.reading.contains(&path) => {
+                    let chain = if self.reading.last() == Some(&path) {
+                        ""
+                    } else {
+                        " by way of others"
+                    };
+                    (Severity::Error, format!("{path} includes itself{chain}"), "")
+                }
+                Ok(_) if self.reading.len() > MAX_INCLUDE_DEPTH => {
+                    let message = format!("includes are nested deeper than {MAX_INCLUDE_DEPTH}");
+                    (
+                        Severity::Error,
+                        message,
+                        "that is the limit: include the file from further up",
+                    )
+                }
                 Ok(text) => {
-                    self.include_depth += 1;
-                    self.file(&text, Arc::from(file.path.as_str()));
-                    self.include_depth -= 1;
+                    self.file(&text, path);
+                    continue;
                 }
-                Err(error) => {
-                    let message = format!("cannot read {}: {error}", file.path);
-                    self.out.push(Diagnostic::new(severity, &place, message));
-                }
-            }
+                Err(Unread::Skipped(what)) => (
+                    severity,
+                    format!("{path} is {what}: it is skipped, as in keepalived"),
+                    "",
+                ),
+                Err(Unread::Failed(error)) => (Severity::Error, format!("cannot read {path}: {error}"), ""),
+            };
+            let d = Diagnostic::new(severity, &place, message);
+            self.out.push(if hint.is_empty() { d } else { d.hint(hint) });
         }
     }
 }

@@ -1,12 +1,11 @@
-//! `vrrp_instance` and its addresses.
+//! `vrrp_instance`: what its lines say. What keepalived makes of them as a whole is in `effective`.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::Builder;
-use super::diag::Diagnostic;
+use super::diag::Place;
 use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::table;
@@ -16,10 +15,115 @@ use super::value::Value;
 /// Bytes of the password field of VRRPv2 (RFC 2338, 5.3.10).
 const AUTH_LEN: usize = 8;
 
+/// Address family of an instance: the first line that shows one decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(super) fn of(ip: IpAddr) -> Family {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// `auth_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AuthType {
+    Pass,
+    Ah,
+}
+
+/// An instance while its lines are read: what is written, before it is known what it means together.
+pub(super) struct Draft {
+    pub(super) i: Instance,
+    pub(super) family: Option<Family>,
+    pub(super) state: Option<InitState>,
+    pub(super) priority: Option<u8>,
+    pub(super) version: Option<u8>,
+    pub(super) strict: Option<bool>,
+    pub(super) lower_prio_no_advert: Option<bool>,
+    pub(super) higher_prio_send_advert: Option<bool>,
+    pub(super) auth_type: Option<AuthType>,
+    pub(super) auth_pass: Option<Vec<u8>>,
+    /// A line of `virtual_ipaddress` that was no address, which has been said.
+    pub(super) bad_vip: bool,
+}
+
+impl Draft {
+    /// Whether a line of this family belongs to the instance; the first one decides for the others.
+    pub(super) fn is_of(&mut self, family: Family) -> bool {
+        *self.family.get_or_insert(family) == family
+    }
+}
+
 impl Builder<'_> {
     pub(super) fn instance(&mut self, stmt: &Stmt, name: String) {
+        let mut d = self.draft(stmt, name);
+        for line in stmt.children() {
+            let Some(value) = self.value(table::INSTANCE, line) else {
+                continue;
+            };
+            match (line.keyword(), value) {
+                ("authentication", _) => self.auth(line, &mut d),
+                ("virtual_ipaddress", _) => self.vips(line, &mut d),
+                ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d.i.vips_excluded),
+                ("unicast_peer", _) => {
+                    d.i.unicast = true;
+                    self.peers(line, &mut d);
+                }
+                ("state", Value::Words([word, ..])) => self.state(word.text.as_str(), &word.place, &mut d),
+                ("interface", Value::Words([word, ..])) => {
+                    if word.text.len() > 15 {
+                        self.error(
+                            &word.place,
+                            format!("`{}` is longer than an interface name can be (15)", word.text),
+                        );
+                    }
+                    d.i.interface = word.text.clone();
+                }
+                ("virtual_router_id", Value::Int(n)) => d.i.vrid = n as u8,
+                ("priority", Value::Int(n)) => d.priority = Some(n as u8),
+                ("version" | "vrrp_version", Value::Int(n)) => self.version(n as u8, &line.place, &mut d),
+                ("down_timer_adverts", Value::Int(n)) => d.i.down_timer_adverts = n as u8,
+                ("unicast_ttl", Value::Int(n)) => d.i.unicast_ttl = Some(n as u8),
+                (name, Value::Int(n)) => garp_count(&mut d.i.garp, name, n as u32),
+                ("advert_int", Value::Secs(time)) => d.i.advert_int = time,
+                ("preempt_delay", Value::Secs(time)) => d.i.preempt_delay = time,
+                (name, Value::Secs(time)) => garp_time(&mut d.i.garp, name, time),
+                ("mcast_dst_ip", Value::Addr(ip)) if !ip.is_multicast() => {
+                    self.error(&line.place, format!("{ip} is not a multicast group"));
+                }
+                (name, Value::Addr(ip)) => {
+                    if !d.is_of(Family::of(ip)) {
+                        let message = format!(
+                            "{ip} is not of the family of `{}`: `{name}` is ignored, as in keepalived",
+                            d.i.name
+                        );
+                        self.warn(&line.place, message);
+                    } else if name == "mcast_dst_ip" {
+                        d.i.mcast_dst = Some(ip);
+                    } else {
+                        d.i.source = Some(ip);
+                    }
+                }
+                (name, Value::Flag(on)) => self.flag(line, &mut d, name, on),
+                (_, value) => self.shared(line, value, &mut d.i.tracks, &mut d.i.notify),
+            }
+        }
+        let mut i = self.complete(stmt, d);
+        i.garp = resolve(i.garp, &self.config.global);
+        if i.strict {
+            (i.garp.lower_prio_delay, i.garp.lower_prio_repeat) = (Some(Duration::ZERO), Some(0));
+        }
+        self.config.instances.push(Arc::new(i));
+    }
+
+    /// An instance of which nothing is written yet.
+    fn draft(&self, stmt: &Stmt, name: String) -> Draft {
         let global = &self.config.global;
-        let mut i = Instance {
+        let i = Instance {
             name,
             state: None,
             interface: String::new(),
@@ -44,6 +148,7 @@ impl Builder<'_> {
             lower_prio_no_advert: global.lower_prio_no_advert,
             higher_prio_send_advert: global.higher_prio_send_advert,
             skip_check_adv_addr: global.skip_check_adv_addr,
+            strict: false,
             accept: None,
             v3_checksum_as_v2: false,
             ipv6: false,
@@ -53,79 +158,98 @@ impl Builder<'_> {
             notify: Notify::default(),
             place: stmt.place.clone(),
         };
-        let mut version = global.version;
-        for line in stmt.children() {
-            let Some(value) = self.value(table::INSTANCE, line) else {
-                continue;
-            };
-            match (line.keyword(), value) {
-                ("authentication", _) => i.auth = self.auth(line).or(i.auth),
-                ("virtual_ipaddress", _) => self.addresses(line, &mut i.vips),
-                ("virtual_ipaddress_excluded", _) => self.addresses(line, &mut i.vips_excluded),
-                ("unicast_peer", _) => {
-                    i.unicast = true;
-                    self.peers(line, &mut i.unicast_peers);
-                }
-                ("state", Value::Words([word, ..])) => {
-                    let master = word.text.eq_ignore_ascii_case("MASTER");
-                    i.state = Some(if master { InitState::Master } else { InitState::Backup });
-                }
-                ("interface", Value::Words([word, ..])) => {
-                    if word.text.len() > 15 {
-                        self.error(
-                            &word.place,
-                            format!("`{}` is longer than an interface name can be (15)", word.text),
-                        );
-                    }
-                    i.interface = word.text.clone();
-                }
-                ("virtual_router_id", Value::Int(n)) => i.vrid = n as u8,
-                ("priority", Value::Int(n)) => i.priority = n as u8,
-                ("version" | "vrrp_version", Value::Int(n)) => version = Some(n as u8),
-                ("down_timer_adverts", Value::Int(n)) => i.down_timer_adverts = n as u8,
-                ("unicast_ttl", Value::Int(n)) => i.unicast_ttl = Some(n as u8),
-                (name, Value::Int(n)) => garp_count(&mut i.garp, name, n as u32),
-                ("advert_int", Value::Secs(time)) => i.advert_int = time,
-                ("preempt_delay", Value::Secs(time)) => i.preempt_delay = time,
-                (name, Value::Secs(time)) => garp_time(&mut i.garp, name, time),
-                ("mcast_dst_ip", Value::Addr(ip)) if ip.is_multicast() => i.mcast_dst = Some(ip),
-                ("mcast_dst_ip", Value::Addr(ip)) => self.error(&line.place, format!("{ip} is not a multicast group")),
-                (_, Value::Addr(ip)) => i.source = Some(ip),
-                (name, Value::Flag(on)) => self.flag(line, &mut i, name, on),
-                (_, value) => self.shared(line, value, &mut i.tracks, &mut i.notify),
+        Draft {
+            i,
+            family: None,
+            state: None,
+            priority: None,
+            version: None,
+            strict: None,
+            lower_prio_no_advert: None,
+            higher_prio_send_advert: None,
+            auth_type: None,
+            auth_pass: None,
+            bad_vip: false,
+        }
+    }
+
+    fn state(&mut self, word: &str, place: &Place, d: &mut Draft) {
+        match word {
+            "MASTER" => d.state = Some(InitState::Master),
+            "BACKUP" if d.state == Some(InitState::Master) => {
+                self.warn(
+                    place,
+                    "`state MASTER` is written already: this line is ignored, as in keepalived",
+                );
+            }
+            "BACKUP" => d.state = Some(InitState::Backup),
+            other => {
+                let message = format!("`state` is MASTER or BACKUP: `{other}` counts as BACKUP, as in keepalived");
+                self.warn(place, message);
+                d.state = Some(InitState::Backup);
             }
         }
-        i.ipv6 |= i.vips.first().is_some_and(|vip| vip.ip.is_ipv6());
-        i.version = version.unwrap_or(if i.ipv6 { 3 } else { 2 });
-        i.garp = resolve(i.garp, &self.config.global);
-        self.config.instances.push(Arc::new(i));
     }
 
-    fn flag(&mut self, line: &Stmt, i: &mut Instance, name: &str, on: bool) {
-        match name {
-            "nopreempt" => i.nopreempt = on,
-            "preempt" => i.nopreempt = false,
-            "check_unicast_src" => i.check_unicast_src = on,
-            "lower_prio_no_advert" => i.lower_prio_no_advert = on,
-            "higher_prio_send_advert" => i.higher_prio_send_advert = Some(on),
-            "skip_check_adv_addr" => i.skip_check_adv_addr = on,
-            "accept" => i.accept = Some(on),
-            "no_accept" => i.accept = Some(!on),
-            "track_src_ip" => i.track_src_ip = on,
-            "no_virtual_ipaddress" => i.no_vips = on,
-            "v3_checksum_as_v2" => i.v3_checksum_as_v2 = on,
-            "dont_track_primary" => i.dont_track_primary = on,
-            "native_ipv6" => i.ipv6 = on,
-            // The only further shared words that are flags.
-            _ => self.shared(line, Value::Flag(on), &mut i.tracks, &mut i.notify),
+    fn version(&mut self, version: u8, place: &Place, d: &mut Draft) {
+        let conflicts = d.version.is_some_and(|v| v != version) || (version == 2 && d.family == Some(Family::V6));
+        if conflicts {
+            let why = match d.version {
+                Some(first) if first != version => format!("version {first} is written already"),
+                _ => "the addresses above are IPv6, which is version 3".to_owned(),
+            };
+            self.warn(place, format!("{why}: this line is ignored, as in keepalived"));
+        } else {
+            d.version = Some(version);
         }
     }
 
-    fn auth(&mut self, stmt: &Stmt) -> Option<Auth> {
-        let (mut kind, mut pass) = (None, None);
+    fn flag(&mut self, line: &Stmt, d: &mut Draft, name: &str, on: bool) {
+        match name {
+            "nopreempt" => d.i.nopreempt = true,
+            "preempt" => d.i.nopreempt = false,
+            "check_unicast_src" => d.i.check_unicast_src = on,
+            "lower_prio_no_advert" => d.lower_prio_no_advert = Some(on),
+            "higher_prio_send_advert" => d.higher_prio_send_advert = Some(on),
+            "skip_check_adv_addr" => {
+                if !on {
+                    let message = "`skip_check_adv_addr` with `off` is on too, as in keepalived";
+                    self.warn(&line.place, message);
+                }
+                d.i.skip_check_adv_addr = true;
+            }
+            "strict_mode" => d.strict = Some(on),
+            "accept" => d.i.accept = Some(on),
+            "no_accept" => d.i.accept = Some(!on),
+            "track_src_ip" => d.i.track_src_ip = on,
+            "no_virtual_ipaddress" => d.i.no_vips = on,
+            "v3_checksum_as_v2" => d.i.v3_checksum_as_v2 = on,
+            "dont_track_primary" => d.i.dont_track_primary = on,
+            "native_ipv6" => {
+                if d.is_of(Family::V6) {
+                    d.version = Some(3);
+                } else {
+                    let message = "`native_ipv6` after IPv4 addresses is ignored, as in keepalived";
+                    self.warn(&line.place, message);
+                }
+            }
+            // The only further shared words that are flags.
+            _ => self.shared(line, Value::Flag(on), &mut d.i.tracks, &mut d.i.notify),
+        }
+    }
+
+    fn auth(&mut self, stmt: &Stmt, d: &mut Draft) {
         for line in stmt.children() {
             match (line.keyword(), self.value(table::AUTH, line)) {
-                ("auth_type", Some(Value::Words([word, ..]))) => kind = Some(word.text.to_ascii_uppercase()),
+                ("auth_type", Some(Value::Words([word, ..]))) => match word.text.as_str() {
+                    "PASS" => d.auth_type = Some(AuthType::Pass),
+                    "AH" => d.auth_type = Some(AuthType::Ah),
+                    other => {
+                        let message =
+                            format!("`auth_type` is PASS or AH, in capitals: `{other}` is ignored, as in keepalived");
+                        self.warn(&word.place, message);
+                    }
+                },
                 ("auth_pass", Some(Value::Words([word, ..]))) => {
                     let mut bytes = word.text.clone().into_bytes();
                     if bytes.len() > AUTH_LEN {
@@ -133,192 +257,12 @@ impl Builder<'_> {
                         self.warn(&word.place, message);
                         bytes.truncate(AUTH_LEN);
                     }
-                    pass = Some(bytes);
+                    d.auth_pass = Some(bytes);
                 }
                 _ => {}
             }
         }
-        match (kind.as_deref(), pass) {
-            (Some("AH"), _) => {
-                self.error(&stmt.place, "the agent cannot authenticate with IPsec AH");
-                Some(Auth::Ah)
-            }
-            (Some(_), Some(pass)) => Some(Auth::Pass(pass)),
-            (Some(_), None) => {
-                self.error(&stmt.place, "`authentication` has no `auth_pass`");
-                None
-            }
-            // As keepalived: without a type there is no authentication.
-            (None, Some(_)) => {
-                let d = Diagnostic::warning(
-                    &stmt.place,
-                    "`authentication` has no `auth_type`, so the password is not used",
-                );
-                self.out.push(d.hint("add `auth_type PASS`"));
-                None
-            }
-            (None, None) => None,
-        }
     }
-
-    fn peers(&mut self, stmt: &Stmt, list: &mut Vec<Peer>) {
-        for line in stmt.children() {
-            let Ok(ip) = line.keyword().parse::<IpAddr>() else {
-                self.error(&line.place, format!("`{}` is not an address", line.keyword()));
-                continue;
-            };
-            let mut peer = Peer {
-                ip,
-                min_ttl: 0,
-                max_ttl: 255,
-            };
-            for pair in line.args().chunks(2) {
-                match (pair[0].text.as_str(), pair.get(1).and_then(|w| w.text.parse().ok())) {
-                    ("min_ttl", Some(ttl)) => peer.min_ttl = ttl,
-                    ("max_ttl", Some(ttl)) => peer.max_ttl = ttl,
-                    (other, _) => self.warn(&pair[0].place, format!("`{other}` after a peer is ignored")),
-                }
-            }
-            list.push(peer);
-        }
-    }
-
-    fn addresses(&mut self, stmt: &Stmt, list: &mut Vec<Address>) {
-        let mut seen: HashSet<IpAddr> = list.iter().map(|a| a.ip).collect();
-        for line in stmt.children() {
-            if let Some(address) = self.address(line) {
-                if !seen.insert(address.ip) {
-                    self.warn(&line.place, format!("{} is written twice", address.ip));
-                } else {
-                    list.push(address);
-                }
-            }
-        }
-    }
-
-    fn address(&mut self, line: &Stmt) -> Option<Address> {
-        let Some((ip, prefix)) = ip_prefix(line.keyword()) else {
-            self.error(
-                &line.place,
-                format!("`{}` is not an address with an optional /prefix", line.keyword()),
-            );
-            return None;
-        };
-        let mut a = Address {
-            ip,
-            prefix: prefix.unwrap_or(if ip.is_ipv4() { 32 } else { 128 }),
-            dev: None,
-            label: None,
-            broadcast: None,
-            scope: None,
-            preferred_lft: None,
-            peer: None,
-            noprefixroute: false,
-            home: false,
-            mngtmpaddr: false,
-            autojoin: false,
-            no_track: false,
-            place: line.place.clone(),
-        };
-        if ip.is_ipv6() && a.prefix == 128 {
-            a.preferred_lft = Some(0);
-        }
-        let mut words = line.args().iter();
-        while let Some(word) = words.next() {
-            let known = match word.text.as_str() {
-                "home" => {
-                    a.home = true;
-                    true
-                }
-                "-nodad" | "nodad" | "deprecated" => true,
-                "mngtmpaddr" => {
-                    a.mngtmpaddr = true;
-                    true
-                }
-                "noprefixroute" => {
-                    a.noprefixroute = true;
-                    true
-                }
-                "autojoin" => {
-                    a.autojoin = true;
-                    true
-                }
-                "no_track" => {
-                    a.no_track = true;
-                    true
-                }
-                "use_vmac" => {
-                    self.warn(
-                        &word.place,
-                        "`use_vmac` is not supported by the agent and has no effect there",
-                    );
-                    true
-                }
-                key @ ("brd" | "broadcast" | "dev" | "scope" | "label" | "peer" | "preferred_lft" | "track_group") => {
-                    let Some(value) = words.next() else {
-                        self.error(&word.place, format!("`{key}` needs a value"));
-                        break;
-                    };
-                    if !set(&mut a, key, &value.text) {
-                        self.error(&value.place, format!("`{}` is no value for `{key}`", value.text));
-                    }
-                    true
-                }
-                _ => false,
-            };
-            if !known {
-                let d = Diagnostic::warning(&word.place, format!("`{}` after an address is ignored", word.text));
-                self.out.push(d.hint("one address a line"));
-                break;
-            }
-        }
-        Some(a)
-    }
-}
-
-fn set(a: &mut Address, key: &str, value: &str) -> bool {
-    match key {
-        "dev" => a.dev = Some(value.to_owned()),
-        "label" => a.label = Some(value.to_owned()),
-        "brd" | "broadcast" => {
-            a.broadcast = Some(value.to_owned());
-            return matches!(value, "+" | "-") || value.parse::<std::net::Ipv4Addr>().is_ok();
-        }
-        "scope" => {
-            // rtnetlink(7).
-            a.scope = match value {
-                "global" | "universe" => Some(0),
-                "site" => Some(200),
-                "link" => Some(253),
-                "host" => Some(254),
-                "nowhere" => Some(255),
-                number => number.parse().ok(),
-            };
-            return a.scope.is_some();
-        }
-        "peer" => {
-            let Some((ip, prefix)) = ip_prefix(value) else {
-                return false;
-            };
-            a.peer = Some((ip, prefix.unwrap_or(if ip.is_ipv4() { 32 } else { 128 })));
-        }
-        "preferred_lft" => {
-            a.preferred_lft = if value == "forever" { None } else { value.parse().ok() };
-            return value == "forever" || a.preferred_lft.is_some();
-        }
-        _ => {}
-    }
-    true
-}
-
-fn ip_prefix(text: &str) -> Option<(IpAddr, Option<u8>)> {
-    let (ip, prefix) = match text.split_once('/') {
-        Some((ip, prefix)) => (ip, Some(prefix.parse::<u8>().ok()?)),
-        None => (text, None),
-    };
-    let ip: IpAddr = ip.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|p| p <= most).then_some((ip, prefix))
 }
 
 /// Fills what the instance does not write from global_defs, then from keepalived's defaults (vrrp.h).

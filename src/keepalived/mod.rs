@@ -5,9 +5,11 @@
 //! nested bodies, [`table`] says which words exist and what may follow them, [`build`](self) fills the [`Config`],
 //! [`check`] looks at the whole. Nothing panics on any input; everything found is reported at once, with line and column.
 
+mod address;
 mod build;
 mod check;
 mod diag;
+mod effective;
 mod expand;
 mod garp;
 mod glob;
@@ -25,7 +27,7 @@ pub use check::check;
 pub use diag::{Diagnostic, Place, Severity};
 pub use glob::glob_match;
 pub use model::*;
-pub use source::{Include, NoFiles, Options, Resolver};
+pub use source::{Include, NoFiles, Options, Resolver, Unread};
 pub use tree::{Block, Stmt, Word, split_command};
 
 /// Parses a configuration. The configuration is as complete as the text allows even if there are errors; whoever wants

@@ -81,7 +81,7 @@ pub struct GlobalDefs {
     pub notify_priority_changes: bool,
     /// States go to the FIFOs at a reload too.
     pub fifo_write_states_on_reload: bool,
-    /// `vrrp_strict` was written.
+    /// `vrrp_strict`, the default of the instances.
     pub strict: bool,
     /// Time between start and taking part.
     pub startup_delay: Duration,
@@ -367,7 +367,7 @@ pub struct Address {
     pub scope: Option<u8>,
     /// `preferred_lft`; `None`: forever. IPv6 /128: 0, so that it is not chosen as a source.
     pub preferred_lft: Option<u32>,
-    /// Duplicate address detection was turned on (`-nodad` takes it off, which is also the default).
+    /// `peer`: the other end, which the agent does not set.
     pub peer: Option<(IpAddr, u8)>,
     /// `noprefixroute`.
     pub noprefixroute: bool,
@@ -377,7 +377,9 @@ pub struct Address {
     pub mngtmpaddr: bool,
     /// `autojoin`.
     pub autojoin: bool,
-    /// `no_track`.
+    /// `-nodad`: duplicate address detection of IPv6, which is off unless this is written.
+    pub dad: bool,
+    /// `no_track`: the interface of `dev` may be down.
     pub no_track: bool,
     /// Where it is written.
     pub place: Place,
@@ -399,21 +401,21 @@ pub struct Peer {
 pub struct Instance {
     /// Name.
     pub name: String,
-    /// `state`; `None`: BACKUP, or MASTER at priority 255.
+    /// `state`, or what follows from the priority.
     pub state: Option<InitState>,
     /// Empty if it is not written (an error).
     pub interface: String,
     /// 0 if it is not written (an error).
     pub vrid: u8,
-    /// 1 to 255; 100 unless written.
+    /// 1 to 255. Unless written: 255 with `state MASTER`, else 100.
     pub priority: u8,
     /// 2 or 3, resolved.
     pub version: u8,
     /// Resolution 10 ms for version 3, 1 s for version 2.
     pub advert_int: Duration,
-    /// Version 2 only.
+    /// What is really used: version 2 only, and not in strict mode.
     pub auth: Option<Auth>,
-    /// Advertised addresses, in order.
+    /// Advertised addresses, in order. One that is written twice is here twice.
     pub vips: Vec<Address>,
     /// Addresses that move too.
     pub vips_excluded: Vec<Address>,
@@ -423,7 +425,7 @@ pub struct Instance {
     pub source: Option<IpAddr>,
     /// Not empty: unicast.
     pub unicast_peers: Vec<Peer>,
-    /// `unicast_peer` was written, perhaps empty.
+    /// There are peers.
     pub unicast: bool,
     /// `unicast_ttl`; `None`: 255 for IPv4, 64 for IPv6 as keepalived.
     pub unicast_ttl: Option<u8>,
@@ -445,6 +447,8 @@ pub struct Instance {
     pub higher_prio_send_advert: Option<bool>,
     /// Compare the VIP list only when the sender changes.
     pub skip_check_adv_addr: bool,
+    /// `vrrp_strict` or `strict_mode`. What it changes is changed in the other fields.
+    pub strict: bool,
     /// Packets to the VIPs are accepted.
     pub accept: Option<bool>,
     /// Version 3 over IPv4: checksum without pseudo-header (RFC 9568).

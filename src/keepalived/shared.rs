@@ -1,10 +1,22 @@
 //! `vrrp_sync_group`, and the words that groups share with instances: what they track and who is told.
 
+use std::collections::{HashMap, HashSet};
+
 use super::build::Builder;
+use super::diag::{Diagnostic, Place};
 use super::model::*;
 use super::table;
 use super::tree::{Stmt, Word, split_command};
 use super::value::Value;
+
+/// What can be tracked.
+#[derive(Debug, Clone, Copy)]
+enum Thing {
+    Interface,
+    Script,
+    File,
+    Process,
+}
 
 impl Builder<'_> {
     pub(super) fn sync_group(&mut self, stmt: &Stmt, name: String) {
@@ -22,6 +34,13 @@ impl Builder<'_> {
                 continue;
             };
             match (line.keyword(), value) {
+                ("group", _) if !g.members.is_empty() => self.warn(
+                    &line.place,
+                    format!(
+                        "`{}` has its members already: this `group` is ignored, as in keepalived",
+                        g.name
+                    ),
+                ),
                 ("group", _) => {
                     let words = line.children().iter().flat_map(|l| &l.words);
                     g.members.extend(words.map(|w| (w.text.clone(), w.place.clone())));
@@ -31,16 +50,68 @@ impl Builder<'_> {
                 (_, value) => self.shared(line, value, &mut g.tracks, &mut g.notify),
             }
         }
-        self.config.sync_groups.push(g);
+        match self.config.sync_groups.iter().find(|other| other.name == g.name) {
+            Some(first) => {
+                let first = first.place.line;
+                self.twice(&g.place, "vrrp_sync_group", &g.name, first);
+            }
+            None => self.config.sync_groups.push(g),
+        }
+    }
+
+    /// Something of that name exists already: as in keepalived, the first one counts.
+    pub(super) fn twice(&mut self, place: &Place, kind: &str, name: &str, first: u32) {
+        let message = format!("{kind} `{name}` exists already, at line {first}: this one is ignored, as in keepalived");
+        self.warn(place, message);
+    }
+
+    /// Takes out of the groups whoever is not there or belongs to another one, and groups that nobody is left in.
+    pub(super) fn settle_groups(&mut self) {
+        let mut groups = std::mem::take(&mut self.config.sync_groups);
+        let known: HashSet<String> = self.config.instances.iter().map(|i| i.name.clone()).collect();
+        let mut taken: HashMap<String, String> = HashMap::new();
+        groups.retain_mut(|group| {
+            let had_members = !group.members.is_empty();
+            group.members.retain(|(member, place)| {
+                if !known.contains(member) {
+                    let message = format!("there is no vrrp_instance `{member}`: it is ignored, as in keepalived");
+                    self.warn(place, message);
+                    return false;
+                }
+                match taken.get(member) {
+                    None => {
+                        taken.insert(member.clone(), group.name.clone());
+                        true
+                    }
+                    Some(first) => {
+                        let message = format!(
+                            "`{member}` is a member of `{first}` already: it is ignored here, as in keepalived"
+                        );
+                        self.warn(place, message);
+                        false
+                    }
+                }
+            });
+            if group.members.is_empty() {
+                let what = if had_members { "no members left" } else { "no members" };
+                let message = format!(
+                    "vrrp_sync_group `{}` has {what}: it is ignored, as in keepalived",
+                    group.name
+                );
+                self.warn(&group.place, message);
+            }
+            !group.members.is_empty()
+        });
+        self.config.sync_groups = groups;
     }
 
     /// Keywords that groups and instances share.
     pub(super) fn shared(&mut self, line: &Stmt, value: Value<'_>, tracks: &mut Tracks, notify: &mut Notify) {
         match (line.keyword(), value) {
-            ("track_interface", _) => self.tracks(line, &mut tracks.interfaces),
-            ("track_script", _) => self.tracks(line, &mut tracks.scripts),
-            ("track_file", _) => self.tracks(line, &mut tracks.files),
-            ("track_process", _) => self.tracks(line, &mut tracks.processes),
+            ("track_interface", _) => self.tracks(line, Thing::Interface, &mut tracks.interfaces),
+            ("track_script", _) => self.tracks(line, Thing::Script, &mut tracks.scripts),
+            ("track_file", _) => self.tracks(line, Thing::File, &mut tracks.files),
+            ("track_process", _) => self.tracks(line, Thing::Process, &mut tracks.processes),
             ("smtp_alert", Value::Flag(on)) => notify.smtp_alert = Some(on),
             ("notify_priority_changes", Value::Flag(on)) => notify.priority_changes = Some(on),
             // With a command or without one.
@@ -63,27 +134,63 @@ impl Builder<'_> {
                     self.error(&words[0].place, format!("`{name}` names no command"));
                     return;
                 }
+                if slot.is_some() {
+                    let message = format!("`{name}` is written already: this one is ignored, as in keepalived");
+                    self.warn(&line.place, message);
+                    return;
+                }
                 *slot = Some(command);
+                self.no_shell(&words[0]);
             }
             _ => {}
         }
     }
 
-    fn tracks(&mut self, stmt: &Stmt, list: &mut Vec<Track>) {
+    /// Warns of a command that only a shell would understand; keepalived ran notify scripts through one up to 1.3.
+    pub(super) fn no_shell(&mut self, command: &Word) {
+        if command.text.contains(['|', ';', '>', '<', '`', '&']) || command.text.contains("$(") {
+            let message = "the command has characters of the shell, and no shell runs it";
+            let d = Diagnostic::warning(&command.place, message);
+            self.out.push(d.hint("write a script file, or: /bin/sh -c '…'"));
+        }
+    }
+
+    /// What is tracked must stand above: keepalived looks for it when it reads the line.
+    fn tracks(&mut self, stmt: &Stmt, thing: Thing, list: &mut Vec<Track>) {
         for line in stmt.children() {
+            let name = line.keyword();
+            let (kind, known) = match thing {
+                Thing::Interface => ("interface", None),
+                Thing::Script => ("vrrp_script", Some(&self.scripts)),
+                Thing::File => ("track_file", Some(&self.files)),
+                Thing::Process => ("vrrp_track_process", Some(&self.processes)),
+            };
+            if known.is_some_and(|names| !names.contains(name)) {
+                let message = format!("there is no {kind} `{name}` above: the line is ignored, as in keepalived");
+                self.warn(&line.place, message);
+                continue;
+            }
+            if list.iter().any(|t| t.name == name) {
+                self.warn(
+                    &line.place,
+                    format!("`{name}` is tracked already: this line is ignored"),
+                );
+                continue;
+            }
             let weight = match line.args() {
                 [] => None,
                 [word, rest @ ..] if word.text == "weight" && !rest.is_empty() => self.weight(rest, 254),
                 [word, ..] => {
-                    self.warn(
-                        &word.place,
-                        format!("`{}` after `{}` is ignored", word.text, line.keyword()),
+                    let message = format!(
+                        "`{}` after `{name}`: the line is ignored and nothing tracked, as in keepalived",
+                        word.text
                     );
-                    None
+                    self.warn(&word.place, message);
+                    continue;
                 }
             };
             list.push(Track {
-                name: line.keyword().to_owned(),
+                name: name.to_owned(),
                 weight,
                 place: line.place.clone(),
             });

@@ -9,7 +9,7 @@ use super::diag::Place;
 pub trait Resolver {
     /// The files that a pattern of an `include` names, in order; the pattern is relative to the directory of `from`.
     ///
-    /// No match is an empty list, an unreadable file an [`Include`] with an error text.
+    /// No match is an empty list, a file without content an [`Include`] that says why.
     fn include(&self, pattern: &str, from: &Path) -> Vec<Include>;
     /// `${_ENV name}`.
     fn env(&self, name: &str) -> Option<String> {
@@ -28,8 +28,17 @@ pub trait Resolver {
 pub struct Include {
     /// Its path.
     pub path: String,
-    /// Its content, or why it could not be read.
-    pub content: Result<String, String>,
+    /// Its content, or why there is none.
+    pub content: Result<String, Unread>,
+}
+
+/// Why an included file has no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// It is nothing that keepalived would read: a directory, a device, a FIFO, an executable file.
+    Skipped(String),
+    /// It should have been read and could not be.
+    Failed(String),
 }
 
 /// A resolver that has no files and no environment.

@@ -28,7 +28,7 @@ pub const TRACK: In = 1 << 9;
 /// What follows a keyword.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Args {
-    /// Nothing.
+    /// Nothing; a value changes nothing, not even `off`.
     Flag,
     /// Nothing (true) or `on|off|true|false|yes|no`.
     Bool,
@@ -44,8 +44,6 @@ pub enum Args {
     Command,
     /// An address.
     Addr,
-    /// One of these words, in any case.
-    OneOf(&'static [&'static str]),
     /// No words, then a body of keywords from this table.
     Body(In),
     /// A name, then a body of keywords from this table.
@@ -63,7 +61,7 @@ pub enum Does {
     Obeys,
     /// Understands it and does not do it yet: a warning, but other programs find it in the model.
     Reads,
-    /// Passes over it; it has no meaning for the agent (process names, SNMP, D-Bus, buffers, debugging).
+    /// Passes over it with a warning; it has no meaning for the agent (process names, SNMP, D-Bus, buffers, debugging).
     Ignores,
     /// Cannot do it, and the result differs from keepalived's: a warning.
     Lacks,
@@ -124,11 +122,12 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Lines, Obeys, "", "notification_email"),
     r(GLOBAL, Words(1, 2), Obeys, "", "smtp_server script_user"),
     r(GLOBAL, Secs(0.001, DAY), Obeys, "", "smtp_connect_timeout"),
-    r(GLOBAL, Bool, Obeys, "", "no_email_faults vrrp_skip_check_adv_addr enable_script_security"),
+    r(GLOBAL, Flag, Obeys, "", "no_email_faults vrrp_skip_check_adv_addr enable_script_security vrrp_check_unicast_src"),
     r(GLOBAL, Bool, Obeys, "", "smtp_alert smtp_alert_vrrp"),
-    r(GLOBAL, Bool, Obeys, "", "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert vrrp_check_unicast_src"),
+    r(GLOBAL, Bool, Obeys, "", "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert"),
     r(GLOBAL, Bool, Obeys, "2.0.12", "vrrp_min_garp"),
-    r(GLOBAL, Bool, Obeys, "2.0.12", "vrrp_notify_priority_changes fifo_write_vrrp_states_on_reload"),
+    r(GLOBAL, Bool, Obeys, "2.0.12", "vrrp_notify_priority_changes"),
+    r(GLOBAL, Flag, Obeys, "2.0.12", "fifo_write_vrrp_states_on_reload"),
     r(GLOBAL, Addr, Obeys, "", "vrrp_mcast_group4 vrrp_mcast_group6"),
     r(GLOBAL, Secs(0.0, DAY), Obeys, "", "vrrp_garp_master_delay vrrp_garp_lower_prio_delay vrrp_garp_master_refresh"),
     r(GLOBAL, Secs(0.0, DAY), Obeys, "", "vrrp_garp_interval vrrp_gna_interval"),
@@ -142,7 +141,7 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Int(1, 99), Obeys, "2.0.11", "vrrp_rt_priority"),
     r(GLOBAL, Int(-20, 19), Obeys, "", "vrrp_priority"),
     r(GLOBAL, Flag, Obeys, "", "vrrp_no_swap"),
-    r(GLOBAL, Any, Lacks, "", "vrrp_strict"),
+    r(GLOBAL, Flag, Obeys, "", "vrrp_strict"),
     r(GLOBAL, Any, Lacks, "2.3.3", "vrrp_owner_ignore_adverts"),
     r(GLOBAL, Any, Lacks, "2.0.7", "startup_script startup_script_timeout shutdown_script shutdown_script_timeout"),
     r(GLOBAL, Any, Lacks, "", "vrrp_iptables vrrp_ipsets nftables nftables_priority nftables_counters nftables_ifindex disable_local_igmp"),
@@ -150,7 +149,7 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Any, Ignores, "", "max_auto_priority min_auto_priority_delay checker_priority bfd_priority checker_no_swap bfd_no_swap vrrp_cpu_affinity checker_cpu_affinity bfd_cpu_affinity checker_rt_priority bfd_rt_priority vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime bfd_rlimit_rttime bfd_rlimit_rtime vrrp_rlimit_core"),
     r(GLOBAL, Any, Ignores, "", "snmp_socket enable_snmp_vrrp enable_snmp_keepalived enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_vrrp_traps enable_dbus dbus_service_name dbus_no_interface_name"),
     r(GLOBAL, Any, Ignores, "", "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier dynamic_interfaces"),
-    r(GLOBAL, Any, Ignores, "", "umask reload_check_config reload_time_file reload_repeat reload_file data_use_instance include_check json_version log_unknown_vrids state_dump_file stats_dump_file json_dump_file random_seed keep_script_fds use_symlink_paths"),
+    r(GLOBAL, Any, Ignores, "", "umask reload_check_config reload_time_file reload_repeat reload_file data_use_instance json_version log_unknown_vrids state_dump_file stats_dump_file json_dump_file random_seed keep_script_fds use_symlink_paths"),
     r(GLOBAL, Any, Ignores, "", "lvs_sync_daemon lvs_timeouts lvs_flush lvs_flush_on_stop lvs_flush_onstop lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force lvs_notify_fifo lvs_notify_fifo_script nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark smtp_alert_checker checker_log_all_failures no_checker_emails rs_init_notifies checker_delay_after_boot"),
     // ---- vrrp_script, vrrp_track_process, track_file
     r(SCRIPT, Text, Obeys, "", "script"),
@@ -177,19 +176,19 @@ pub const TABLE: &[Row] = &[
     r(SYNC, Words(0, 3), Ignores, "2.2.0", "notify_deleted"),
     r(SYNC | INSTANCE, Bool, Obeys, "", "smtp_alert"),
     r(SYNC | INSTANCE, Bool, Obeys, "2.0.12", "notify_priority_changes"),
-    r(SYNC, Bool, Obeys, "", "global_tracking sync_group_tracking_weight"),
+    r(SYNC, Flag, Obeys, "", "global_tracking sync_group_tracking_weight"),
     // ---- garp_group
     r(GARP, Secs(0.0, 1_000_000.0), Obeys, "1.4.1", "garp_interval gna_interval"),
     r(GARP, Text, Obeys, "1.4.1", "interface"),
     r(GARP, Lines, Obeys, "1.4.1", "interfaces"),
     // ---- vrrp_instance
-    r(INSTANCE, OneOf(&["MASTER", "BACKUP"]), Obeys, "", "state"),
+    r(INSTANCE, Text, Obeys, "", "state"),
     r(INSTANCE, Text, Obeys, "", "interface"),
     r(INSTANCE, Int(1, 255), Obeys, "", "virtual_router_id priority"),
     r(INSTANCE, Int(2, 3), Obeys, "", "version"),
     r(INSTANCE, Secs(0.01, 255.0), Obeys, "", "advert_int"),
     r(INSTANCE, Body(AUTH), Obeys, "", "authentication"),
-    r(AUTH, OneOf(&["PASS", "AH"]), Obeys, "", "auth_type"),
+    r(AUTH, Text, Obeys, "", "auth_type"),
     r(AUTH, Text, Obeys, "", "auth_pass"),
     r(INSTANCE, Lines, Obeys, "", "virtual_ipaddress virtual_ipaddress_excluded"),
     r(INSTANCE, Bool, Obeys, "2.2.8", "no_virtual_ipaddress"),
@@ -198,19 +197,19 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Addr, Obeys, "", "mcast_src_ip unicast_src_ip"),
     r(INSTANCE, Addr, Obeys, "2.2.0", "mcast_dst_ip"),
     r(INSTANCE, Int(0, 255), Obeys, "2.2.3", "unicast_ttl"),
-    r(INSTANCE, Bool, Obeys, "", "nopreempt check_unicast_src lower_prio_no_advert higher_prio_send_advert skip_check_adv_addr accept"),
-    r(INSTANCE, Bool, Reads, "", "no_accept"),
+    r(INSTANCE, Bool, Obeys, "", "lower_prio_no_advert higher_prio_send_advert skip_check_adv_addr strict_mode"),
+    r(INSTANCE, Flag, Reads, "", "no_accept"),
     // Without the written source there is nothing to send from: FAULT whether it is written or not.
-    r(INSTANCE, Bool, Obeys, "", "track_src_ip"),
+    r(INSTANCE, Flag, Obeys, "", "track_src_ip"),
     r(INSTANCE, Bool, Obeys, "2.2.8", "v3_checksum_as_v2"),
-    r(INSTANCE, Flag, Obeys, "", "preempt dont_track_primary native_ipv6"),
+    r(INSTANCE, Flag, Obeys, "", "nopreempt preempt check_unicast_src accept dont_track_primary native_ipv6"),
     r(INSTANCE, Secs(0.0, 1000.0), Obeys, "", "preempt_delay"),
     r(INSTANCE, Secs(0.0, DAY), Obeys, "", "garp_master_delay garp_lower_prio_delay garp_master_refresh"),
     r(INSTANCE, Int(0, 1000), Obeys, "", "garp_master_repeat garp_lower_prio_repeat garp_master_refresh_repeat"),
     r(INSTANCE, Int(1, 100), Obeys, "2.2.3", "down_timer_adverts"),
     r(INSTANCE, Command, Obeys, "", "notify_master_rx_lower_pri"),
     r(INSTANCE, Words(0, 1), Ignores, "2.0.0", "old_unicast_checksum"),
-    r(INSTANCE, Any, Lacks, "", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan vrf strict_mode"),
+    r(INSTANCE, Any, Lacks, "", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan vrf"),
     r(INSTANCE, Any, Lacks, "2.2.3", "unicast_fault_no_peer promote_secondaries"),
     r(INSTANCE, Any, Lacks, "2.4.0", "auth_hmac"),
     r(INSTANCE, Any, Ignores, "", "debug kernel_rx_buf_size linkbeat_use_polling lvs_sync_daemon_interface garp_extra_if vmac_garp_intvl advert_lease timer_expired_backup dscp"),

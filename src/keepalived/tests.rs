@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod meaning;
+
 fn texts(text: &str, options: &Options<'_>) -> Vec<String> {
     fn flat(blocks: &[Block], out: &mut Vec<String>) {
         for b in blocks {
@@ -98,7 +100,7 @@ impl Resolver for Files {
             "a.conf" => Ok("include b.conf\npwd ${_PWD}\n".to_owned()),
             "b.conf" => Ok("$B=2\nfrom b\n".to_owned()),
             "loop.conf" => Ok("include loop.conf\n".to_owned()),
-            "secret.conf" => Err("permission denied".to_owned()),
+            "secret.conf" => Err(Unread::Failed("permission denied".to_owned())),
             _ => return Vec::new(),
         };
         vec![Include { path, content }]
@@ -130,7 +132,7 @@ fn includes_share_definitions_and_name_their_own_lines() {
         "{found:?}"
     );
     assert!(
-        found[2].contains("loop.conf:1:1: error: includes are nested too deeply"),
+        found[2].contains("loop.conf:1:1: error: /etc/keepalived/loop.conf includes itself"),
         "{found:?}"
     );
 }

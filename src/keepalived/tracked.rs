@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::build::Builder;
-use super::diag::Diagnostic;
+use super::diag::Place;
 use super::model::*;
 use super::shared::user;
 use super::table;
@@ -32,13 +32,7 @@ impl Builder<'_> {
             match (line.keyword(), value) {
                 ("script", Some(Value::Words([word, ..]))) => {
                     s.command.argv = split_command(&word.text);
-                    if word.text.contains(['|', ';', '>', '<', '`', '&']) || word.text.contains("$(") {
-                        let d = Diagnostic::warning(
-                            &word.place,
-                            "the command has characters of the shell, and no shell runs it",
-                        );
-                        self.out.push(d.hint("write a script file, or: /bin/sh -c '…'"));
-                    }
+                    self.no_shell(word);
                 }
                 ("interval", Some(Value::Secs(time))) => s.interval = time,
                 ("timeout", Some(Value::Secs(time))) => timeout = Some(time),
@@ -52,9 +46,17 @@ impl Builder<'_> {
         }
         s.timeout = timeout.unwrap_or(s.interval);
         if s.command.argv.is_empty() {
-            self.error(&stmt.place, format!("vrrp_script `{}` has no `script`", s.name));
+            let message = format!(
+                "vrrp_script `{}` has no `script`: it is ignored, as in keepalived",
+                s.name
+            );
+            self.warn(&stmt.place, message);
+        } else if self.scripts.insert(s.name.clone()) {
+            self.config.scripts.push(s);
+        } else {
+            let first = line_of(self.config.scripts.iter().find(|x| x.name == s.name).map(|x| &x.place));
+            self.twice(&stmt.place, "vrrp_script", &s.name, first);
         }
-        self.config.scripts.push(s);
     }
 
     /// `weight N [reverse|noreverse]`.
@@ -114,7 +116,11 @@ impl Builder<'_> {
             }
         }
         if p.process.is_empty() {
-            self.error(&stmt.place, format!("vrrp_track_process `{}` has no `process`", p.name));
+            let message = format!(
+                "vrrp_track_process `{}` has no `process`: it is ignored, as in keepalived",
+                p.name
+            );
+            return self.warn(&stmt.place, message);
         }
         // "None may run" is a rule too.
         p.quorum = quorum.unwrap_or(p.quorum_max.map_or(1, |max| max.min(1)));
@@ -128,7 +134,18 @@ impl Builder<'_> {
             (None, _) | (Some(_), 0 | 1) => ParamMatch::Exact,
             (Some(params), _) => params,
         };
-        self.config.track_processes.push(p);
+        if self.processes.insert(p.name.clone()) {
+            self.config.track_processes.push(p);
+        } else {
+            let first = line_of(
+                self.config
+                    .track_processes
+                    .iter()
+                    .find(|x| x.name == p.name)
+                    .map(|x| &x.place),
+            );
+            self.twice(&stmt.place, "vrrp_track_process", &p.name, first);
+        }
     }
 
     /// `param_match [initial|partial]`.
@@ -176,8 +193,23 @@ impl Builder<'_> {
             }
         }
         if f.file.is_empty() {
-            self.error(&stmt.place, format!("track_file `{}` has no `file`", f.name));
+            let message = format!("track_file `{}` has no `file`: it is ignored, as in keepalived", f.name);
+            self.warn(&stmt.place, message);
+        } else if self.files.insert(f.name.clone()) {
+            self.config.track_files.push(f);
+        } else {
+            let first = line_of(
+                self.config
+                    .track_files
+                    .iter()
+                    .find(|x| x.name == f.name)
+                    .map(|x| &x.place),
+            );
+            self.twice(&stmt.place, "track_file", &f.name, first);
         }
-        self.config.track_files.push(f);
     }
+}
+
+fn line_of(place: Option<&Place>) -> u32 {
+    place.map_or(0, |p| p.line)
 }

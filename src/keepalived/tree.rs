@@ -2,6 +2,7 @@
 
 use super::diag::{Diagnostic, Place};
 use super::source::Line;
+use super::table::{self, Does};
 
 /// A word with its place.
 #[derive(Debug, Clone)]
@@ -154,8 +155,12 @@ impl Builder<'_> {
                 Some(previous) if previous.body.is_none() => previous,
                 previous => {
                     self.siblings().extend(previous);
-                    self.out
-                        .push(Diagnostic::error(&place, "`{` without a keyword before it"));
+                    let message = "`{` without a keyword before it";
+                    self.out.push(if self.in_skipped() {
+                        Diagnostic::warning(&place, message)
+                    } else {
+                        Diagnostic::error(&place, message)
+                    });
                     Stmt {
                         words: Vec::new(),
                         body: None,
@@ -173,8 +178,14 @@ impl Builder<'_> {
             return;
         }
         if self.open.len() < 2 {
-            self.out
-                .push(Diagnostic::error(&place, "`}` without a `{`").hint("one brace too many above?"));
+            self.out.push(if self.in_skipped() {
+                Diagnostic::warning(
+                    &place,
+                    "`}` without a `{` among skipped blocks is ignored, as in keepalived",
+                )
+            } else {
+                Diagnostic::error(&place, "`}` without a `{`").hint("one brace too many above?")
+            });
             return;
         }
         if let Some((Some(mut owner), body)) = self.open.pop() {
@@ -183,7 +194,17 @@ impl Builder<'_> {
         }
     }
 
+    /// The last block of the file that is known is one of load balancing or BFD, or such a block is being read: braces
+    /// that do not match there are nothing that VRRP would notice.
+    fn in_skipped(&self) -> bool {
+        let skipped = |stmt: &Stmt| table::lookup(table::ROOT, stmt.keyword()).map(|row| row.does == Does::Skips);
+        let inside = self.open.get(1).and_then(|(owner, _)| owner.as_ref()).and_then(skipped);
+        let before = self.open.first().map(|(_, all)| all.iter().rev().find_map(skipped));
+        inside.or(before.flatten()) == Some(true)
+    }
+
     fn finish(mut self) -> Vec<Stmt> {
+        let harmless = self.in_skipped();
         while self.open.len() > 1 {
             if let Some((Some(mut owner), body)) = self.open.pop() {
                 let words: Vec<&str> = owner.words.iter().take(2).map(|w| w.text.as_str()).collect();
@@ -191,7 +212,12 @@ impl Builder<'_> {
                     [] => "this `{` is never closed".to_owned(),
                     words => format!("the `{{` of `{}` is never closed", words.join(" ")),
                 };
-                self.out.push(Diagnostic::error(&owner.place, message));
+                self.out.push(if harmless {
+                    let message = format!("{message}: all that follows is skipped with it, as in keepalived");
+                    Diagnostic::warning(&owner.place, message)
+                } else {
+                    Diagnostic::error(&owner.place, message)
+                });
                 owner.body = Some(body);
                 self.siblings().push(owner);
             }

@@ -31,25 +31,18 @@ impl Builder<'_> {
         match row.does {
             Does::Obeys => {}
             Does::Reads => {
-                // Switched off, it is as we do it.
-                let off = matches!(
-                    stmt.args().first().map(|w| w.text.as_str()),
-                    Some("off" | "false" | "no" | "0")
-                );
-                if !off {
-                    let message = format!("`{name}` is not supported by the agent yet and has no effect there");
-                    self.warn(&stmt.place, message);
-                }
+                let message = format!("`{name}` is not supported by the agent yet and has no effect there");
+                self.warn(&stmt.place, message);
             }
-            Does::Ignores => return None,
+            Does::Ignores => {
+                self.warn(&stmt.place, format!("`{name}` has no effect in the agent"));
+                return None;
+            }
             Does::Skips => {
                 self.skipped.push((stmt.place.clone(), name.to_owned()));
                 return None;
             }
             Does::Lacks => {
-                if name == "vrrp_strict" {
-                    self.config.global.strict = true;
-                }
                 let d = Diagnostic::warning(
                     &stmt.place,
                     format!("`{name}` is not supported by the agent and has no effect there"),
@@ -73,7 +66,7 @@ impl Builder<'_> {
             // Old files write a name after some of these; keepalived does not mind.
             Args::Lines | Args::Any => (0, usize::MAX),
             Args::Bool => (0, 1),
-            Args::Int(..) | Args::Secs(..) | Args::Text | Args::Addr | Args::OneOf(_) | Args::Named(_) => (1, 1),
+            Args::Int(..) | Args::Secs(..) | Args::Text | Args::Addr | Args::Named(_) => (1, 1),
             Args::Words(least, most) => (least, most),
             Args::Command => (1, 3),
         };
@@ -81,7 +74,14 @@ impl Builder<'_> {
             self.error(&stmt.place, format!("`{name}` needs a value"));
             return None;
         }
-        if let Some(extra) = args.get(most) {
+        if let (Args::Flag, Some(extra)) = (row.args, args.first()) {
+            let message = format!(
+                "`{name}` takes no value: with `{}` it is on too, as in keepalived",
+                extra.text
+            );
+            self.out
+                .push(Diagnostic::warning(&extra.place, message).hint("to switch it off, remove the line"));
+        } else if let Some(extra) = args.get(most) {
             let mut d = Diagnostic::warning(
                 &extra.place,
                 format!("`{}` after `{name}` is ignored", shown(name, &extra.text)),
@@ -142,17 +142,6 @@ impl Builder<'_> {
                         return None;
                     }
                 }
-            }
-            Args::OneOf(choices) => {
-                let word = first?;
-                if !choices.iter().any(|c| c.eq_ignore_ascii_case(&word.text)) {
-                    self.error(
-                        &word.place,
-                        format!("`{name}` is {}, not `{}`", choices.join(" or "), word.text),
-                    );
-                    return None;
-                }
-                Value::Words(args)
             }
             _ => Value::Words(args),
         })

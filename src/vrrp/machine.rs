@@ -54,7 +54,8 @@ pub struct Router {
     pub(super) unsent: Unsent,
     /// The addresses of the settings, sorted.
     pub(super) vips: Vec<IpAddr>,
-    pub(super) form: Form,
+    /// How the peer that was heard last makes its checksums.
+    pub(super) learned: Option<Form>,
     pub(super) alarms: Vec<(IpAddr, Ignored)>,
     pub(super) mismatched: Vec<IpAddr>,
     /// `auth_hmac`: the last stamp sent, and the last one of each sender.
@@ -94,7 +95,7 @@ impl Router {
             raise: None,
             unsent: Unsent::default(),
             vips: sorted(&settings.vips),
-            form: settings.form,
+            learned: None,
             alarms: Vec::new(),
             mismatched: Vec::new(),
             sequence: Sequence::default(),
@@ -108,6 +109,11 @@ impl Router {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.s
+    }
+
+    /// How its peers make their checksums: version 3 over IPv4, and only where one has been heard.
+    pub fn learned_form(&self) -> Option<Form> {
+        self.learned
     }
 
     /// Its state.
@@ -377,7 +383,7 @@ impl Router {
         let old = std::mem::replace(&mut self.s, settings);
         self.vips = sorted(&self.s.vips);
         if old.form != self.s.form {
-            self.form = self.s.form;
+            self.learned = None;
         }
         self.mismatched.clear();
         self.alarms.clear();

@@ -39,8 +39,8 @@ impl Router {
         }
         self.statistics.received += 1;
         self.statistics.zero_received += u64::from(advert.priority == 0);
-        if self.s.version == 3 {
-            self.form = form;
+        if self.s.version == 3 && packet.src.is_ipv4() {
+            self.learned = Some(form);
         }
         let known = self.owner.is_some_and(|o| o.src == packet.src);
         if !(self.s.skip_check_adv_addr && known) {

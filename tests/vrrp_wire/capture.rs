@@ -11,11 +11,21 @@ pub(crate) enum Frame {
     Garp { vip: Ipv4Addr, mac: [u8; 6] },
 }
 
+/// A VRRP message over IPv4, as it went.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) src: Ipv4Addr,
+    pub(crate) dst: Ipv4Addr,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// A packet socket on `eth0` of a namespace. The kernel keeps what nobody has read yet.
 pub(crate) struct Capture {
     socket: OwnedFd,
     /// Everything since the beginning or since [`Capture::forget`].
     pub(crate) seen: Vec<Frame>,
+    /// The adverts among them.
+    pub(crate) messages: Vec<Message>,
 }
 
 impl Capture {
@@ -49,6 +59,7 @@ impl Capture {
         Capture {
             socket: socket.join().unwrap(),
             seen: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -61,19 +72,38 @@ impl Capture {
             if got < 0 {
                 return &self.seen;
             }
-            self.seen.extend(parse(&buffer[..got as usize]));
+            let frame = &buffer[..got as usize];
+            self.seen.extend(parse(frame));
+            self.messages.extend(message(frame));
         }
     }
 
     pub(crate) fn forget(&mut self) {
         self.read();
         self.seen.clear();
+        self.messages.clear();
     }
 
     /// How many frames so far are of a kind.
     pub(crate) fn count(&mut self, wanted: impl Fn(&Frame) -> bool) -> usize {
         self.read().iter().filter(|f| wanted(f)).count()
     }
+}
+
+fn message(frame: &[u8]) -> Option<Message> {
+    let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(frame.get(at..at + 4)?).ok()?));
+    if frame.get(12..14)? != [0x08, 0x00] || *frame.get(23)? != 112 {
+        return None;
+    }
+    let (header, total) = (
+        usize::from(frame[14] & 0xf) * 4,
+        usize::from(frame[16]) << 8 | usize::from(frame[17]),
+    );
+    Some(Message {
+        src: address(26)?,
+        dst: address(30)?,
+        bytes: frame.get(14 + header..14 + total)?.to_vec(),
+    })
 }
 
 fn parse(frame: &[u8]) -> Option<Frame> {

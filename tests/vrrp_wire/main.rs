@@ -7,6 +7,7 @@ mod addresses;
 mod beside_keepalived;
 mod capture;
 mod election;
+mod farewell;
 mod giving_up;
 mod net;
 #[path = "../netns/mod.rs"]

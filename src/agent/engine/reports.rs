@@ -13,6 +13,9 @@ use crate::agent::status::{Report, Row};
 use crate::agent::{log, plan};
 use crate::vrrp::{Alarm, Output, Router, Time};
 
+/// A group has no priority of its own; keepalived says 0.
+const GROUP_PRIORITY: u8 = 0;
+
 impl Engine {
     pub(super) fn report(&mut self, now: Time, u: usize, m: usize, output: Output) {
         if matches!(output, Output::Send { .. }) {
@@ -103,9 +106,14 @@ impl Engine {
             let started = unit.members.iter().all(|m| m.started);
             if started && states.len() == 1 && unit.told != Some(state) {
                 unit.told = Some(state);
-                let priority = unit.members[0].effective.priority;
-                self.notifier
-                    .transition(&self.config, About::Group, &sync.name, &sync.notify, state, priority);
+                self.notifier.transition(
+                    &self.config,
+                    About::Group,
+                    &sync.name,
+                    &sync.notify,
+                    state,
+                    GROUP_PRIORITY,
+                );
                 self.mailer
                     .transition(&self.config.global, About::Group, &sync.name, &sync.notify, state);
             }
@@ -121,8 +129,8 @@ impl Engine {
                     .line(About::Instance, name, word(router.state()), priority);
             }
             if let (Some(sync), Some(state)) = (&unit.sync, unit.told) {
-                let priority = unit.members.first().map_or(0, |m| m.effective.priority);
-                self.notifier.line(About::Group, &sync.name, word(state), priority);
+                self.notifier
+                    .line(About::Group, &sync.name, word(state), GROUP_PRIORITY);
             }
         }
     }

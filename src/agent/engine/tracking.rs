@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::agent::checks::Standing;
+use crate::agent::plan;
 use crate::keepalived::{Track, Tracks, Weight};
 use crate::vrrp::track::{Effective, Tracked, effective};
 use crate::vrrp::{Input, Time};
@@ -54,6 +55,10 @@ impl Engine {
                     .iter()
                     .for_each(|other| self.tracked(&other.instance.tracks, weights, &mut findings));
             }
+        }
+        // As in keepalived: where its addresses cannot be put on, it must not own them.
+        for dev in plan::other_interfaces(i, &self.links) {
+            findings.push(Weight::default(), self.debounce.running(&self.links, dev));
         }
         let mut e = effective(i.priority, findings.all);
         e.pending = findings.pending;

@@ -10,6 +10,8 @@ pub(super) const IFADDRMSG: usize = 8;
 /// Interface message (linux/rtnetlink.h).
 pub(super) const IFINFOMSG: usize = 16;
 pub(super) const NLMSGHDR: usize = 16;
+/// Attribute with all flags of an address (linux/if_addr.h).
+const IFA_FLAGS: u16 = 8;
 
 /// What the header of a message says.
 pub(super) struct Header {
@@ -161,11 +163,13 @@ impl Message {
 
 pub(super) fn add_message(a: &NewAddress, flags: i32, sequence: u32) -> Message {
     let mut m = Message::new(libc::RTM_NEWADDR, flags, sequence);
-    // Another host had it until now: waiting for duplicate address detection would only delay.
-    let address_flags = if a.at.ip.is_ipv6() { libc::IFA_F_NODAD as u8 } else { 0 };
-    m.address_header(&a.at, address_flags, a.scope);
+    m.address_header(&a.at, a.flags as u8, a.scope);
     m.ip(libc::IFA_LOCAL, a.at.ip);
     m.ip(libc::IFA_ADDRESS, a.at.ip);
+    // The header has room for the first eight. Kernels before 3.14 pass over the rest.
+    if a.flags > u8::MAX.into() {
+        m.attribute(IFA_FLAGS, &a.flags.to_ne_bytes());
+    }
     if let Some(broadcast) = a.broadcast {
         m.ip(libc::IFA_BROADCAST, broadcast);
     }
@@ -210,6 +214,7 @@ mod tests {
                 label: Some("eth0:1".to_owned()),
                 scope: 0,
                 preferred: Some(0),
+                flags: 0x202,
             };
             let mut two = add_message(&new, 0, 1).finish();
             two.extend(add_message(&new, 0, 2).finish());
@@ -217,6 +222,30 @@ mod tests {
             split(&two, &mut |header, body| seen.extend(change(header.kind, body)));
             assert_eq!(seen, [Change::Address(at), Change::Address(at)]);
         }
+    }
+
+    #[test]
+    fn flags_go_into_the_header_and_those_that_do_not_fit_into_an_attribute() {
+        let new = |flags| NewAddress {
+            at: Assigned {
+                index: 7,
+                ip: [10, 0, 0, 9].into(),
+                prefix: 30,
+            },
+            broadcast: None,
+            label: None,
+            scope: 0,
+            preferred: None,
+            flags,
+        };
+        let sent = |flags| {
+            let bytes = add_message(&new(flags), 0, 1).finish();
+            let (header, rest) = bytes[NLMSGHDR..].split_at(IFADDRMSG);
+            let all = attributes(rest).into_iter().find(|(kind, _)| *kind == IFA_FLAGS);
+            (header[2], all.map(|(_, value)| value.to_vec()))
+        };
+        assert_eq!(sent(0x12), (0x12, None));
+        assert_eq!(sent(0x202), (2, Some(0x202u32.to_ne_bytes().to_vec())));
     }
 
     #[test]

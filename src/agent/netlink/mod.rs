@@ -49,6 +49,8 @@ pub struct NewAddress {
     pub scope: u8,
     /// IPv6: seconds of being preferred; `None`: for ever.
     pub preferred: Option<u32>,
+    /// `IFA_F_…` of linux/if_addr.h.
+    pub flags: u32,
 }
 
 /// What changed.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hapair::keepalived::{Include, Options, Resolver, Severity, blocks, lint, split_command};
+use hapair::keepalived::{Include, Options, Resolver, Severity, Unread, blocks, lint, split_command};
 
 /// Separates the main text from the files `1`, `2`, … that it may include.
 const SEPARATOR: u8 = 0xff;
@@ -15,7 +15,7 @@ impl Resolver for Parts {
         let file = |n: usize| Include {
             path: n.to_string(),
             content: match self.0[n].as_str() {
-                "" => Err("permission denied".to_owned()),
+                "" => Err(Unread::Failed("permission denied".to_owned())),
                 text => Ok(text.to_owned()),
             },
         };
@@ -56,7 +56,7 @@ pub(crate) fn run(data: &[u8]) {
         assert!(i.priority > 0);
         if runnable {
             assert!(i.vrid > 0 && !i.interface.is_empty() && i.advert_int.as_millis() >= 10);
-            assert!(!i.vips.is_empty() || !i.vips_excluded.is_empty() || i.no_vips);
+            assert!(i.version == 2 || !i.vips.is_empty() || i.no_vips);
             assert!(i.vips.len() <= 255 && i.vips.iter().all(|v| v.ip.is_ipv6() == i.ipv6));
         }
     }
