@@ -59,6 +59,7 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
         source: bytes.address(v6),
         vips,
         auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
+        auth_hmac: None,
         peers: (flags & 2 == 2).then_some(vec![peer]),
         preempt: flags & 8 == 8,
         preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
