@@ -84,6 +84,7 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
             waits: false,
         }],
         disabled_checks: vec![],
+        warnings: vec![],
         nginx: "active".into(),
         drift: vec![],
         drift_details: vec![],

@@ -18,6 +18,7 @@ mod mail;
 mod mark;
 mod metrics;
 mod metrics_http;
+mod neighbours;
 pub mod netlink;
 mod notes;
 mod notify;

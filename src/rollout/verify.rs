@@ -121,10 +121,11 @@ pub async fn verify(
         });
     }
     for status in &statuses {
-        for check in &status.disabled_checks {
+        let disabled = status.disabled_checks.iter().map(ToString::to_string);
+        for message in disabled.chain(status.warnings.iter().cloned()) {
             cx.observer.tell(Progress::Warning {
                 host: Some(status.host.clone()),
-                message: check.to_string(),
+                message,
             });
         }
     }

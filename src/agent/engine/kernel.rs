@@ -119,6 +119,7 @@ impl Engine {
 
     /// Does what follows from changes that [`Engine::links`] knows of already.
     fn follow(&mut self, now: Time, changes: &[Change]) {
+        self.addresses_came(now, changes);
         let settled = self.debounce.tick(now, &self.links);
         let lost: BTreeSet<Assigned> = changes
             .iter()
