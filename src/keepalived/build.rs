@@ -108,11 +108,7 @@ impl Builder<'_> {
             "track_file" | "vrrp_track_file" => self.track_file(stmt, name),
             "vrrp_sync_group" => self.sync_group(stmt, name),
             "garp_group" => self.garp_group(stmt),
-            "vrrp_instance" => {
-                if self.is_first(Kind::Instance, &name, &stmt.place) {
-                    self.instance(stmt, name);
-                }
-            }
+            "vrrp_instance" if self.is_first(Kind::Instance, &name, &stmt.place) => self.instance(stmt, name),
             "interface_up_down_delays" => {
                 for line in stmt.children() {
                     let delays: Option<Vec<f64>> = line.args().iter().map(|w| seconds(&w.text)).collect();
