@@ -123,10 +123,7 @@ pub async fn verify(
     for status in &statuses {
         let disabled = status.disabled_checks.iter().map(ToString::to_string);
         for message in disabled.chain(status.warnings.iter().cloned()) {
-            cx.observer.tell(Progress::Warning {
-                host: Some(status.host.clone()),
-                message,
-            });
+            cx.observer.warn(&status.host, message);
         }
     }
     for v in &proven {
