@@ -133,6 +133,16 @@ pub(super) fn render(status: &Value) -> String {
         &status["scripts"],
         good,
     );
+    text.each(
+        (
+            "script_disabled",
+            Gauge,
+            "1 while the tracked script is not run and counts for nothing",
+        ),
+        "script",
+        &status["scripts"],
+        |s| is(!s["disabled"].is_null()),
+    );
     let rules = &status["processes"]["rules"];
     text.each(
         ("process_good", Gauge, "1 while the tracked process counts as running"),
@@ -198,7 +208,7 @@ mod tests {
         let status = json!({
             "version": "1.2", "worst_timer_lag_seconds": 0.25, "netlink_overruns": 3, "dropped_log_lines": 0,
             "instances": [{"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7}}],
-            "scripts": [{"name": "chk", "good": true}],
+            "scripts": [{"name": "chk", "good": true}, {"name": "gone", "good": false, "disabled": "it is not there"}],
             "processes": {"rules": [{"name": "p", "good": false, "running": 2, "known_by": "name", "not_counted": 3}]},
         });
         let text = render(&status);
@@ -208,6 +218,8 @@ mod tests {
             "hapair_priority{instance=\"a\\\"\\\\\"} 200",
             "hapair_sent_total{instance=\"a\\\"\\\\\"} 7",
             "hapair_script_good{script=\"chk\"} 1",
+            "hapair_script_disabled{script=\"chk\"} 0",
+            "hapair_script_disabled{script=\"gone\"} 1",
             "hapair_process_good{process=\"p\"} 0",
             "hapair_process_running{process=\"p\"} 2",
             "hapair_process_by_name{process=\"p\"} 1",

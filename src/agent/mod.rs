@@ -29,6 +29,7 @@ mod patience;
 pub mod plan;
 mod processes;
 mod release;
+pub mod script;
 mod spawn;
 mod status;
 mod sys;

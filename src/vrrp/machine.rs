@@ -6,6 +6,7 @@ use super::Time;
 use super::backup::{Hold, Owner};
 use super::command::Raise;
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
+use super::hmac::{Senders, Sequence};
 use super::master::Unsent;
 use super::packet::Form;
 use super::rules::Ignored;
@@ -57,6 +58,11 @@ pub struct Router {
     pub(super) learned: Option<Form>,
     pub(super) alarms: Vec<(IpAddr, Ignored)>,
     pub(super) mismatched: Vec<IpAddr>,
+    /// `auth_hmac`: the last stamp sent, and the last one of each sender.
+    pub(super) sequence: Sequence,
+    pub(super) senders: Senders,
+    /// The real time at one moment of our clock.
+    pub(super) real: (Time, Time),
     pub(super) statistics: Statistics,
 }
 
@@ -92,6 +98,9 @@ impl Router {
             learned: None,
             alarms: Vec::new(),
             mismatched: Vec::new(),
+            sequence: Sequence::default(),
+            senders: Senders::default(),
+            real: (Time::ZERO, Time::ZERO),
             statistics: Statistics::default(),
             s: settings,
         }
@@ -128,6 +137,7 @@ impl Router {
             pending: self.pending,
             owner: self.known_owner().map(|o| (o.src, o.priority)),
             held: self.held(now),
+            clocks: self.senders.clocks().collect(),
             statistics: self.statistics,
         }
     }

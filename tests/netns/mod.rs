@@ -3,11 +3,17 @@
 
 #[path = "../left_out/mod.rs"]
 pub(crate) mod left_out;
+mod tap;
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+#[allow(unused_imports)]
+pub(crate) use tap::Tap;
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,6 +108,17 @@ impl Net {
             .arg(left_out::program(program).unwrap_or_else(|| program.into()))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Runs in a thread of its own that is in the namespace; sockets made there stay in it.
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let namespace = fs::File::open(self.path()).unwrap();
+        std::thread::spawn(move || {
+            // SAFETY: plain system call on an open descriptor; it concerns this thread alone.
+            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
+            work()
+        })
     }
 
     pub(crate) fn ip(&self, args: &str) -> String {

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, able, able_with_keepalived, keepalived_knows, until};
+pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_knows, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
