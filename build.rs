@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const MUSL: &str = "x86_64-unknown-linux-musl";
-const GNU: &str = "x86_64-unknown-linux-gnu";
+#[path = "build/agent_target.rs"]
+mod agent_target;
 
 /// What the agent is made of; a change elsewhere must not rebuild it.
-const AGENT_SOURCES: [&str; 9] = [
+const AGENT_SOURCES: [&str; 10] = [
     "build.rs",
+    "build",
     "Cargo.toml",
     "Cargo.lock",
     "src/bin",
@@ -30,10 +31,22 @@ fn main() {
     if env::var_os("CARGO_FEATURE_CLI").is_none() {
         return;
     }
+    println!("cargo::rerun-if-env-changed={}", agent_target::CHOICE);
+    let target_dir = agent_target_dir();
+    let wanted = env::var(agent_target::CHOICE).ok();
+    let chosen = agent_target::Toolchain::of_cargo().choose(wanted.as_deref(), &target_dir);
+    if let Some(watch) = &chosen.watch {
+        println!("cargo::rerun-if-changed={}", watch.display());
+    }
+    if let Some(why) = &chosen.instead {
+        println!("cargo::warning=the agent is linked with glibc instead of musl, a little larger: {why}");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("hapair-agent");
-    let built = build_agent(&agent_target_dir());
+    let built = build_agent(&target_dir, chosen.target);
     std::fs::copy(&built, &out).unwrap_or_else(|e| panic!("cannot copy {}: {e}", built.display()));
     println!("cargo::rustc-env=HAPAIR_AGENT={}", out.display());
+    // For the tests: how large the agent may be depends on it.
+    println!("cargo::rustc-env=HAPAIR_AGENT_BUILT_FOR={}", chosen.target);
 }
 
 /// `target/agent`, shared by all profiles: the ancestor of OUT_DIR that cargo marked as a cache.
@@ -46,8 +59,7 @@ fn agent_target_dir() -> PathBuf {
     target.join("agent")
 }
 
-fn build_agent(target_dir: &Path) -> PathBuf {
-    let target = if has_musl() { MUSL } else { GNU };
+fn build_agent(target_dir: &Path, target: &str) -> PathBuf {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo.args([
@@ -68,7 +80,7 @@ fn build_agent(target_dir: &Path) -> PathBuf {
         .arg(target_dir);
     cargo.env_clear().envs(env::vars_os().filter(|(name, _)| passes(name)));
     // Always overwritten: an inherited `target-cpu=native` must not reach a binary that runs elsewhere.
-    let flags = if target == GNU {
+    let flags = if target == agent_target::GNU {
         "-Ctarget-feature=+crt-static"
     } else {
         ""
@@ -106,21 +118,4 @@ fn passes(name: &OsString) -> bool {
         return KEPT.iter().any(|kept| rest.starts_with(kept));
     }
     true
-}
-
-/// The musl target's standard library is installed.
-fn has_musl() -> bool {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let Ok(out) = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", MUSL])
-        .output()
-    else {
-        return false;
-    };
-    let dir = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
-    std::fs::read_dir(dir).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
-    })
 }

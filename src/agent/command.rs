@@ -206,7 +206,24 @@ fn table(value: &Value) -> String {
             text(&s["name"])
         ))
     });
-    rows.chain(disabled).collect()
+    let rules = value["processes"]["rules"].as_array().into_iter().flatten();
+    rows.chain(disabled).chain(rules.map(process)).collect()
+}
+
+/// A tracked process, and how it is known whose it is.
+fn process(rule: &Value) -> String {
+    let name = rule["name"].as_str().unwrap_or_default();
+    let state = if rule["good"] == true { "runs" } else { "is missed" };
+    let known = match (rule["known_by"].as_str(), rule["which"].as_str()) {
+        (Some("name"), _) => "known by its name alone: anybody's counts".to_owned(),
+        (Some(by), Some(which)) => format!("of {by} {which}"),
+        _ => String::new(),
+    };
+    let others = match rule["not_counted"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(others) => format!(", {others} of that name not counted"),
+    };
+    format!("process {name}  {state}  {known}{others}\n")
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::engine::{Engine, FLOOD, Tokens};
 use super::harden::{self, Hardening};
 use super::mark::{self, Before, Claim, Mark};
 use super::netlink::{Change, Monitor};
-use super::release;
+use super::notes;
 use super::status::Report;
 use super::watched::Watched;
 use super::{config, log, metrics_http, sys, systemd};
@@ -65,6 +65,8 @@ const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Addresses that could not be taken off are tried for so long before they are left to the stop step.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two times that the notes are written because something was learned: peers that differ must not keep us at it.
+const NOTES_PAUSE: Duration = Duration::from_millis(200);
 /// Metrics may be so old: however many ask, the packet thread looks no oftener.
 const METRICS_AGE: Duration = Duration::from_millis(100);
 
@@ -102,6 +104,8 @@ struct Daemon {
     report: Option<Arc<Report>>,
     watchdog: Option<Duration>,
     next_watchdog: Duration,
+    /// When the notes were written last.
+    noted: Time,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -236,6 +240,7 @@ impl Daemon {
             report: None,
             watchdog: systemd::watchdog(),
             next_watchdog: sys::now(),
+            noted: Time::ZERO,
         })
     }
 
@@ -282,6 +287,9 @@ impl Daemon {
             }
             if has(SIGNAL) && self.signals()? {
                 return Ok(());
+            }
+            if self.engine.learned && now >= self.noted + NOTES_PAUSE {
+                self.remember();
             }
             // What is not read yet after so many must not wait.
             if (1..FLOOD).contains(&packets) {
@@ -354,17 +362,18 @@ impl Daemon {
         Ok(false)
     }
 
-    /// Notes for the stop step which addresses this run may have on: the configuration may be another one, or broken, by
-    /// the time it is needed.
-    fn remember(&self) {
-        let path = release::addresses_in(&self.state_dir);
-        // Whole or not at all: a crash may come between.
-        let new = path.with_extension("new");
-        if let Err(e) = fs::write(&new, self.engine.addresses_of_all()).and_then(|()| fs::rename(&new, &path)) {
+    /// Notes for the stop step what it has to know of this run.
+    fn remember(&mut self) {
+        self.engine.learned = false;
+        self.noted = sys::now();
+        if let Err(e) = self.engine.notes().write(&self.state_dir) {
             log::event(
                 "warning",
                 "the stop step will have to rely on the configuration",
-                &[("path", json!(path)), ("error", json!(e.to_string()))],
+                &[
+                    ("path", json!(notes::path_in(&self.state_dir))),
+                    ("error", json!(e.to_string())),
+                ],
             );
         }
     }

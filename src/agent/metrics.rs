@@ -156,6 +156,26 @@ pub(super) fn render(status: &Value) -> String {
         rules,
         |p| number(&p["running"]),
     );
+    text.each(
+        (
+            "process_by_name",
+            Gauge,
+            "1 while nothing but the name tells which processes are meant: anybody's count",
+        ),
+        "process",
+        rules,
+        |p| is(p["known_by"] == "name"),
+    );
+    text.each(
+        (
+            "process_not_counted",
+            Gauge,
+            "processes of the rule's name that are not the ones meant, when they were looked for last",
+        ),
+        "process",
+        rules,
+        |p| number(&p["not_counted"]),
+    );
     text.one(
         "worst_timer_lag_seconds",
         Gauge,
@@ -189,7 +209,7 @@ mod tests {
             "version": "1.2", "worst_timer_lag_seconds": 0.25, "netlink_overruns": 3, "dropped_log_lines": 0,
             "instances": [{"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7}}],
             "scripts": [{"name": "chk", "good": true}, {"name": "gone", "good": false, "disabled": "it is not there"}],
-            "processes": {"rules": [{"name": "p", "good": false, "running": 2}]},
+            "processes": {"rules": [{"name": "p", "good": false, "running": 2, "known_by": "name", "not_counted": 3}]},
         });
         let text = render(&status);
         for line in [
@@ -202,6 +222,8 @@ mod tests {
             "hapair_script_disabled{script=\"gone\"} 1",
             "hapair_process_good{process=\"p\"} 0",
             "hapair_process_running{process=\"p\"} 2",
+            "hapair_process_by_name{process=\"p\"} 1",
+            "hapair_process_not_counted{process=\"p\"} 3",
             "hapair_worst_timer_lag_seconds 0.25",
             "hapair_netlink_overruns_total 3",
         ] {

@@ -19,6 +19,7 @@ mod mark;
 mod metrics;
 mod metrics_http;
 pub mod netlink;
+mod notes;
 mod notify;
 mod pacing;
 mod patience;

@@ -1,32 +1,17 @@
 //! The stop step: after a crash the addresses go, then the peers are told.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::mark::{self, Claim};
-use super::netlink::{Assigned, Links, Netlink};
+use super::netlink::{Assigned, Netlink};
+use super::notes::Notes;
 use super::vrrp_socket::{Outbox, VrrpSocket};
 use super::{config, plan};
-use crate::keepalived::Config;
-
-/// Where a run notes the addresses that it may have on.
-pub(super) fn addresses_in(state_dir: &Path) -> PathBuf {
-    state_dir.join("agent.addresses")
-}
-
-/// `eth0 10.0.0.9 24`, where the interface is there.
-fn noted(line: &str, links: &Links) -> Option<Assigned> {
-    let mut words = line.split(' ');
-    let (name, ip, prefix) = (words.next()?, words.next()?, words.next()?);
-    Some(Assigned {
-        index: links.named(name)?.index,
-        ip: ip.parse().ok()?,
-        prefix: prefix.parse().ok()?,
-    })
-}
+use crate::keepalived::{Config, Instance};
+use crate::vrrp::Form;
 
 /// So often it is tried to take the addresses off.
 const TRIES: u32 = 5;
@@ -45,6 +30,21 @@ fn remove(netlink: &mut Netlink, addresses: &[Assigned]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// In which forms the last advert of an instance goes out: in the one that its peers use, as far as the run knew it, else in every one
+/// that differs. A peer ignores an advert whose checksum it makes otherwise, and would wait three adverts; one it hears twice
+/// changes nothing.
+fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
+    match (instance.version, instance.ipv6, learned) {
+        // There is only one.
+        (2, ..) | (_, true, _) => &[Form::Pseudo],
+        (_, _, Some(Form::Plain)) => &[Form::Plain],
+        (_, _, Some(Form::Pseudo)) => &[Form::Pseudo],
+        (_, _, Some(Form::PseudoGroup)) => &[Form::PseudoGroup],
+        (_, _, None) if instance.unicast => &[Form::Pseudo, Form::Plain, Form::PseudoGroup],
+        (_, _, None) => &[Form::Pseudo, Form::Plain],
+    }
 }
 
 /// What ExecStopPost does. Nothing, unless the daemon ended without cleaning up itself, and then once; so it never takes an
@@ -76,9 +76,15 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             released.push(instance);
         }
     }
-    let text = fs::read_to_string(addresses_in(state_dir)).unwrap_or_default();
-    let noted = text.lines().filter_map(|line| noted(line, &links));
-    off.extend(noted.filter(|a| links.addresses.contains(a)).collect::<Vec<_>>());
+    let notes = Notes::read(state_dir);
+    let noted = notes.addresses.iter().filter_map(|(name, ip, prefix)| {
+        Some(Assigned {
+            index: links.named(name)?.index,
+            ip: *ip,
+            prefix: *prefix,
+        })
+    });
+    off.extend(noted.filter(|a| links.addresses.contains(a)));
     off.sort_unstable();
     off.dedup();
     // First the addresses: from here on nobody is answered wrongly. The word to the peers comes even if that failed.
@@ -90,11 +96,13 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         let Some(source) = plan::source(&vips, instance, &links) else {
             continue;
         };
-        let settings = plan::settings(instance, source);
-        let farewell = settings.advert(0);
+        let farewell = plan::settings(instance, source).advert(0);
         let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+        let forms = forms(instance, notes.forms.get(&instance.name).copied());
         for to in plan::targets(&config, instance) {
-            outbox.push((&farewell, settings.form), source, to, plan::hops(instance));
+            for form in forms {
+                outbox.push((&farewell, *form), source, to, plan::hops(instance));
+            }
         }
     }
     // A wire that is down is no reason to say nothing on the others.

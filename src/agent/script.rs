@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::users::{self, Ids};
-use crate::keepalived::{Command, Config, Diagnostic, GlobalDefs, Place};
+use crate::keepalived::{Command, Config, Diagnostic, GlobalDefs, Place, Script};
 
 /// Where a daemon that has no `PATH` looks. What is checked beforehand is checked by it too: the shell or the login that
 /// checks may have another one than the daemon's service.
@@ -170,16 +170,24 @@ fn unchangeable(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Why this host will not run a command.
+fn unfit(command: &Command, config: &Config) -> Option<String> {
+    prepare(command, &config.global, OsStr::new(PATH)).err()
+}
+
+/// The checks that something tracks and that this host will not run, and why.
+pub fn disabled(config: &Config) -> Vec<(&Script, String)> {
+    let tracked = config.scripts.iter().filter(|s| config.tracks_script(&s.name));
+    tracked.filter_map(|s| Some((s, unfit(&s.command, config)?))).collect()
+}
+
 /// What of a configuration this host will not run: checks that something tracks as errors, the rest as warnings.
 pub fn findings(config: &Config) -> Vec<Diagnostic> {
-    let unfit = |command: &Command| prepare(command, &config.global, OsStr::new(PATH)).err();
     let mut out = Vec::new();
-    for script in config.scripts.iter().filter(|s| config.tracks_script(&s.name)) {
-        if let Some(reason) = unfit(&script.command) {
-            let message = format!("check `{}` is disabled, as in keepalived: {reason}", script.name);
-            let d = Diagnostic::error(&script.place, message);
-            out.push(d.hint("a check that does not run never moves the VIP; a file is looked for again at a reload"));
-        }
+    for (script, reason) in disabled(config) {
+        let message = format!("check `{}` is disabled, as in keepalived: {reason}", script.name);
+        let d = Diagnostic::error(&script.place, message);
+        out.push(d.hint("a check that does not run never moves the VIP; a file is looked for again at a reload"));
     }
     let mut others: Vec<(&Place, String, &Command)> = Vec::new();
     let groups = config.sync_groups.iter().map(|g| (&g.place, &g.name, &g.notify));
@@ -200,7 +208,7 @@ pub fn findings(config: &Config) -> Vec<Diagnostic> {
         );
     }
     for (place, what, command) in others {
-        if let Some(reason) = unfit(command) {
+        if let Some(reason) = unfit(command, config) {
             out.push(Diagnostic::warning(
                 place,
                 format!("{what} is not run, as in keepalived: {reason}"),

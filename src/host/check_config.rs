@@ -1,9 +1,12 @@
 //! hapair's own reading of keepalived.conf, on the host: its text, and whether what it runs can be run here.
 
+use std::path::Path;
+
 use super::error::{Error, Result};
-use crate::agent::config::Files;
+use crate::agent::config::{self, Files};
 use crate::agent::script;
 use crate::keepalived::{Diagnostic, Options, Severity, lint};
+use crate::state::DisabledCheck;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,20 @@ pub fn findings(text: &str, path: &str, scope: Scope) -> Vec<Diagnostic> {
         findings.sort_by_key(|d| (d.place.file_index, d.place.line, d.place.column));
     }
     findings
+}
+
+/// The checks of a file that are not run on this host; none if it cannot be read.
+pub fn disabled(path: &Path) -> Vec<DisabledCheck> {
+    let Ok(loaded) = config::load(path, None) else {
+        return Vec::new();
+    };
+    let disabled = script::disabled(&loaded.config).into_iter();
+    disabled
+        .map(|(script, reason)| DisabledCheck {
+            name: script.name.clone(),
+            reason,
+        })
+        .collect()
 }
 
 /// Checks a text.

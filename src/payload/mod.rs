@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 /// The static `hapair-agent` that this CLI was built with.
 pub static AGENT: &[u8] = include_bytes!(env!("HAPAIR_AGENT"));
 
+/// The Rust target that it was built for: `x86_64-unknown-linux-musl`, or `-gnu` where that could not be had.
+pub const AGENT_TARGET: &str = env!("HAPAIR_AGENT_BUILT_FOR");
+
 /// First 16 hexadecimal digits of the agent's SHA-256: part of the executor's file name.
 pub fn agent_hash() -> &'static str {
     static HASH: LazyLock<String> = LazyLock::new(|| {

@@ -6,6 +6,7 @@ use super::Time;
 use super::backup::{Hold, Owner};
 use super::command::Raise;
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
+use super::hmac::{Senders, Sequence};
 use super::master::Unsent;
 use super::packet::Form;
 use super::rules::Ignored;
@@ -53,9 +54,15 @@ pub struct Router {
     pub(super) unsent: Unsent,
     /// The addresses of the settings, sorted.
     pub(super) vips: Vec<IpAddr>,
-    pub(super) form: Form,
+    /// How the peer that was heard last makes its checksums.
+    pub(super) learned: Option<Form>,
     pub(super) alarms: Vec<(IpAddr, Ignored)>,
     pub(super) mismatched: Vec<IpAddr>,
+    /// `auth_hmac`: the last stamp sent, and the last one of each sender.
+    pub(super) sequence: Sequence,
+    pub(super) senders: Senders,
+    /// The real time at one moment of our clock.
+    pub(super) real: (Time, Time),
     pub(super) statistics: Statistics,
 }
 
@@ -88,9 +95,12 @@ impl Router {
             raise: None,
             unsent: Unsent::default(),
             vips: sorted(&settings.vips),
-            form: settings.form,
+            learned: None,
             alarms: Vec::new(),
             mismatched: Vec::new(),
+            sequence: Sequence::default(),
+            senders: Senders::default(),
+            real: (Time::ZERO, Time::ZERO),
             statistics: Statistics::default(),
             s: settings,
         }
@@ -99,6 +109,11 @@ impl Router {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.s
+    }
+
+    /// How its peers make their checksums: version 3 over IPv4, and only where one has been heard.
+    pub fn learned_form(&self) -> Option<Form> {
+        self.learned
     }
 
     /// Its state.
@@ -122,6 +137,7 @@ impl Router {
             pending: self.pending,
             owner: self.known_owner().map(|o| (o.src, o.priority)),
             held: self.held(now),
+            clocks: self.senders.clocks().collect(),
             statistics: self.statistics,
         }
     }
@@ -166,6 +182,11 @@ impl Router {
             Input::AddressLost => {
                 if self.state == State::Master {
                     out.extend([Output::Acquire, Output::Announce { count: 1 }]);
+                }
+            }
+            Input::NewHardwareAddress => {
+                if self.state == State::Master {
+                    self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
                 }
             }
             Input::Handover(time) => {
@@ -367,7 +388,7 @@ impl Router {
         let old = std::mem::replace(&mut self.s, settings);
         self.vips = sorted(&self.s.vips);
         if old.form != self.s.form {
-            self.form = self.s.form;
+            self.learned = None;
         }
         self.mismatched.clear();
         self.alarms.clear();

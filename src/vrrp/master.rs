@@ -65,7 +65,7 @@ impl Router {
         self.statistics.zero_sent += u64::from(priority == 0);
         out.push(Output::Send {
             advert: self.s.advert(priority),
-            form: self.form,
+            form: self.learned.unwrap_or(self.s.form),
         });
     }
 

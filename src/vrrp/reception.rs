@@ -12,6 +12,15 @@ use super::rules::{self, Ignored};
 
 /// Alarms remembered at most, so that a flood of forged senders costs no memory.
 const MAX_ALARMS: usize = 32;
+
+/// Whether the same is wrong with both, whatever the figures.
+fn same_kind(a: &Ignored, b: &Ignored) -> bool {
+    match (a, b) {
+        (Ignored::Hmac(a), Ignored::Hmac(b)) => discriminant(a) == discriminant(b),
+        _ => discriminant(a) == discriminant(b),
+    }
+}
+
 impl Router {
     pub(super) fn packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Output>) {
         if matches!(self.state, State::Stopped | State::Fault) {
@@ -24,13 +33,14 @@ impl Router {
         if rules::is_foreign(&self.vips, &advert) {
             return self.ignored(packet.src, Ignored::Foreign, Some(&advert), out);
         }
-        if let Err(reason) = rules::agree(&self.s, &advert) {
+        let agreed = rules::agree(&self.s, &advert).and_then(|()| self.authenticate(now, &advert, out));
+        if let Err(reason) = agreed {
             return self.ignored(packet.src, reason, Some(&advert), out);
         }
         self.statistics.received += 1;
         self.statistics.zero_received += u64::from(advert.priority == 0);
-        if self.s.version == 3 {
-            self.form = form;
+        if self.s.version == 3 && packet.src.is_ipv4() {
+            self.learned = Some(form);
         }
         let known = self.owner.is_some_and(|o| o.src == packet.src);
         if !(self.s.skip_check_adv_addr && known) {
@@ -79,10 +89,11 @@ impl Router {
         match reason {
             Ignored::Foreign => self.statistics.foreign += 1,
             Ignored::AuthType(_) | Ignored::Password => self.statistics.auth_failures += 1,
+            Ignored::Hmac(refusal) => self.count_refusal(refusal),
             Ignored::Packet(PacketError::Checksum) => self.statistics.checksum_errors += 1,
             _ => {}
         }
-        let known = |(s, r): &(IpAddr, Ignored)| *s == src && discriminant(r) == discriminant(&reason);
+        let known = |(s, r): &(IpAddr, Ignored)| *s == src && same_kind(r, &reason);
         if self.alarms.len() < MAX_ALARMS && !self.alarms.iter().any(known) {
             self.alarms.push((src, reason));
             out.push(Output::Alarm(match (reason, message) {

@@ -129,6 +129,13 @@ impl Host {
         self.ip("-o addr show dev eth0").contains(&format!(" {VIP}/"))
     }
 
+    /// The daemon dies without a word.
+    pub(crate) fn crash(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        drop(daemon.wait());
+    }
+
     pub(crate) fn stop(&mut self) {
         let mut daemon = self.daemon.take().unwrap();
         // SAFETY: a child of ours that has not been waited for.

@@ -8,4 +8,5 @@ mod interfaces;
 #[path = "../netns/mod.rs"]
 mod netns;
 mod processes;
+mod strangers;
 mod tellings;

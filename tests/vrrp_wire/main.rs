@@ -7,8 +7,12 @@ mod addresses;
 mod beside_keepalived;
 mod capture;
 mod election;
+mod farewell;
 mod giving_up;
 mod net;
 #[path = "../netns/mod.rs"]
 mod netns;
 mod packets;
+mod strangers;
+mod takeover;
+mod waits;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
@@ -155,7 +155,7 @@ pub(crate) struct Pair {
     pub(crate) a: Host,
     pub(crate) b: Host,
     pub(crate) wire: Net,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Pair {
@@ -173,28 +173,13 @@ impl Pair {
         let wire = Net::new();
         wire.ip("link add br0 type bridge mcast_snooping 0");
         wire.ip("link set br0 up");
-        let host = |name: &str, number: u8| {
-            let net = Net::new();
-            wire.ip(&format!(
-                "link add name port{number} type veth peer name eth0 netns {}",
-                net.id()
-            ));
-            wire.ip(&format!("link set dev port{number} master br0 up"));
-            net.ip("link set lo up");
-            net.ip("link set eth0 up");
-            net.ip(&format!("addr add 10.77.0.{number}/24 dev eth0"));
-            net.ip(&format!("addr add fd00:77::{number}/64 dev eth0 nodad"));
-            net.ip(&format!("addr add fe80::77:{number}/64 dev eth0 nodad"));
-            let own = dir.path().join(name);
-            fs::create_dir(&own).unwrap();
-            Host {
-                net,
-                dir: own,
-                daemon: None,
-            }
-        };
-        let (a, b) = (host("a", 1), host("b", 2));
-        Pair { a, b, wire, _dir: dir }
+        let (a, b) = (plug(&wire, dir.path(), 1), plug(&wire, dir.path(), 2));
+        Pair { a, b, wire, dir }
+    }
+
+    /// A third host on the same bridge, 10.77.0.3.
+    pub(crate) fn stranger(&self) -> Host {
+        plug(&self.wire, self.dir.path(), 3)
     }
 
     /// No packet gets from one host to the other, though both have their carrier; or again.
@@ -212,6 +197,28 @@ impl Pair {
         until(&format!("{who} alone owns {vip}"), || {
             (self.a.owns(vip), self.b.owns(vip)) == (owner_is_a, !owner_is_a)
         });
+    }
+}
+
+/// A host on the bridge, 10.77.0.N.
+fn plug(wire: &Net, dir: &Path, number: u8) -> Host {
+    let net = Net::new();
+    wire.ip(&format!(
+        "link add name port{number} type veth peer name eth0 netns {}",
+        net.id()
+    ));
+    wire.ip(&format!("link set dev port{number} master br0 up"));
+    net.ip("link set lo up");
+    net.ip("link set eth0 up");
+    net.ip(&format!("addr add 10.77.0.{number}/24 dev eth0"));
+    net.ip(&format!("addr add fd00:77::{number}/64 dev eth0 nodad"));
+    net.ip(&format!("addr add fe80::77:{number}/64 dev eth0 nodad"));
+    let own = dir.join(["a", "b", "c"][usize::from(number) - 1]);
+    fs::create_dir(&own).unwrap();
+    Host {
+        net,
+        dir: own,
+        daemon: None,
     }
 }
 

@@ -103,6 +103,8 @@ pub(super) struct Engine {
     batch: Vec<(usize, usize, Output)>,
     worst_lag: Duration,
     netlink_overruns: u64,
+    /// Since the notes were written, a router has learned in which form its peers make their checksums.
+    pub(super) learned: bool,
     /// Instances whose last advert could not be sent: said once, not with every advert.
     mute: RefCell<BTreeSet<String>>,
     outbox: RefCell<Outbox>,
@@ -144,6 +146,7 @@ impl Engine {
             batch: Vec::new(),
             worst_lag: Duration::ZERO,
             netlink_overruns: 0,
+            learned: false,
             mute: RefCell::default(),
             outbox: RefCell::default(),
             config,
@@ -253,7 +256,9 @@ impl Engine {
             }
         }
         if let Some((u, m, _)) = chosen {
+            let before = self.units[u].group.routers()[m].learned_form();
             self.give(now, u, m, Input::Packet(packet));
+            self.learned |= self.units[u].group.routers()[m].learned_form() != before;
         }
     }
 

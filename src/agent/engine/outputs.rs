@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Ear, Engine, Wire};
 use crate::agent::netlink::{Assigned, NewAddress};
+use crate::agent::notes::Notes;
 use crate::agent::pacing::Waiting;
 use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::watched::Watched;
@@ -181,9 +182,8 @@ impl Engine {
         }
     }
 
-    /// Every address that some instance gives away, or that could not be taken off, a line each: interface, address,
-    /// prefix length.
-    pub(in crate::agent) fn addresses_of_all(&self) -> String {
+    /// What the stop step has to know of this run.
+    pub(in crate::agent) fn notes(&self) -> Notes {
         let all = self
             .config
             .instances
@@ -191,12 +191,16 @@ impl Engine {
             .flat_map(|i| plan::addresses(i, &self.links))
             .map(|a| a.at);
         let all: BTreeSet<Assigned> = all.chain(self.undone.leftover().copied()).collect();
-        all.iter()
-            .filter_map(|a| {
-                let link = self.links.links.get(&a.index)?;
-                Some(format!("{} {} {}\n", link.name, a.ip, a.prefix))
-            })
-            .collect()
+        let addresses = all.iter().filter_map(|a| {
+            let link = self.links.links.get(&a.index)?;
+            Some((link.name.clone(), a.ip, a.prefix))
+        });
+        let routers = self.units.iter().flat_map(|u| u.members.iter().zip(u.group.routers()));
+        let forms = routers.filter_map(|(m, r)| Some((m.instance.name.clone(), r.learned_form()?)));
+        Notes {
+            addresses: addresses.collect(),
+            forms: forms.collect(),
+        }
     }
 
     pub(super) fn addresses(&self, (u, m): (usize, usize)) -> Vec<NewAddress> {

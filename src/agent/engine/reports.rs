@@ -78,6 +78,16 @@ impl Engine {
                         );
                         ("warning", message, src)
                     }
+                    Alarm::Clock { src, ahead, window } => {
+                        let message = format!(
+                            "the peer's clock is {ahead}: from {window} s on adverts are refused and both hosts own the VIP; \
+                             set the clocks right"
+                        );
+                        ("warning", message, src)
+                    }
+                    Alarm::ClockFine { src } => {
+                        ("info", "the peer's clock is near enough to ours again".to_owned(), src)
+                    }
                     Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
                 };
                 log::event(level, &message, &[("instance", name), ("from", json!(src))]);

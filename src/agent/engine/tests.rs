@@ -192,7 +192,13 @@ fn what_cannot_be_taken_off_is_tried_again_and_remembered() {
         // Also when the configuration does not know it any more.
         let other = instance(1, 255, &["10.77.0.98"]);
         without(CAP_NET_ADMIN, || world.reload(T(1110), &other));
-        assert!(world.engine.addresses_of_all().contains("eth0 10.77.0.99 24\n"));
+        assert!(
+            world
+                .engine
+                .notes()
+                .addresses
+                .contains(&("eth0".to_owned(), VIP.parse().unwrap(), 24))
+        );
         assert_eq!(world.engine.next_timer(), Some(T(1200)));
         without(CAP_NET_ADMIN, || world.engine.tick(T(1200)));
         assert_eq!(world.engine.next_timer(), Some(T(1400)), "and less and less often");
@@ -314,6 +320,62 @@ fn a_packet_counts_from_its_arrival_if_that_is_known() {
         assert_eq!(arrival(now, real, Some(real - away)), now);
         assert_eq!(arrival(now, real, Some(real + away)), now);
     }
+}
+
+#[test]
+fn who_cannot_send_gets_no_address_and_tells_nobody_of_it() {
+    inside(|| {
+        // The kernel refuses packets to a broadcast address.
+        let text = owner().replace(
+            " virtual_ipaddress",
+            " unicast_peer {\n 10.77.0.255\n }\n virtual_ipaddress",
+        );
+        let mut world = World::new(&text);
+        world.engine.start(T(1000), false);
+        assert!(world.state(0) == State::Backup && !there(VIP));
+        let row = &world.engine.look(T(1000)).rows[0];
+        let statistics = row.router.statistics;
+        assert_eq!((statistics.became_master, statistics.left_master), (0, 0));
+        // It tries again after its wait, and sends from then on.
+        ip("route del broadcast 10.77.0.255 dev eth0 table local");
+        let next = world.engine.next_timer().unwrap();
+        world.engine.tick(next);
+        assert!(world.state(0) == State::Master && there(VIP));
+        // Two adverts in a row may fail, the third ends the ownership.
+        ip("route add broadcast 10.77.0.255 dev eth0 table local");
+        for failures in 1..=3 {
+            assert!(world.state(0) == State::Master && there(VIP), "{failures}");
+            let next = world.engine.next_timer().unwrap();
+            world.engine.tick(next);
+        }
+        assert!(world.state(0) == State::Backup && !there(VIP));
+    });
+}
+
+#[test]
+fn nothing_is_sent_from_a_tentative_address() {
+    inside(|| {
+        let text = owner().replace(VIP, "fd00:77::99").replace("/24", "/64");
+        // The link-local address waits for its duplicate address detection, a second or two.
+        let tentative = || ip("-6 -o addr show dev eth0 tentative").contains(" fe80:");
+        assert!(tentative(), "the kernel was faster than the test");
+        let mut monitor = Monitor::open().unwrap();
+        let mut world = World::new(&text);
+        world.engine.start(T(1000), false);
+        assert!(world.state(0) == State::Fault && !there("fd00:77::99"));
+        let mut now = 1000;
+        while world.state(0) != State::Master {
+            std::thread::sleep(Duration::from_millis(5));
+            now += 5;
+            assert!(now < 11_000, "it never becomes owner");
+            let before = tentative();
+            let changes = monitor.changes().unwrap();
+            world.engine.changed(T(now), &changes);
+            let early = before && tentative() && world.state(0) == State::Master;
+            assert!(!early, "owner although its adverts cannot be sent");
+        }
+        assert!(there("fd00:77::99"));
+    });
 }
 
 #[test]
