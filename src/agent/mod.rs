@@ -13,6 +13,9 @@ mod engine;
 mod fifo;
 mod files;
 mod harden;
+#[cfg(test)]
+#[path = "../../tests/left_out/mod.rs"]
+mod left_out;
 mod log;
 mod mail;
 mod mark;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{BACKUP, HOSTS, MASTER, Twins, engine, example_with, wait_until};
+use crate::support::{BACKUP, HOSTS, MASTER, Twins, example_with, wait_until};
 
 const VIP: &str = "192.168.0.200";
 /// Longer than any check takes to fail here.
@@ -65,10 +65,7 @@ fn the_restart_check_counts_the_units_own_processes() {
 
 #[test]
 fn the_agents_process_tracking_counts_the_units_own_processes() {
-    if engine() != "agent" {
-        return;
-    }
-    let twins = Twins::up(&example_with(&[
+    let inventory = example_with(&[
         ("  #: track_processes:\n", "  track_processes:\n"),
         (
             "  #:   - {name: nginx_up, process: nginx, weight: -20, delay: 1}\n",
@@ -79,7 +76,10 @@ fn the_agents_process_tracking_counts_the_units_own_processes() {
             "      track_process: [nginx_up]\n",
         ),
         ("      track_script: [chk_nginx]\n", ""),
-    ]));
+    ]);
+    let twins = Twins::up(&inventory);
+    // keepalived knows names only.
+    twins.write_with_engine(&inventory, "agent");
     twins.apply().expect(0);
     let status = || twins.sh(MASTER, "hapair-agent status");
     assert!(

@@ -1,6 +1,5 @@
 //! The engine on real interfaces, each test in a network namespace of its own, by the test's clock. Needs root and ip(8).
 
-use std::io::Write;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -18,14 +17,7 @@ const CAP_NET_RAW: u32 = 13;
 
 /// `eth0` with 10.77.0.1, whose other end is `wire0`.
 fn inside(test: impl FnOnce() + Send + 'static) {
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root || Command::new("ip").arg("-V").output().is_err() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "needs root and ip(8), and CI must not leave it out"
-        );
-        std::io::stderr().write_all(b"SKIPPED: needs root and ip(8)\n").unwrap();
+    if !crate::agent::left_out::able(&["ip"]) {
         return;
     }
     let thread = std::thread::spawn(move || {
