@@ -122,10 +122,7 @@ pub async fn verify(
     }
     for status in &statuses {
         for check in &status.disabled_checks {
-            cx.observer.tell(Progress::Warning {
-                host: Some(status.host.clone()),
-                message: check.to_string(),
-            });
+            cx.observer.warn(&status.host, check.to_string());
         }
     }
     for v in &proven {
