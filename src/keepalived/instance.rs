@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::build::Builder;
 use super::diag::Place;
 use super::garp::{garp_count, garp_time};
+use super::hmac::HmacDraft;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;
@@ -47,6 +48,7 @@ pub(super) struct Draft {
     pub(super) higher_prio_send_advert: Option<bool>,
     pub(super) auth_type: Option<AuthType>,
     pub(super) auth_pass: Option<Vec<u8>>,
+    pub(super) hmac: Option<HmacDraft>,
     /// A line of `virtual_ipaddress` that was no address, which has been said.
     pub(super) bad_vip: bool,
 }
@@ -67,6 +69,7 @@ impl Builder<'_> {
             };
             match (line.keyword(), value) {
                 ("authentication", _) => self.auth(line, &mut d),
+                ("auth_hmac", _) => self.auth_hmac(line, &mut d.hmac),
                 ("virtual_ipaddress", _) => self.vips(line, &mut d),
                 ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d.i.vips_excluded),
                 ("unicast_peer", _) => {
@@ -132,6 +135,7 @@ impl Builder<'_> {
             version: 0,
             advert_int: Duration::from_secs(1),
             auth: None,
+            auth_hmac: None,
             vips: Vec::new(),
             vips_excluded: Vec::new(),
             no_vips: false,
@@ -169,6 +173,7 @@ impl Builder<'_> {
             higher_prio_send_advert: None,
             auth_type: None,
             auth_pass: None,
+            hmac: None,
             bad_vip: false,
         }
     }
