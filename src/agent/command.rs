@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, release};
+use super::{control, release, signing};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -197,7 +197,7 @@ fn table(value: &Value) -> String {
             text(&i["state"]),
             i["priority"],
             vips.join(" ")
-        )
+        ) + &signing::warnings(i)
     });
     rows.collect()
 }

@@ -26,6 +26,7 @@ mod patience;
 pub mod plan;
 mod processes;
 mod release;
+mod signing;
 mod spawn;
 mod status;
 mod sys;
