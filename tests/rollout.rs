@@ -83,6 +83,7 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
             owns_vip: owns,
             waits: false,
         }],
+        disabled_checks: vec![],
         nginx: "active".into(),
         drift: vec![],
         drift_details: vec![],

@@ -199,5 +199,51 @@ fn table(value: &Value) -> String {
             vips.join(" ")
         ) + &signing::warnings(i)
     });
-    rows.collect()
+    let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
+        let reason = s["disabled"].as_str()?;
+        Some(format!(
+            "check {} is disabled and counts for nothing: {reason}\n",
+            text(&s["name"])
+        ))
+    });
+    let rules = value["processes"]["rules"].as_array().into_iter().flatten();
+    rows.chain(disabled).chain(rules.map(process)).collect()
+}
+
+/// A tracked process, and how it is known whose it is.
+fn process(rule: &Value) -> String {
+    let name = rule["name"].as_str().unwrap_or_default();
+    let state = if rule["good"] == true { "runs" } else { "is missed" };
+    let known = match (rule["known_by"].as_str(), rule["which"].as_str()) {
+        (Some("name"), _) => "known by its name alone: anybody's counts".to_owned(),
+        (Some(by), Some(which)) => format!("of {by} {which}"),
+        _ => String::new(),
+    };
+    let others = match rule["not_counted"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(others) => format!(", {others} of that name not counted"),
+    };
+    format!("process {name}  {state}  {known}{others}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_disabled_check_is_a_line_of_the_status() {
+        let status = json!({
+            "instances": [{"name": "V", "state": "MASTER", "priority": 100, "vips": ["10.0.0.1"]}],
+            "scripts": [
+                {"name": "good", "good": true, "disabled": null},
+                {"name": "gone", "good": false, "disabled": "/bin/gone is not there"},
+            ],
+        });
+        assert_eq!(
+            table(&status),
+            "V  MASTER  priority 100  10.0.0.1\ncheck gone is disabled and counts for nothing: /bin/gone is not there\n"
+        );
+    }
 }

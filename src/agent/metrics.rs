@@ -185,6 +185,16 @@ pub(super) fn render(status: &Value) -> String {
         &status["scripts"],
         good,
     );
+    text.each(
+        (
+            "script_disabled",
+            Gauge,
+            "1 while the tracked script is not run and counts for nothing",
+        ),
+        "script",
+        &status["scripts"],
+        |s| is(!s["disabled"].is_null()),
+    );
     let rules = &status["processes"]["rules"];
     text.each(
         ("process_good", Gauge, "1 while the tracked process counts as running"),
@@ -197,6 +207,26 @@ pub(super) fn render(status: &Value) -> String {
         "process",
         rules,
         |p| number(&p["running"]),
+    );
+    text.each(
+        (
+            "process_by_name",
+            Gauge,
+            "1 while nothing but the name tells which processes are meant: anybody's count",
+        ),
+        "process",
+        rules,
+        |p| is(p["known_by"] == "name"),
+    );
+    text.each(
+        (
+            "process_not_counted",
+            Gauge,
+            "processes of the rule's name that are not the ones meant, when they were looked for last",
+        ),
+        "process",
+        rules,
+        |p| number(&p["not_counted"]),
     );
     text.one(
         "worst_timer_lag_seconds",
@@ -235,8 +265,8 @@ mod tests {
                 }},
                 {"name": "b", "auth_hmac": null},
             ],
-            "scripts": [{"name": "chk", "good": true}],
-            "processes": {"rules": [{"name": "p", "good": false, "running": 2}]},
+            "scripts": [{"name": "chk", "good": true}, {"name": "gone", "good": false, "disabled": "it is not there"}],
+            "processes": {"rules": [{"name": "p", "good": false, "running": 2, "known_by": "name", "not_counted": 3}]},
         });
         let text = render(&status);
         for line in [
@@ -248,8 +278,12 @@ mod tests {
             "hapair_hmac_clock_ahead_seconds{instance=\"a\\\"\\\\\",peer=\"fe80::1\"} -2.75",
             "hapair_hmac_time_window_seconds{instance=\"a\\\"\\\\\"} 5",
             "hapair_script_good{script=\"chk\"} 1",
+            "hapair_script_disabled{script=\"chk\"} 0",
+            "hapair_script_disabled{script=\"gone\"} 1",
             "hapair_process_good{process=\"p\"} 0",
             "hapair_process_running{process=\"p\"} 2",
+            "hapair_process_by_name{process=\"p\"} 1",
+            "hapair_process_not_counted{process=\"p\"} 3",
             "hapair_worst_timer_lag_seconds 0.25",
             "hapair_netlink_overruns_total 3",
         ] {

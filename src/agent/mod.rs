@@ -26,6 +26,7 @@ mod patience;
 pub mod plan;
 mod processes;
 mod release;
+pub mod script;
 mod signing;
 mod spawn;
 mod status;

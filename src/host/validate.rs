@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::check_config::{self, Scope};
 use super::error::{Error, Result, at};
 use super::exec::{self, Output};
 use super::place;
@@ -78,9 +79,26 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
         match validator {
             Validator::Repository => repository(&text).map_err(|e| e.context(&file.path.display().to_string()))?,
             Validator::Keepalived | Validator::Agent => {
-                super::check_config::check(&text, &file.path.display().to_string())?;
+                check_config::check(&text, &file.path.display().to_string(), Scope::Text)?;
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What can be said of the text once everything that it runs is on the host.
+///
+/// # Errors
+/// A check that this host would not run: whoever speaks VRRP here would never give up the VIP for it.
+pub fn scripts(validator: Validator, files: &[Staged]) -> Result<()> {
+    if !matches!(validator, Validator::Keepalived | Validator::Agent) {
+        return Ok(());
+    }
+    for file in files {
+        if let Some(content) = &file.content {
+            let text = String::from_utf8_lossy(content);
+            check_config::check(&text, &file.path.display().to_string(), Scope::Host)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::Builder;
-use super::diag::Place;
+use super::diag::{Diagnostic, Place, Severity};
 use super::garp::{garp_count, garp_time};
 use super::hmac::HmacDraft;
 use super::model::*;
@@ -49,8 +49,8 @@ pub(super) struct Draft {
     pub(super) auth_type: Option<AuthType>,
     pub(super) auth_pass: Option<Vec<u8>>,
     pub(super) hmac: Option<HmacDraft>,
-    /// A line of `virtual_ipaddress` that was no address, which has been said.
-    pub(super) bad_vip: bool,
+    /// Lines of `virtual_ipaddress` that are no addresses.
+    pub(super) bad_vips: Vec<Diagnostic>,
 }
 
 impl Draft {
@@ -64,7 +64,11 @@ impl Builder<'_> {
     pub(super) fn instance(&mut self, stmt: &Stmt, name: String) {
         let mut d = self.draft(stmt, name);
         for line in stmt.children() {
+            let before = self.out.len();
             let Some(value) = self.value(table::INSTANCE, line) else {
+                if line.keyword() == "priority" && line.args().len() == 1 {
+                    self.bad_priority(before, &mut d);
+                }
                 continue;
             };
             match (line.keyword(), value) {
@@ -174,7 +178,16 @@ impl Builder<'_> {
             auth_type: None,
             auth_pass: None,
             hmac: None,
-            bad_vip: false,
+            bad_vips: Vec::new(),
+        }
+    }
+
+    /// keepalived takes its default for a priority that it cannot read, also with `state MASTER`.
+    fn bad_priority(&mut self, said: usize, d: &mut Draft) {
+        d.priority = Some(100);
+        for finding in &mut self.out[said..] {
+            finding.severity = Severity::Warning;
+            finding.message.push_str(": it is 100 then, as in keepalived");
         }
     }
 

@@ -139,6 +139,7 @@ mod tests {
                 held: false,
             }],
             running,
+            disabled_checks: vec![],
             nginx: "active".into(),
             drift: vec![],
             drift_details: vec![],

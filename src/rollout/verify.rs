@@ -120,6 +120,14 @@ pub async fn verify(
             statuses = gate.one_owner(pair, false).await?;
         });
     }
+    for status in &statuses {
+        for check in &status.disabled_checks {
+            cx.observer.tell(Progress::Warning {
+                host: Some(status.host.clone()),
+                message: check.to_string(),
+            });
+        }
+    }
     for v in &proven {
         let from = match v.from {
             Vantage::Controller => "",

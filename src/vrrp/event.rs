@@ -87,6 +87,8 @@ pub enum Input<'b> {
     Configure(Box<Settings>, Effective),
     /// Somebody else removed an address.
     AddressLost,
+    /// The interface has another hardware address: the neighbours must learn it.
+    NewHardwareAddress,
     /// Give the addresses away and do not take them back from a living owner for that long (`None`: until [`Input::Resume`]).
     ///
     /// If nobody takes them, they come back after the usual wait for an owner's silence: three adverts and the skew time, unless

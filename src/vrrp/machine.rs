@@ -184,6 +184,11 @@ impl Router {
                     out.extend([Output::Acquire, Output::Announce { count: 1 }]);
                 }
             }
+            Input::NewHardwareAddress => {
+                if self.state == State::Master {
+                    self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
+                }
+            }
             Input::Handover(time) => {
                 self.hold_back(now, time);
                 if self.state == State::Master {

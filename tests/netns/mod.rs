@@ -1,10 +1,17 @@
 //! Network namespaces that tests make for themselves, and what every test of the daemon needs around it.
 #![allow(dead_code)]
 
+mod tap;
+
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+#[allow(unused_imports)]
+pub(crate) use tap::Tap;
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +85,17 @@ impl Net {
             .args(["-t", &self.id().to_string(), "-n", program])
             .stdin(Stdio::null());
         command
+    }
+
+    /// Runs in a thread of its own that is in the namespace; sockets made there stay in it.
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let namespace = fs::File::open(self.path()).unwrap();
+        std::thread::spawn(move || {
+            // SAFETY: plain system call on an open descriptor; it concerns this thread alone.
+            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
+            work()
+        })
     }
 
     pub(crate) fn ip(&self, args: &str) -> String {

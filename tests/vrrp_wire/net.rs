@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, able, until};
+pub(crate) use crate::netns::{Net, Tap, able, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {

@@ -63,22 +63,51 @@ impl Engine {
             self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
             // What waited beside it is older than what is read now.
-            if let Some(difference) = self.reread(now) {
-                return self.follow(now, &difference);
+            if let Some((difference, renewed)) = self.reread(now) {
+                self.follow(now, &difference);
+                return self.tell_of_hardware(now, &renewed);
             }
         }
+        let renewed = self.renewed(changes);
         changes.iter().for_each(|change| self.links.apply(change));
         self.follow(now, changes);
+        self.tell_of_hardware(now, &renewed);
     }
 
-    /// Reads what there is. Returns what is different from what we knew.
-    fn reread(&mut self, now: Time) -> Option<Vec<Change>> {
+    /// Interfaces that have another hardware address than we know.
+    fn renewed(&self, changes: &[Change]) -> BTreeSet<u32> {
+        let renewed = changes.iter().filter_map(|change| {
+            let Change::Link(new) = change else { return None };
+            let old = self.links.links.get(&new.index)?;
+            (old.mac.is_some() && new.mac.is_some() && old.mac != new.mac).then_some(new.index)
+        });
+        renewed.collect()
+    }
+
+    /// Owners with addresses on these interfaces tell the neighbours: until then these send to a hardware address that is gone.
+    fn tell_of_hardware(&mut self, now: Time, renewed: &BTreeSet<u32>) {
+        if renewed.is_empty() {
+            return;
+        }
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                if self.addresses((u, m)).iter().any(|a| renewed.contains(&a.at.index)) {
+                    self.give(now, u, m, Input::NewHardwareAddress);
+                }
+            }
+        }
+        self.execute(now);
+    }
+
+    /// Reads what there is. Returns what is different from what we knew, and which interfaces have another hardware address.
+    fn reread(&mut self, now: Time) -> Option<(Vec<Change>, BTreeSet<u32>)> {
         match self.netlink.read() {
             Ok(links) => {
                 let difference = self.links.changes_to(&links);
+                let renewed = self.renewed(&difference);
                 self.links = links;
                 self.undone.stale = false;
-                Some(difference)
+                Some((difference, renewed))
             }
             Err(e) => {
                 self.undone.stale = true;
@@ -136,9 +165,10 @@ impl Engine {
             return;
         }
         if self.undone.stale
-            && let Some(difference) = self.reread(now)
+            && let Some((difference, renewed)) = self.reread(now)
         {
             self.follow(now, &difference);
+            self.tell_of_hardware(now, &renewed);
         }
         self.open_sockets(now);
         let mut wanted: BTreeSet<Assigned> = BTreeSet::new();

@@ -192,7 +192,13 @@ fn what_cannot_be_taken_off_is_tried_again_and_remembered() {
         // Also when the configuration does not know it any more.
         let other = instance(1, 255, &["10.77.0.98"]);
         without(CAP_NET_ADMIN, || world.reload(T(1110), &other));
-        assert!(world.engine.notes().addresses.contains(&("eth0".to_owned(), VIP.parse().unwrap(), 24)));
+        assert!(
+            world
+                .engine
+                .notes()
+                .addresses
+                .contains(&("eth0".to_owned(), VIP.parse().unwrap(), 24))
+        );
         assert_eq!(world.engine.next_timer(), Some(T(1200)));
         without(CAP_NET_ADMIN, || world.engine.tick(T(1200)));
         assert_eq!(world.engine.next_timer(), Some(T(1400)), "and less and less often");
@@ -415,5 +421,62 @@ fn flags_of_addresses_reach_the_kernel_and_one_written_twice_is_there_once() {
         let gone: Vec<Assigned> = addresses.iter().map(|a| a.at).collect();
         assert!(netlink.remove(&gone).is_empty());
         assert!(!there("10.78.0.99") && !there("fd00:78::99"));
+    });
+}
+
+#[test]
+fn a_check_that_is_not_there_counts_for_nothing() {
+    inside(|| {
+        let scripts = "vrrp_script gone {\n script /nowhere/gone\n}\nvrrp_script lost {\n script /nowhere/lost\n weight 20\n}\n\
+                       vrrp_script away {\n script /nowhere/away\n weight -20\n}\n";
+        let tracks = " track_script {\n gone\n lost\n away\n }\n}\n";
+        let text = scripts.to_owned() + instance(1, 150, &[VIP]).trim_end_matches("}\n") + tracks;
+        let mut world = World::new(&text);
+        world.engine.start(T(1000), false);
+        world.engine.tick(T(5000));
+        let row = &world.engine.look(T(5000)).rows[0];
+        assert_eq!((row.router.state, row.router.priority), (State::Master, 150));
+        assert!(there(VIP));
+    });
+}
+
+#[test]
+fn the_interface_of_an_address_elsewhere_is_tracked_unless_it_is_said_not_to_be() {
+    for (word, state) in [("", State::Fault), (" no_track", State::Master)] {
+        inside(move || {
+            ip("link add name far0 type veth peer name eth1");
+            let vips = format!("10.78.0.99/24 dev eth1{word}\n 10.77.0.98");
+            let mut world = World::new(&instance(1, 255, &[VIP]).replace(VIP, &vips));
+            world.engine.start(T(1000), false);
+            assert_eq!(world.state(0), state, "eth1 is down{word}");
+        });
+    }
+}
+
+#[test]
+fn a_group_says_priority_0() {
+    inside(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let global = format!("global_defs {{\n vrrp_notify_fifo {}\n}}\n", fifo.display());
+        let group = "vrrp_sync_group G {\n group {\n V1\n }\n}\n";
+        let mut world = World::new(&(global + group + &owner()));
+        world.engine.start(T(1000), false);
+        let mut options = std::fs::OpenOptions::new();
+        let mut reader = std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), libc::O_NONBLOCK)
+            .open(&fifo)
+            .unwrap();
+        let mut said = || {
+            let mut bytes = [0; 4096];
+            let got = std::io::Read::read(&mut reader, &mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes[..got]).into_owned()
+        };
+        let text = said();
+        assert!(
+            text.contains("INSTANCE \"V1\" MASTER 255\n") && text.contains("GROUP \"G\" MASTER 0\n"),
+            "{text}"
+        );
+        world.engine.write_states(T(1100));
+        assert_eq!(said(), "INSTANCE \"V1\" MASTER 255\nGROUP \"G\" MASTER 0\n");
     });
 }

@@ -235,6 +235,7 @@ impl HostLink for FakeLink {
                         held: false,
                     }],
                     running: vec![],
+                    disabled_checks: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
                     drift_details: vec![],

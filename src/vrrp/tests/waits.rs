@@ -221,3 +221,38 @@ fn who_cannot_send_does_not_own() {
     }
     assert_eq!(b.state(), State::Master);
 }
+
+/// Of three version 3 routers with intervals of their own, the winner of an election and the loser that yields were heard.
+#[test]
+fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
+    let mut b = Bench::new(Settings {
+        version: 3,
+        auth: None,
+        preempt: false,
+        ..settings(200)
+    });
+    b.take();
+    let hear = |b: &mut Bench, host, priority, interval| {
+        let src = IpAddr::from([10, 0, 0, host]);
+        let advert = Advert {
+            interval,
+            ..b.router.settings().advert(priority)
+        };
+        let payload = advert.encode(src, GROUP, Form::Pseudo);
+        b.give(Input::Packet(Packet {
+            src,
+            dst: GROUP,
+            ttl: 255,
+            payload: &payload,
+        }));
+    };
+    for (winner, loser) in [(152, 151), (220, 210)] {
+        hear(&mut b, 7, winner, 400);
+        hear(&mut b, 5, loser, 50);
+        b.pass(3.9);
+        assert_eq!(b.mastery(), None, "{winner}");
+    }
+    // The winner is silent for three of its own adverts.
+    b.pass(12.0);
+    assert_eq!(b.state(), State::Master);
+}

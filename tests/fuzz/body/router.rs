@@ -78,10 +78,12 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
 }
 
 fn effective(bytes: &mut Bytes<'_>, base: u8) -> Effective {
+    let priority = if base == 255 { 255 } else { bytes.byte().clamp(1, 254) };
+    let answers = bytes.byte();
     Effective {
-        priority: if base == 255 { 255 } else { bytes.byte().clamp(1, 254) },
-        fault: bytes.upto(3) == 0,
-        pending: false,
+        priority,
+        fault: answers.is_multiple_of(4),
+        pending: answers & 16 == 16,
     }
 }
 
@@ -129,7 +131,12 @@ fn step(bench: &mut Bench, bytes: &mut Bytes<'_>, version: u8, v6: bool) {
         }
         8 => bench.give_all(&Input::Handover(duration(bytes))),
         9 => bench.give_all(&Input::Hold(duration(bytes))),
-        10 => bench.give_all(&Input::Resume),
+        10 => match op >> 6 {
+            0 => bench.give_all(&Input::Resume),
+            1 => bench.give(member, Input::Takeover(duration(bytes))),
+            2 => bench.take_over(duration(bytes)),
+            _ => bench.give(member, Input::Unsent),
+        },
         11 => bench.give(member, Input::AddressLost),
         12 if op & 16 == 16 => bench.give_all(&Input::Stop),
         12 => bench.regroup(),
@@ -161,8 +168,12 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
         (None, true) => IpAddr::V6(GROUP6),
         (None, false) => IpAddr::V4(GROUP4),
     };
-    if twist & 2 == 2 {
-        advert.addresses.clear();
+    match twist & 6 {
+        2 => advert.addresses.clear(),
+        // Another cluster's.
+        4 => advert.addresses.iter_mut().for_each(|a| *a = bytes.address(v6)),
+        6 => advert.addresses.push(bytes.address(v6)),
+        _ => {}
     }
     if s.version == 3 {
         advert.interval = bytes.byte().into();
@@ -175,7 +186,15 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
         ttl: 255,
         payload: &payload,
     };
+    // Whoever did not run for too long steps down before anything else.
+    bench.tick();
+    let foreign = !s.vips.is_empty() && !advert.addresses.iter().any(|a| s.vips.contains(a));
+    let before = bench.look();
     bench.give(member, Input::Packet(packet));
+    assert!(
+        !foreign || bench.look() == before,
+        "another cluster had a say: {advert:?}"
+    );
 }
 
 impl Bench {
@@ -187,6 +206,22 @@ impl Bench {
     fn give_all(&mut self, input: &Input<'_>) {
         let out = self.group.handle_all(self.now, input);
         self.outputs(out);
+    }
+
+    /// The whole group at once, and the router itself must agree with what it said before.
+    fn take_over(&mut self, time: Option<Duration>) {
+        self.tick();
+        let refused = self.group.takeover_refusal().is_some();
+        self.give_all(&Input::Takeover(time));
+        let all = self.states.iter().all(|s| *s == State::Master);
+        assert!(refused || all, "{:?}", self.group);
+    }
+
+    /// All that an election knows.
+    fn look(&self) -> (Vec<(State, Time, u8, Option<u8>, Option<(IpAddr, u8)>)>, Option<Time>) {
+        let routers = self.group.routers().iter().map(|r| r.snapshot(self.now));
+        let seen = routers.map(|s| (s.state, s.since, s.priority, s.raised, s.owner));
+        (seen.collect(), self.group.next_timer())
     }
 
     fn tick(&mut self) {
@@ -233,6 +268,8 @@ impl Bench {
                 Output::Transition { from, to, .. } => {
                     assert_eq!(from, self.states[member]);
                     assert_ne!(from, to);
+                    let pending = self.group.routers()[member].snapshot(self.now).pending;
+                    assert!(to != State::Master || !pending, "owner before its checks have answered");
                     self.states[member] = to;
                 }
                 Output::Priority { from, to } => assert!(from != to && to > 0),
@@ -266,6 +303,7 @@ impl Bench {
             assert_eq!(snapshot.state == State::Master, self.holds[n], "addresses and state");
             assert_eq!(snapshot.statistics.sent, self.sent[n]);
             assert!(snapshot.priority > 0);
+            assert!(snapshot.raised.is_none() || snapshot.state != State::Fault && snapshot.state != State::Stopped);
             assert!(snapshot.owner.is_none_or(|(_, priority)| priority > 0));
             let st = snapshot.statistics;
             assert!(st.became_master - st.left_master == u64::from(snapshot.state == State::Master));
