@@ -88,6 +88,50 @@ impl Text {
     }
 }
 
+/// Of a neighbour: name, help, key of the status.
+const OF_NEIGHBOURS: [(&str, &str, &str); 3] = [
+    (
+        "neighbour_priority",
+        "priority that a neighbour announced last, 0 to 255",
+        "priority",
+    ),
+    (
+        "neighbour_packets",
+        "packets of a neighbour since it was heard first, at most five minutes apart",
+        "packets",
+    ),
+    (
+        "neighbour_last_heard_seconds",
+        "seconds since a neighbour was heard",
+        "seconds_since_last",
+    ),
+];
+
+impl Text {
+    /// At most 32 of each instance: who was heard in the last five minutes, and what was thought of it.
+    fn neighbours(&mut self, instances: &Value) {
+        for (name, help, key) in OF_NEIGHBOURS {
+            self.head(name, Kind::Gauge, help);
+            for instance in instances.as_array().into_iter().flatten() {
+                let of = escaped(instance["name"].as_str().unwrap_or_default());
+                for n in instance["neighbours"].as_array().into_iter().flatten() {
+                    if n[key].is_null() {
+                        continue;
+                    }
+                    let _ = writeln!(
+                        self.0,
+                        "hapair_{name}{{instance=\"{of}\",address=\"{}\",version=\"{}\",verdict=\"{}\"}} {}",
+                        escaped(n["address"].as_str().unwrap_or_default()),
+                        n["version"].as_u64().unwrap_or_default(),
+                        n["verdict"].as_str().unwrap_or_default(),
+                        number(&n[key]),
+                    );
+                }
+            }
+        }
+    }
+}
+
 fn escaped(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -217,6 +261,7 @@ pub(super) fn render(status: &Value) -> String {
         });
     }
     text.clocks(instances);
+    text.neighbours(instances);
     let good = |i: &Value| is(i["good"] == true);
     text.each(
         ("script_good", Gauge, "1 while the tracked script counts as good"),
