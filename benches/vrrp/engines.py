@@ -19,7 +19,7 @@ MODES = {
 }
 # Of these only the agent knows the second: keepalived has it from 2.4.2 on.
 HMAC_MODE = "v3 10 ms"
-HMAC_LINES = ""
+HMAC_LINES = f"\n auth_hmac {{\n  key 1 hex:{'5a' * 32}\n  active_key 1\n }}"
 
 
 def lines_of(mode):

@@ -202,8 +202,10 @@ def verdict(rows):
     for shape in dict.fromkeys(row["shape"] for row in of(rows, part="flapping")):
         agent, keepalived = (of(rows, part="flapping", shape=shape, pair=f"{engine} pair") for engine in ("agent", "keepalived"))
         if agent and keepalived:
-            most = keepalived[0]["without_percent"] + 2
-            expect(f"{shape}, wanted no longer without an owner than keepalived's pair", agent[0]["without_percent"], lambda v, most=most: v <= most, " %")
+            # A share moves by 2 % with the moment at which the first fault comes between two adverts, and a change more is luck.
+            for field, slack, unit in (("without_percent", 3, " % without an owner"), ("changes", 2, " changes of owner")):
+                most = keepalived[0][field] + slack
+                expect(f"{shape}, wanted no more than keepalived's pair", agent[0][field], lambda v, most=most: v <= most, unit)
     for row in of(rows, part="contention", engine="agent"):
         lines.append(f"* contention at {row['instances']} instances, wanted no spurious takeover: {row['moves']}, {'met' if row['moves'] == 0 and row['alive'] else 'MISSED'}.")
     return ["What is wanted of the agent:", "", *lines, ""] if lines else []

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, release};
+use super::{control, neighbours, release};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -192,11 +192,16 @@ fn table(value: &Value) -> String {
     let rows = value["instances"].as_array().into_iter().flatten().map(|i| {
         let vips: Vec<String> = i["vips"].as_array().into_iter().flatten().map(text).collect();
         format!(
-            "{}  {}  priority {}  {}\n",
+            "{}  {}  priority {}{}  {}\n{}",
             text(&i["name"]),
             text(&i["state"]),
             i["priority"],
-            vips.join(" ")
+            match i["raised_priority"].as_u64() {
+                Some(raised) => format!(", announced as {raised} by takeover"),
+                None => String::new(),
+            },
+            vips.join(" "),
+            neighbours::lines(i),
         )
     });
     let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
@@ -207,7 +212,9 @@ fn table(value: &Value) -> String {
         ))
     });
     let rules = value["processes"]["rules"].as_array().into_iter().flatten();
-    rows.chain(disabled).chain(rules.map(process)).collect()
+    let warnings = value["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.map(|line| format!("warning: {}\n", text(line)));
+    rows.chain(disabled).chain(rules.map(process)).chain(warnings).collect()
 }
 
 /// A tracked process, and how it is known whose it is.

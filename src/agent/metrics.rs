@@ -1,5 +1,6 @@
 //! Prometheus' text form of the status (exposition format 0.0.4). Names stay; new ones may come.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -66,6 +67,20 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
 
+fn length(list: &Value) -> Value {
+    list.as_array().map_or(0, Vec::len).into()
+}
+
+/// Hosts that were heard for an instance.
+fn neighbours(instance: &Value, accepted: bool) -> f64 {
+    let all = instance["neighbours"].as_array().into_iter().flatten();
+    let hosts: BTreeSet<&str> = all
+        .filter(|n| n["accepted"] == accepted)
+        .filter_map(|n| n["address"].as_str())
+        .collect();
+    hosts.len() as f64
+}
+
 /// Counters of an instance: name in the status, help.
 const COUNTERS: [(&str, &str); 10] = [
     ("received", "adverts that counted"),
@@ -113,6 +128,30 @@ pub(super) fn render(status: &Value) -> String {
                 "1 until every check has answered once: until then it does not become owner",
             ),
             |i| is(i["waits_for_checks"] == true),
+        ),
+        (
+            (
+                "neighbours",
+                Gauge,
+                "hosts whose adverts were accepted in the last five minutes",
+            ),
+            |i| neighbours(i, true),
+        ),
+        (
+            (
+                "neighbours_refused",
+                Gauge,
+                "hosts whose adverts were refused in the last five minutes",
+            ),
+            |i| neighbours(i, false),
+        ),
+        (
+            (
+                "two_owners_suspected",
+                Gauge,
+                "1 while the owner refuses adverts of another host that announces its VIPs",
+            ),
+            |i| is(!i["second_owner"].is_null()),
         ),
         (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
             number(&i["seconds_in_state"])
@@ -175,6 +214,18 @@ pub(super) fn render(status: &Value) -> String {
         "process",
         rules,
         |p| number(&p["not_counted"]),
+    );
+    text.one(
+        "other_routers",
+        Gauge,
+        "hosts that announced a VIP of ours under another virtual_router_id in the last five minutes",
+        &length(&status["other_routers"]),
+    );
+    text.one(
+        "uninvited_vips",
+        Gauge,
+        "VIPs on interfaces of this host that it does not own and did not put there",
+        &length(&status["uninvited_vips"]),
     );
     text.one(
         "worst_timer_lag_seconds",

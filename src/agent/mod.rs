@@ -21,6 +21,7 @@ mod mail;
 mod mark;
 mod metrics;
 mod metrics_http;
+mod neighbours;
 pub mod netlink;
 mod notes;
 mod notify;

@@ -51,6 +51,10 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
         })
         .collect();
     let disabled_checks = word.as_ref().map_or_else(Vec::new, |word| word.disabled_checks(root));
+    let warnings = match &word {
+        Some(Word::Agent(status)) => status.warnings.clone(),
+        _ => Vec::new(),
+    };
     let nginx = tools.unit("nginx.service");
     let nginx = match (nginx.exists(), nginx.is_active(), nginx.active.as_str()) {
         (false, ..) => "absent",
@@ -64,6 +68,7 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
         instances,
         running: running(root, word.as_ref()),
         disabled_checks,
+        warnings,
         nginx: nginx.to_owned(),
         drift: drift.iter().map(|d| d.resource.clone()).collect(),
         drift_details: drift,

@@ -385,6 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_this_host_would_not_run_is_refused_once_it_should_be_there() {
+        let staged = |command: &str| {
+            let text = format!(
+                "vrrp_script chk {{\n script \"{command}\"\n}}\nvrrp_instance V {{\n interface eth0\n virtual_router_id 1\n \
+                 virtual_ipaddress {{\n 10.0.0.1\n }}\n track_script {{\n chk\n }}\n}}\n"
+            );
+            [Staged {
+                path: PathBuf::from("/etc/keepalived/keepalived.conf"),
+                content: Some(text.into_bytes()),
+                mode: 0o600,
+            }]
+        };
+        let (good, missing) = (staged("sh -c true"), staged("hp-no-such-program -0 nginx"));
+        for engine in [Validator::Agent, Validator::Keepalived] {
+            assert!(own_check(engine, &good).is_ok() && scripts(engine, &good).is_ok());
+            assert!(own_check(engine, &missing).is_ok(), "its package may be still to come");
+            let error = scripts(engine, &missing).unwrap_err();
+            assert!(error.message.contains("check `chk` is disabled"), "{error}");
+            assert!(error.message.contains("`hp-no-such-program` is not in "), "{error}");
+        }
+        assert!(scripts(Validator::Nginx, &missing).is_ok());
+    }
+
+    #[test]
     fn what_is_copied() {
         for (path, base) in [
             ("/etc/nginx/conf.d/a.conf", "/etc/nginx"),

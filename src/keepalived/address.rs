@@ -25,7 +25,7 @@ impl Builder<'_> {
                     .push(Diagnostic::warning(&line.place, message).hint("write it in virtual_ipaddress_excluded"));
                 continue;
             }
-            if d.i.vips.iter().any(|a| a.ip == address.ip) {
+            if !d.seen[0].insert(address.ip) {
                 let message = format!(
                     "{} is written twice and counts twice in adverts, as in keepalived",
                     address.ip
@@ -38,16 +38,16 @@ impl Builder<'_> {
     }
 
     /// `virtual_ipaddress_excluded`.
-    pub(super) fn excluded(&mut self, stmt: &Stmt, list: &mut Vec<Address>) {
+    pub(super) fn excluded(&mut self, stmt: &Stmt, d: &mut Draft) {
         for line in stmt.children() {
             let mut bad = Vec::new();
             let address = self.address(line, &mut bad);
             self.out.extend(bad);
             if let Some(address) = address {
-                if list.iter().any(|a| a.ip == address.ip) {
+                if !d.seen[1].insert(address.ip) {
                     self.warn(&line.place, format!("{} is written twice", address.ip));
                 }
-                list.push(address);
+                d.i.vips_excluded.push(address);
             }
         }
     }

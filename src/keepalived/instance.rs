@@ -1,5 +1,6 @@
 //! `vrrp_instance`: what its lines say. What keepalived makes of them as a whole is in `effective`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(super) struct Draft {
     pub(super) auth_pass: Option<Vec<u8>>,
     /// Lines of `virtual_ipaddress` that are no addresses.
     pub(super) bad_vips: Vec<Diagnostic>,
+    /// Addresses of `virtual_ipaddress` so far, and of `virtual_ipaddress_excluded`.
+    pub(super) seen: [HashSet<IpAddr>; 2],
 }
 
 impl Draft {
@@ -72,7 +75,7 @@ impl Builder<'_> {
             match (line.keyword(), value) {
                 ("authentication", _) => self.auth(line, &mut d),
                 ("virtual_ipaddress", _) => self.vips(line, &mut d),
-                ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d.i.vips_excluded),
+                ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d),
                 ("unicast_peer", _) => {
                     d.i.unicast = true;
                     self.peers(line, &mut d);
@@ -117,6 +120,7 @@ impl Builder<'_> {
             }
         }
         let mut i = self.complete(stmt, d);
+        self.dedupe(&mut i.tracks);
         i.garp = resolve(i.garp, &self.config.global);
         if i.strict {
             (i.garp.lower_prio_delay, i.garp.lower_prio_repeat) = (Some(Duration::ZERO), Some(0));
@@ -174,6 +178,7 @@ impl Builder<'_> {
             auth_type: None,
             auth_pass: None,
             bad_vips: Vec::new(),
+            seen: Default::default(),
         }
     }
 

@@ -140,6 +140,7 @@ mod tests {
             }],
             running,
             disabled_checks: vec![],
+            warnings: vec![],
             nginx: "active".into(),
             drift: vec![],
             drift_details: vec![],

@@ -121,11 +121,9 @@ pub async fn verify(
         });
     }
     for status in &statuses {
-        for check in &status.disabled_checks {
-            cx.observer.tell(Progress::Warning {
-                host: Some(status.host.clone()),
-                message: check.to_string(),
-            });
+        let disabled = status.disabled_checks.iter().map(ToString::to_string);
+        for message in disabled.chain(status.warnings.iter().cloned()) {
+            cx.observer.warn(&status.host, message);
         }
     }
     for v in &proven {

@@ -22,6 +22,9 @@ pub struct HostStatus {
     /// Checks that the running engine does not run, so that what they look at never moves the VIP.
     #[serde(default)]
     pub disabled_checks: Vec<DisabledCheck>,
+    /// What the running agent finds wrong around it: other owners, refused neighbours, other clusters on its ids.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// nginx: `active`, `inactive`, `failed`, `absent`.
     pub nginx: String,
     /// Ids of resources changed by other hands since the last apply.
@@ -113,6 +116,9 @@ pub struct AgentStatus {
     /// Every script of its configuration.
     #[serde(default)]
     pub scripts: Vec<AgentScript>,
+    /// What somebody should look at, a line each, the worst first.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One script, in the agent's own words.

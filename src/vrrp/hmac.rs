@@ -240,7 +240,7 @@ impl Stamp {
 
     fn ahead_of(self, real: Duration) -> Ahead {
         let difference = self.0.wrapping_sub(Stamp::of(real).0).cast_signed();
-        Ahead((i128::from(difference) * 1000 >> 32) as i64)
+        Ahead(((i128::from(difference) * 1000) >> 32) as i64)
     }
 }
 

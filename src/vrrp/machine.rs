@@ -8,8 +8,8 @@ use super::command::Raise;
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
 use super::hmac::{Senders, Sequence};
 use super::master::Unsent;
+use super::neighbours::Neighbours;
 use super::packet::Form;
-use super::rules::Ignored;
 use super::settings::Settings;
 use super::track::Effective;
 
@@ -56,7 +56,7 @@ pub struct Router {
     pub(super) vips: Vec<IpAddr>,
     /// How the peer that was heard last makes its checksums.
     pub(super) learned: Option<Form>,
-    pub(super) alarms: Vec<(IpAddr, Ignored)>,
+    pub(super) neighbours: Neighbours,
     pub(super) mismatched: Vec<IpAddr>,
     /// `auth_hmac`: the last stamp sent, and the last one of each sender.
     pub(super) sequence: Sequence,
@@ -96,7 +96,7 @@ impl Router {
             unsent: Unsent::default(),
             vips: sorted(&settings.vips),
             learned: None,
-            alarms: Vec::new(),
+            neighbours: Neighbours::default(),
             mismatched: Vec::new(),
             sequence: Sequence::default(),
             senders: Senders::default(),
@@ -236,7 +236,6 @@ impl Router {
             self.raise = None;
         }
         (self.state, self.since, self.cause) = (to, now, cause);
-        self.alarms.clear();
         if from != to {
             out.push(Output::Transition { from, to, cause });
         }
@@ -391,7 +390,6 @@ impl Router {
             self.learned = None;
         }
         self.mismatched.clear();
-        self.alarms.clear();
         match self.state {
             State::Master => {
                 self.advert_at = self.advert_at.min(now + self.s.interval());

@@ -30,6 +30,7 @@ mod group;
 pub mod hmac;
 mod machine;
 mod master;
+mod neighbours;
 pub mod packet;
 mod reception;
 mod rules;
@@ -42,6 +43,7 @@ pub use event::{Alarm, Cause, Input, Output, Packet, Snapshot, State, Statistics
 pub use group::Group;
 pub use hmac::AuthHmac;
 pub use machine::Router;
+pub use neighbours::{MEMORY, Neighbour, Said, Verdict};
 pub use packet::{Advert, Form, PacketError};
 pub use rules::{Ignored, same_bytes};
 pub use settings::{GarpTimes, Peer, Settings};

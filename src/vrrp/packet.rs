@@ -245,6 +245,14 @@ impl<'b> Message<'b> {
     }
 }
 
+/// The first address of an advert that is among those, and the advert's virtual router id; `None` also for bytes that are no
+/// advert. For adverts of routers that are not ours.
+pub fn announced(bytes: &[u8], src: IpAddr, dst: IpAddr, among: impl Fn(&IpAddr) -> bool) -> Option<(u8, IpAddr)> {
+    let (message, _) = Message::read(bytes, src, dst).ok()?;
+    let found = message.addresses().find(among)?;
+    Some((message.vrid, found))
+}
+
 fn address(bytes: &[u8]) -> IpAddr {
     match <[u8; 4]>::try_from(bytes) {
         Ok(four) => IpAddr::from(four),

@@ -9,7 +9,8 @@
 //!                              make or remove a file; `@DIR@/check NAME` succeeds while it is there
 //! #: peer WORD=VALUE...        another router speaks: v, vrid, prio, vips; also auth, every, dst, ttl
 //! #: peer silent               it does not any more
-//! #: link down, #: link up     the carrier of eth0; with another interface's name before it, of that one
+//! #: link down, #: link up     the carrier of eth0; with another interface's name before it, of that one. The kernel tells
+//!                              of carriers once a second (net/core/link_watch.c): more than two must follow
 //! #: ip ARGUMENTS              ip(8) on the host
 //! #: process start|stop        a process whose name is @NAME@
 //! #: before STEP               a step that is taken before the engine starts

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::host::Engine;
-use crate::record::{Aspect, Record};
+use crate::record::{Aspect, Order, Record};
 
 const TABLE: &str = include_str!("meant.md");
 
@@ -24,7 +24,7 @@ pub(crate) struct Row {
     cases: Vec<String>,
     aspect: Option<Aspect>,
     only: Option<Engine>,
-    /// In the line.
+    /// In the line; nothing: any line.
     contains: String,
     used: Cell<bool>,
     pub(crate) text: String,
@@ -75,7 +75,11 @@ impl Row {
                 "either" => None,
                 _ => panic!("neither engine: {line}"),
             },
-            contains: plain(contains),
+            contains: if contains == "any" {
+                String::new()
+            } else {
+                plain(contains)
+            },
             used: Cell::new(false),
             text: line.to_owned(),
         }
@@ -109,13 +113,26 @@ pub(crate) fn differences(case: &str, agent: &Record, keepalived: &Record) -> Ve
             let before = found.len();
             found.extend(without(a, k).iter().map(|l| difference(Engine::Agent, l)));
             found.extend(without(k, a).iter().map(|l| difference(Engine::Keepalived, l)));
-            if before == found.len() && aspect.is_ordered() && a != k {
+            let (a, k) = (by_object(aspect, a), by_object(aspect, k));
+            if before == found.len() && a != k {
                 found.push(difference(Engine::Agent, &format!("order: {}", a.join("; "))));
                 found.push(difference(Engine::Keepalived, &format!("order: {}", k.join("; "))));
             }
         }
     }
     found
+}
+
+/// The lines in an order that says something: of one object after the other, or none.
+fn by_object(aspect: Aspect, lines: &[String]) -> Vec<String> {
+    let mut lines = lines.to_vec();
+    match aspect.order() {
+        Order::Kept => {}
+        // `INSTANCE "VI_1" MASTER 100`
+        Order::OfEach => lines.sort_by_key(|l| l.split(' ').take(2).collect::<Vec<_>>().join(" ")),
+        Order::None => lines.sort(),
+    }
+    lines
 }
 
 /// What is left of `lines` once each of `others` has taken one that is the same.

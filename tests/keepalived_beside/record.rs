@@ -51,10 +51,25 @@ impl Aspect {
         }
     }
 
-    /// Whether the order of the lines within a phase says something: scripts run side by side, FIFO lines do not.
-    pub(crate) fn is_ordered(self) -> bool {
-        matches!(self, Aspect::Adverts | Aspect::Fifo)
+    /// What the order of the lines within a phase says.
+    pub(crate) fn order(self) -> Order {
+        match self {
+            Aspect::Adverts => Order::Kept,
+            Aspect::Fifo => Order::OfEach,
+            _ => Order::None,
+        }
     }
+}
+
+/// Of the lines of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It must be the same.
+    Kept,
+    /// That of each instance and each group must be the same.
+    OfEach,
+    /// It says nothing: scripts run side by side, the rest is sorted.
+    None,
 }
 
 /// Between two things that happen to the host.

@@ -68,10 +68,19 @@ impl Engine {
                 return self.tell_of_hardware(now, &renewed);
             }
         }
-        let renewed = self.renewed(changes);
+        let changes: Vec<Change> = changes.iter().map(|c| self.as_seen(c)).collect();
+        let renewed = self.renewed(&changes);
         changes.iter().for_each(|change| self.links.apply(change));
-        self.follow(now, changes);
+        self.follow(now, &changes);
         self.tell_of_hardware(now, &renewed);
+    }
+
+    /// A VIP with duplicate address detection (`-nodad`) is there while that runs: nobody took it away.
+    pub(super) fn as_seen(&self, change: &Change) -> Change {
+        match change {
+            Change::Unusable(a) if self.vips.contains(&a.ip) => Change::Address(*a),
+            other => other.clone(),
+        }
     }
 
     /// Interfaces that have another hardware address than we know.
@@ -119,6 +128,7 @@ impl Engine {
 
     /// Does what follows from changes that [`Engine::links`] knows of already.
     fn follow(&mut self, now: Time, changes: &[Change]) {
+        self.addresses_came(now, changes);
         let settled = self.debounce.tick(now, &self.links);
         let lost: BTreeSet<Assigned> = changes
             .iter()

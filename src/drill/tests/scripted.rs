@@ -236,6 +236,7 @@ impl HostLink for FakeLink {
                     }],
                     running: vec![],
                     disabled_checks: vec![],
+                    warnings: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
                     drift_details: vec![],

@@ -87,7 +87,7 @@ impl Ear {
     fn hear(&mut self, payload: &[u8]) -> Option<Ignored> {
         let before = self.bench.router.snapshot(self.bench.now).statistics;
         self.bench.router.set_real_time(self.bench.now, self.real);
-        self.bench.router.alarms.clear();
+        self.bench.router.neighbours = neighbours::Neighbours::default();
         let (src, dst) = (self.src, self.dst);
         self.bench.give(Input::Packet(Packet {
             src,
@@ -96,16 +96,17 @@ impl Ear {
             payload,
         }));
         let after = self.bench.router.snapshot(self.bench.now).statistics;
-        match self.bench.router.alarms.first() {
-            Some((_, reason)) => {
-                assert_eq!((after.received, after.ignored), (before.received, before.ignored + 1));
-                Some(*reason)
-            }
-            None => {
-                assert_eq!((after.received, after.ignored), (before.received + 1, before.ignored));
-                None
-            }
-        }
+        let neighbours = self.bench.router.neighbours(self.bench.now);
+        let refused = neighbours.iter().find_map(|n| match n.verdict {
+            Verdict::Refused(reason) => Some(reason),
+            _ => None,
+        });
+        let counted = u64::from(refused.is_none());
+        assert_eq!(
+            (after.received, after.ignored),
+            (before.received + counted, before.ignored + 1 - counted)
+        );
+        refused
     }
 
     fn refused(&mut self, payload: &[u8]) -> Refusal {

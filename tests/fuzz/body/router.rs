@@ -32,6 +32,9 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
+/// State, since when, priority, what a takeover announces, owner.
+type Seen = (State, Time, u8, Option<u8>, Option<(IpAddr, u8)>);
+
 struct Bench {
     group: Group,
     now: Time,
@@ -218,7 +221,7 @@ impl Bench {
     }
 
     /// All that an election knows.
-    fn look(&self) -> (Vec<(State, Time, u8, Option<u8>, Option<(IpAddr, u8)>)>, Option<Time>) {
+    fn look(&self) -> (Vec<Seen>, Option<Time>) {
         let routers = self.group.routers().iter().map(|r| r.snapshot(self.now));
         let seen = routers.map(|s| (s.state, s.since, s.priority, s.raised, s.owner));
         (seen.collect(), self.group.next_timer())
