@@ -71,7 +71,7 @@ impl Fake {
         });
         let toolchain = Toolchain {
             rustc: self.at("rustc").into(),
-            rustup: command,
+            rustup: command.ok_or("there is none"),
             patience,
         };
         toolchain.choose(wanted, &self.at("notes"))

@@ -6,7 +6,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode};
 
 use hapair::vrrp::packet::GROUP4;
 use hapair::vrrp::track::Effective;
@@ -81,6 +84,7 @@ fn settings(version: u8, unicast: bool) -> Settings {
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        auth_hmac: None,
         form: Form::Pseudo,
         garp: GarpTimes::default(),
     }
@@ -97,7 +101,7 @@ struct Case {
 }
 
 /// Every name that [`name`] gives, but for "ip": a router is handed what an IP packet carries.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "too short",
     "too long",
     "no version",
@@ -114,6 +118,7 @@ const REASONS: [&str; 16] = [
     "interval",
     "destination",
     "stranger",
+    "hmac",
 ];
 
 /// A new reason does not compile before it has a name, which belongs into [`REASONS`], which needs a case.
@@ -136,6 +141,7 @@ fn name(reason: Ignored) -> &'static str {
         Ignored::Interval(_) => "interval",
         Ignored::Destination(_) => "destination",
         Ignored::Stranger => "stranger",
+        Ignored::Hmac(_) => "hmac",
     }
 }
 
@@ -171,6 +177,13 @@ fn cases() -> Vec<Case> {
     own_packet.src = own();
     let mut routed = from(2, "ttl", &same, &whole);
     routed.ttl = 254;
+    let mut unsigned = from(3, "hmac", &same, &whole);
+    unsigned.settings.auth_hmac = Some(Arc::new(AuthHmac {
+        keys: Key::new(1, &[7; 32]).into_iter().collect(),
+        active: 1,
+        mode: Mode::Enforce,
+        anti_replay: AntiReplay::Time { window: 5 },
+    }));
     let mut destination = from(2, "destination", &same, &whole);
     destination.dst = own();
     vec![
@@ -197,6 +210,7 @@ fn cases() -> Vec<Case> {
         from(2, "password", &|a| a.auth_data[7] ^= 1, &whole),
         from(2, "interval", &|a| a.interval = 2, &whole),
         destination,
+        unsigned,
         unicast(IpAddr::from([10, 0, 0, 77]), 255, "stranger"),
         unicast(peer(), 1, "ttl"),
     ]
@@ -239,7 +253,6 @@ fn a_packet_that_is_refused_costs_no_memory() {
             let mut told = Vec::new();
             group.alone(now, &packet(case.src), &mut |_, output| told.push(output));
             let reason = match told.as_slice() {
-                [] => "own",
                 [Output::Alarm(Alarm::Ignored { reason, .. })] => name(*reason),
                 [Output::Alarm(Alarm::Foreign { .. })] => "foreign",
                 other => panic!("{}: {other:?}", case.reason),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, release};
+use super::{control, neighbours, release};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -192,12 +192,65 @@ fn table(value: &Value) -> String {
     let rows = value["instances"].as_array().into_iter().flatten().map(|i| {
         let vips: Vec<String> = i["vips"].as_array().into_iter().flatten().map(text).collect();
         format!(
-            "{}  {}  priority {}  {}\n",
+            "{}  {}  priority {}{}  {}\n{}",
             text(&i["name"]),
             text(&i["state"]),
             i["priority"],
-            vips.join(" ")
+            match i["raised_priority"].as_u64() {
+                Some(raised) => format!(", announced as {raised} by takeover"),
+                None => String::new(),
+            },
+            vips.join(" "),
+            neighbours::lines(i),
         )
     });
-    rows.collect()
+    let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
+        let reason = s["disabled"].as_str()?;
+        Some(format!(
+            "check {} is disabled and counts for nothing: {reason}\n",
+            text(&s["name"])
+        ))
+    });
+    let rules = value["processes"]["rules"].as_array().into_iter().flatten();
+    let warnings = value["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.map(|line| format!("warning: {}\n", text(line)));
+    rows.chain(disabled).chain(rules.map(process)).chain(warnings).collect()
+}
+
+/// A tracked process, and how it is known whose it is.
+fn process(rule: &Value) -> String {
+    let name = rule["name"].as_str().unwrap_or_default();
+    let state = if rule["good"] == true { "runs" } else { "is missed" };
+    let known = match (rule["known_by"].as_str(), rule["which"].as_str()) {
+        (Some("name"), _) => "known by its name alone: anybody's counts".to_owned(),
+        (Some(by), Some(which)) => format!("of {by} {which}"),
+        _ => String::new(),
+    };
+    let others = match rule["not_counted"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(others) => format!(", {others} of that name not counted"),
+    };
+    format!("process {name}  {state}  {known}{others}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_disabled_check_is_a_line_of_the_status() {
+        let status = json!({
+            "instances": [{"name": "V", "state": "MASTER", "priority": 100, "vips": ["10.0.0.1"]}],
+            "scripts": [
+                {"name": "good", "good": true, "disabled": null},
+                {"name": "gone", "good": false, "disabled": "/bin/gone is not there"},
+            ],
+        });
+        assert_eq!(
+            table(&status),
+            "V  MASTER  priority 100  10.0.0.1\ncheck gone is disabled and counts for nothing: /bin/gone is not there\n"
+        );
+    }
 }

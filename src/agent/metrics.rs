@@ -1,5 +1,6 @@
 //! Prometheus' text form of the status (exposition format 0.0.4). Names stay; new ones may come.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -66,6 +67,20 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
 
+fn length(list: &Value) -> Value {
+    list.as_array().map_or(0, Vec::len).into()
+}
+
+/// Hosts that were heard for an instance.
+fn neighbours(instance: &Value, accepted: bool) -> f64 {
+    let all = instance["neighbours"].as_array().into_iter().flatten();
+    let hosts: BTreeSet<&str> = all
+        .filter(|n| n["accepted"] == accepted)
+        .filter_map(|n| n["address"].as_str())
+        .collect();
+    hosts.len() as f64
+}
+
 /// Counters of an instance: name in the status, help.
 const COUNTERS: [(&str, &str); 10] = [
     ("received", "adverts that counted"),
@@ -114,6 +129,30 @@ pub(super) fn render(status: &Value) -> String {
             ),
             |i| is(i["waits_for_checks"] == true),
         ),
+        (
+            (
+                "neighbours",
+                Gauge,
+                "hosts whose adverts were accepted in the last five minutes",
+            ),
+            |i| neighbours(i, true),
+        ),
+        (
+            (
+                "neighbours_refused",
+                Gauge,
+                "hosts whose adverts were refused in the last five minutes",
+            ),
+            |i| neighbours(i, false),
+        ),
+        (
+            (
+                "two_owners_suspected",
+                Gauge,
+                "1 while the owner refuses adverts of another host that announces its VIPs",
+            ),
+            |i| is(!i["second_owner"].is_null()),
+        ),
         (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
             number(&i["seconds_in_state"])
         }),
@@ -133,6 +172,16 @@ pub(super) fn render(status: &Value) -> String {
         &status["scripts"],
         good,
     );
+    text.each(
+        (
+            "script_disabled",
+            Gauge,
+            "1 while the tracked script is not run and counts for nothing",
+        ),
+        "script",
+        &status["scripts"],
+        |s| is(!s["disabled"].is_null()),
+    );
     let rules = &status["processes"]["rules"];
     text.each(
         ("process_good", Gauge, "1 while the tracked process counts as running"),
@@ -145,6 +194,38 @@ pub(super) fn render(status: &Value) -> String {
         "process",
         rules,
         |p| number(&p["running"]),
+    );
+    text.each(
+        (
+            "process_by_name",
+            Gauge,
+            "1 while nothing but the name tells which processes are meant: anybody's count",
+        ),
+        "process",
+        rules,
+        |p| is(p["known_by"] == "name"),
+    );
+    text.each(
+        (
+            "process_not_counted",
+            Gauge,
+            "processes of the rule's name that are not the ones meant, when they were looked for last",
+        ),
+        "process",
+        rules,
+        |p| number(&p["not_counted"]),
+    );
+    text.one(
+        "other_routers",
+        Gauge,
+        "hosts that announced a VIP of ours under another virtual_router_id in the last five minutes",
+        &length(&status["other_routers"]),
+    );
+    text.one(
+        "uninvited_vips",
+        Gauge,
+        "VIPs on interfaces of this host that it does not own and did not put there",
+        &length(&status["uninvited_vips"]),
     );
     text.one(
         "worst_timer_lag_seconds",
@@ -178,8 +259,8 @@ mod tests {
         let status = json!({
             "version": "1.2", "worst_timer_lag_seconds": 0.25, "netlink_overruns": 3, "dropped_log_lines": 0,
             "instances": [{"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7}}],
-            "scripts": [{"name": "chk", "good": true}],
-            "processes": {"rules": [{"name": "p", "good": false, "running": 2}]},
+            "scripts": [{"name": "chk", "good": true}, {"name": "gone", "good": false, "disabled": "it is not there"}],
+            "processes": {"rules": [{"name": "p", "good": false, "running": 2, "known_by": "name", "not_counted": 3}]},
         });
         let text = render(&status);
         for line in [
@@ -188,8 +269,12 @@ mod tests {
             "hapair_priority{instance=\"a\\\"\\\\\"} 200",
             "hapair_sent_total{instance=\"a\\\"\\\\\"} 7",
             "hapair_script_good{script=\"chk\"} 1",
+            "hapair_script_disabled{script=\"chk\"} 0",
+            "hapair_script_disabled{script=\"gone\"} 1",
             "hapair_process_good{process=\"p\"} 0",
             "hapair_process_running{process=\"p\"} 2",
+            "hapair_process_by_name{process=\"p\"} 1",
+            "hapair_process_not_counted{process=\"p\"} 3",
             "hapair_worst_timer_lag_seconds 0.25",
             "hapair_netlink_overruns_total 3",
         ] {

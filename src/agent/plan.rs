@@ -104,6 +104,7 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
         advert_int: instance.advert_int,
         source,
         vips: instance.vips.iter().map(|v| v.ip).collect(),
+        auth_hmac: None,
         auth: match &instance.auth {
             Some(Auth::Pass(bytes)) if instance.version == 2 => {
                 let mut padded = [0; 8];

@@ -135,7 +135,7 @@ pub struct Fifo {
 pub struct Weight {
     /// -253 to 253; 0: failing means FAULT; above 0: added while good; below: subtracted while failing.
     pub value: i16,
-    /// Good and failing change places.
+    /// Without a weight, good and failing change places; else the weight's sign is turned round.
     pub reverse: bool,
 }
 
@@ -467,7 +467,35 @@ pub struct Instance {
     pub place: Place,
 }
 
+impl Notify {
+    /// Every command that is written, with its keyword.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
+        let deleted = match &self.deleted {
+            Deleted::Deleted(command) => command.as_ref(),
+            Deleted::Fault => None,
+        };
+        let all = [
+            ("notify", self.any.as_ref()),
+            ("notify_master", self.master.as_ref()),
+            ("notify_backup", self.backup.as_ref()),
+            ("notify_fault", self.fault.as_ref()),
+            ("notify_stop", self.stop.as_ref()),
+            ("notify_deleted", deleted),
+            ("notify_master_rx_lower_pri", self.master_rx_lower_pri.as_ref()),
+        ];
+        all.into_iter()
+            .filter_map(|(keyword, command)| Some((keyword, command?)))
+    }
+}
+
 impl Config {
+    /// Whether an instance or a group tracks the script of that name.
+    pub fn tracks_script(&self, name: &str) -> bool {
+        let groups = self.sync_groups.iter().map(|g| &g.tracks);
+        let mut all = self.instances.iter().map(|i| &i.tracks).chain(groups);
+        all.any(|t| t.scripts.iter().any(|t| t.name == name))
+    }
+
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<&Arc<Instance>> {
         self.instances.iter().find(|i| i.name == name)

@@ -150,6 +150,8 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Any, Ignores, "", "snmp_socket enable_snmp_vrrp enable_snmp_keepalived enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_vrrp_traps enable_dbus dbus_service_name dbus_no_interface_name"),
     r(GLOBAL, Any, Ignores, "", "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier dynamic_interfaces"),
     r(GLOBAL, Any, Ignores, "", "umask reload_check_config reload_time_file reload_repeat reload_file data_use_instance json_version log_unknown_vrids state_dump_file stats_dump_file json_dump_file random_seed keep_script_fds use_symlink_paths"),
+    // Chooses how strict later includes are; whatever is wrong with one is said anyway.
+    r(GLOBAL, Any, Obeys, "", "include_check"),
     r(GLOBAL, Any, Ignores, "", "lvs_sync_daemon lvs_timeouts lvs_flush lvs_flush_on_stop lvs_flush_onstop lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force lvs_notify_fifo lvs_notify_fifo_script nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark smtp_alert_checker checker_log_all_failures no_checker_emails rs_init_notifies checker_delay_after_boot"),
     // ---- vrrp_script, vrrp_track_process, track_file
     r(SCRIPT, Text, Obeys, "", "script"),

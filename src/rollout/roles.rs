@@ -139,6 +139,8 @@ mod tests {
                 held: false,
             }],
             running,
+            disabled_checks: vec![],
+            warnings: vec![],
             nginx: "active".into(),
             drift: vec![],
             drift_details: vec![],

@@ -256,6 +256,7 @@ impl Plan {
             source: self.source(host, member),
             vips: vec![self.vip(member, 0)],
             auth: (version == 2).then_some(*b"secret12"),
+            auth_hmac: None,
             peers: self.unicast.then(|| others.map(peer).collect()),
             preempt: true,
             preempt_delay: Duration::ZERO,

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, able, until};
+pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_knows, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
@@ -44,7 +44,11 @@ impl Host {
             }
             Engine::Keepalived => {
                 let mut c = self.net.command("keepalived");
-                c.args(["-n", "-l", "-G", "-P", "-f"]).arg(&config);
+                c.args(["-n", "-l", "-P", "-f"]).arg(&config);
+                // The system's log is not the tests' business, where it can be kept out of it.
+                if keepalived_knows("--no-syslog") {
+                    c.arg("-G");
+                }
                 c.arg("-p")
                     .arg(self.dir.join("pid"))
                     .arg("-r")

@@ -3,6 +3,7 @@
 mod kernel;
 mod outputs;
 mod reports;
+mod strays;
 mod tracking;
 mod units;
 
@@ -21,6 +22,8 @@ use nix::sys::epoll::Epoll;
 use serde_json::json;
 
 use self::kernel::Undone;
+pub(super) use self::strays::OtherRouter;
+use self::strays::Strays;
 use self::units::Unit;
 use super::checks::Checks;
 use super::debounce::Debounce;
@@ -85,6 +88,7 @@ pub(super) struct Engine {
     tokens: Tokens,
     sockets: BTreeMap<Wire, Ear>,
     undone: Undone,
+    strays: Strays,
     arrivals: Arrivals,
     units: Vec<Unit>,
     /// When each unit wants its tick: looked at with every wake-up, so it is kept at hand.
@@ -132,6 +136,7 @@ impl Engine {
             tokens,
             sockets: BTreeMap::new(),
             undone: Undone::default(),
+            strays: Strays::default(),
             arrivals: Arrivals::default(),
             units: Vec::new(),
             due: Vec::new(),
@@ -199,6 +204,7 @@ impl Engine {
             self.pacer.next_timer(),
             self.debounce.next_timer(),
             self.undone.next_timer(),
+            self.strays.next_timer(),
             self.startup.map(|(at, _)| at),
         ];
         units.chain(others.into_iter().flatten()).min()
@@ -255,6 +261,9 @@ impl Engine {
                 }
             }
         }
+        if chosen.is_none() {
+            self.stray_packet(now, wire, &packet);
+        }
         if let Some((u, m, _)) = chosen {
             let before = self.units[u].group.routers()[m].learned_form();
             self.give(now, u, m, Input::Packet(packet));
@@ -277,6 +286,7 @@ impl Engine {
         // The packets first: what follows may take a moment.
         self.execute(now);
         self.retry(now);
+        self.look_for_uninvited(now);
         self.announce_paced(now);
         self.start_delayed(now);
         let checks = self.checks.tick(now);

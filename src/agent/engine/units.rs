@@ -197,7 +197,7 @@ impl Engine {
         self.execute(now);
     }
 
-    fn addresses_of_owners(&self) -> BTreeSet<Assigned> {
+    pub(super) fn addresses_of_owners(&self) -> BTreeSet<Assigned> {
         let owners = self.units.iter().flat_map(|unit| {
             let members = unit.members.iter().zip(unit.group.routers());
             members.filter(|(_, router)| router.state() == State::Master)

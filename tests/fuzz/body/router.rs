@@ -32,6 +32,9 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
+/// State, since when, priority, what a takeover announces, owner.
+type Seen = (State, Time, u8, Option<u8>, Option<(IpAddr, u8)>);
+
 struct Bench {
     group: Group,
     now: Time,
@@ -59,6 +62,7 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
         source: bytes.address(v6),
         vips,
         auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
+        auth_hmac: None,
         peers: (flags & 2 == 2).then_some(vec![peer]),
         preempt: flags & 8 == 8,
         preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
@@ -217,7 +221,7 @@ impl Bench {
     }
 
     /// All that an election knows.
-    fn look(&self) -> (Vec<(State, Time, u8, Option<u8>, Option<(IpAddr, u8)>)>, Option<Time>) {
+    fn look(&self) -> (Vec<Seen>, Option<Time>) {
         let routers = self.group.routers().iter().map(|r| r.snapshot(self.now));
         let seen = routers.map(|s| (s.state, s.since, s.priority, s.raised, s.owner));
         (seen.collect(), self.group.next_timer())
