@@ -319,6 +319,11 @@ impl Router {
             let cause = if self.fault { Cause::Fault } else { Cause::Recovered };
             self.apply_fault(now, cause, out);
         }
+        if self.wants && self.pending {
+            // It waited for its group, and waits for its own checks again.
+            self.wants = false;
+            self.overdue = true;
+        }
         if self.state == State::Backup && self.overdue && !self.pending {
             self.overdue = false;
             self.wait_is_over(now, out);

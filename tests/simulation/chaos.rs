@@ -459,13 +459,14 @@ impl World {
         self.note(|| format!("h{node} runs again"));
         let n = &mut self.nodes[node];
         n.stalled = false;
+        // Its adverts were not late because they could not be sent.
+        let now = self.now;
+        self.nodes[node].mute.iter_mut().for_each(|since| *since = now);
+        let n = &mut self.nodes[node];
         for letter in std::mem::take(&mut n.queue) {
             self.deliver(node, letter);
         }
         self.input_all(node, &Input::Tick);
-        // Its adverts were not late because they could not be sent.
-        let now = self.now;
-        self.nodes[node].mute.iter_mut().for_each(|since| *since = now);
         self.track(node);
     }
 }

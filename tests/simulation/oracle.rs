@@ -21,6 +21,8 @@ pub(crate) struct Oracle {
     wrong: Option<(u64, bool)>,
     /// How long a VIP may be without owner.
     gap: u64,
+    /// How long it may have two, where that is less than usual.
+    double: Option<u64>,
 }
 
 impl World {
@@ -217,7 +219,9 @@ impl World {
         let by = self.rng.pick(&willing);
         let time = self.rng.chance(50).then_some(self.plan.hold / 2);
         self.note(|| format!("finale: h{by} takes over, {time:?}"));
-        self.oracle.gap = travel;
+        // The new owner has them at once, the old one until the first advert arrives.
+        self.oracle.gap = 0;
+        self.oracle.double = Some(self.max_delay + 2000);
         self.totals.takeover_commands += 1;
         self.totals.finales += 1;
         self.command(by, &Input::Takeover(time));
@@ -256,7 +260,10 @@ impl World {
             .collect();
         let wrong = counts.iter().any(|c| *c != 1).then(|| counts.contains(&0));
         if let Some((since, none)) = self.oracle.wrong {
-            let most = if none { self.oracle.gap } else { 3 * self.max_delay };
+            let most = match none {
+                true => self.oracle.gap,
+                false => self.oracle.double.unwrap_or(3 * self.max_delay),
+            };
             // Also if this very event ends it.
             if self.now > since + most {
                 let owners: Vec<&Vec<bool>> = self.nodes.iter().map(|n| &n.holds).collect();

@@ -152,7 +152,12 @@ fn a_group_waits_for_the_checks_of_all() {
     }
     let states = |group: &Group| [0, 1].map(|n| group.routers()[n].state());
     assert_eq!(states(&group), [State::Backup; 2]);
-    group.handle(at + secs(1.0), 1, tracked(100, false));
+    // The first waits for the second only, and gets a check that has not answered by a reload.
+    let now = at + secs(1.0);
+    group.handle(now, 0, tracked(100, true));
+    group.handle(now, 1, tracked(100, false));
+    assert_eq!(states(&group), [State::Backup; 2]);
+    group.handle(now, 0, tracked(100, false));
     assert_eq!(states(&group), [State::Master; 2]);
 }
 
