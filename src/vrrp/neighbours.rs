@@ -141,7 +141,11 @@ impl Neighbours {
             vips: differs.map_or_else(Vec::new, |message| message.addresses().collect()),
         };
         match room {
-            Room::Free => self.rows.push(row),
+            Room::Free => {
+                // Mostly there is one, of each of hundreds of instances.
+                self.rows.reserve_exact(1);
+                self.rows.push(row);
+            }
             Room::Instead(at) => self.rows[at] = row,
         }
         true
