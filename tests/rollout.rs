@@ -393,8 +393,8 @@ fn signing_is_not_switched_on_while_the_clocks_differ() {
         ([0, 59_000], "{time_window: 60, mode: receive-only}", None),
     ] {
         let (_, log) = signed(ahead, written, in_place);
-        let applied = log.iter().filter(|line| line.ends_with(" apply")).count();
-        assert_eq!(applied, 2, "{written}: {log:?}");
+        // The stand-in's VIP stays with its owner, so the gate behind the first host ends the run.
+        assert_eq!(log.first().map(String::as_str), Some("nginx-backup apply"), "{written}");
     }
 }
 

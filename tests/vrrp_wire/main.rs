@@ -9,6 +9,7 @@ mod capture;
 mod election;
 mod farewell;
 mod giving_up;
+mod hmac;
 mod net;
 #[path = "../netns/mod.rs"]
 mod netns;
