@@ -73,6 +73,7 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
             vips: vec![VIP.into()],
             owns_vip: owns && applied,
             held: false,
+            raised: None,
         }],
         running: vec![RunningInstance {
             name: "VI_1".into(),
@@ -82,6 +83,8 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
             priority: 100,
             owns_vip: owns,
             waits: false,
+            raised: None,
+            pending: false,
         }],
         nginx: "active".into(),
         drift: vec![],

@@ -18,6 +18,7 @@ mod reboot;
 mod roles;
 mod rollback;
 mod saved;
+mod takeover;
 mod verify;
 mod which;
 

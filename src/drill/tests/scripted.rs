@@ -233,6 +233,7 @@ impl HostLink for FakeLink {
                         vips: vec![VIP.into()],
                         owns_vip: w.owns[self.index],
                         held: false,
+                        raised: None,
                     }],
                     running: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
