@@ -57,9 +57,9 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
             fault::inject(root, &stopped, hold.unwrap_or(UNTIL_RESUMED))
         }
         VrrpOrder::Hold { seconds } if runs(Engine::Agent) => ask_agent(&for_so_long("hold", seconds)),
-        VrrpOrder::TakeOver { instances, seconds } if runs(Engine::Agent) => {
-            takeover_lines(&instances, seconds)?.iter().try_for_each(|line| ask_agent(line))
-        }
+        VrrpOrder::TakeOver { instances, seconds } if runs(Engine::Agent) => takeover_lines(&instances, seconds)?
+            .iter()
+            .try_for_each(|line| ask_agent(line)),
         VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. } if runs(Engine::Keepalived) => {
             Err(Error::new("keepalived does neither hold back nor take over on command"))
         }
@@ -89,8 +89,10 @@ fn takeover_lines(instances: &[String], seconds: Option<u64>) -> Result<Vec<Stri
     // What is a number is a time to the agent.
     let is_a_name = |name: &String| name.parse::<f64>().is_err() && !name.contains(char::is_whitespace);
     if let Some(name) = instances.iter().find(|name| !is_a_name(name)) {
-        return Err(Error::new(format!("instance `{name}` cannot be named on the agent's control line"))
-            .hint("give it a name that is one word and no number"));
+        return Err(
+            Error::new(format!("instance `{name}` cannot be named on the agent's control line"))
+                .hint("give it a name that is one word and no number"),
+        );
     }
     let command = for_so_long("takeover", seconds);
     Ok(instances.iter().map(|name| format!("{command} {name}")).collect())
@@ -126,7 +128,10 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let lines = takeover_lines(&names(&["VI_1", "VI_2"]), Some(30)).expect("names");
         assert_eq!(lines, ["takeover 30 VI_1", "takeover 30 VI_2"]);
-        assert_eq!(takeover_lines(&names(&["VI_1"]), None).expect("a name"), ["takeover VI_1"]);
+        assert_eq!(
+            takeover_lines(&names(&["VI_1"]), None).expect("a name"),
+            ["takeover VI_1"]
+        );
         // `takeover 30 51` would move everything for 51 seconds.
         for bad in ["51", "1e3", "two words"] {
             let error = takeover_lines(&names(&["VI_1", bad]), Some(30)).expect_err("no name");

@@ -41,8 +41,7 @@ pub(super) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
             (first_owns, _) => {
                 let (owner, standby) = if first_owns { (a, b) } else { (b, a) };
                 let (host, other) = (usize::from(!first_owns), usize::from(first_owns));
-                takes_back(standby, owner)
-                    .then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
+                takes_back(standby, owner).then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
             }
         });
     let alone = || {
@@ -227,7 +226,10 @@ mod tests {
         assert_eq!(problem(&moved, Owners::Any), "");
         assert_eq!(problem(&moved, Owners::Best), "b still owns the VIP of VI_1, not a");
         assert_eq!(to_take_back(&moved, 0), ["VI_1"]);
-        assert_eq!((to_take_back(&moved, 1), owned_by_the_other(&moved, 1)), (vec![], vec![]));
+        assert_eq!(
+            (to_take_back(&moved, 1), owned_by_the_other(&moved, 1)),
+            (vec![], vec![])
+        );
         // Somebody has moved it there on purpose.
         moved[1].running[0].raised = Some(102);
         assert_eq!(problem(&moved, Owners::Best), "");

@@ -111,7 +111,8 @@ pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: usize) ->
         Some("keepalived cannot".to_owned())
     };
     if let Some(why) = why {
-        let what = format!("it does not take over on command ({why}): it has the VIP after three adverts and its skew time");
+        let what =
+            format!("it does not take over on command ({why}): it has the VIP after three adverts and its skew time");
         cx.observer.fact(&name, what);
     }
     Ok(())

@@ -192,7 +192,13 @@ fn what_cannot_be_taken_off_is_tried_again_and_remembered() {
         // Also when the configuration does not know it any more.
         let other = instance(1, 255, &["10.77.0.98"]);
         without(CAP_NET_ADMIN, || world.reload(T(1110), &other));
-        assert!(world.engine.notes().addresses.contains(&("eth0".to_owned(), VIP.parse().unwrap(), 24)));
+        assert!(
+            world
+                .engine
+                .notes()
+                .addresses
+                .contains(&("eth0".to_owned(), VIP.parse().unwrap(), 24))
+        );
         assert_eq!(world.engine.next_timer(), Some(T(1200)));
         without(CAP_NET_ADMIN, || world.engine.tick(T(1200)));
         assert_eq!(world.engine.next_timer(), Some(T(1400)), "and less and less often");

@@ -9,7 +9,7 @@ use crate::drill::link::HostLink;
 use crate::drill::plan::InstancePlan;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::VrrpOrder;
-use crate::state::{Engine, InstanceState, Request};
+use crate::state::{Engine, HostStatus, InstanceState, Request};
 
 /// Seconds in which a host that took over on command goes on outbidding the other: the move itself needs no more.
 const MOMENT: u64 = 10;
@@ -24,7 +24,9 @@ impl<L: HostLink> Work<'_, L> {
         deadline: Instant,
     ) -> Result<(), DrillError> {
         let name = self.plan.hosts[repaired].as_str();
-        let mine = instances.iter().filter(|i| i.preempt && i.at_once && i.preferred == name);
+        let mine = instances
+            .iter()
+            .filter(|i| i.preempt && i.at_once && i.preferred == name);
         let mut missing: Vec<&str> = mine.map(|i| i.name.as_str()).collect();
         while !missing.is_empty() && Instant::now() < deadline {
             let status = self.status(repaired).await?;
@@ -33,15 +35,9 @@ impl<L: HostLink> Work<'_, L> {
                 return Ok(());
             }
             // A check may have to succeed some times before it counts.
-            let ready = |name: &&str| {
-                let on = |status: &crate::state::HostStatus| status.instances.iter().find(|i| i.name == *name).cloned();
-                let (Some(mine), Some(theirs)) = (on(&status), on(&other)) else {
-                    return false;
-                };
-                mine.state == InstanceState::Backup && !mine.held && mine.priority > theirs.priority
-            };
-            let asked: Vec<String> = missing.iter().copied().filter(|i| ready(&i)).map(str::to_owned).collect();
             missing.retain(|name| !status.owns(name));
+            let ready = missing.iter().filter(|name| may_take_back(&status, &other, name));
+            let asked: Vec<String> = ready.map(|name| (*name).to_owned()).collect();
             if asked.is_empty() {
                 self.session.pause(POLL).await?;
                 continue;
@@ -53,16 +49,27 @@ impl<L: HostLink> Work<'_, L> {
             let request = Request::Vrrp { order };
             match self.session.order(repaired, &request, self.plan.request_timeout).await {
                 Ok(()) => missing.retain(|name| !asked.iter().any(|asked| asked == name)),
-                // A check that has not answered yet: it will, or the host takes over by itself.
+                // A check that has not answered yet, say: it will, and by then the host may have taken over by itself.
                 Err(refused) if refused.kind == RemoteErrorKind::Refused => {
-                    self.session.pause(POLL).await?;
-                    if Instant::now() >= deadline {
-                        self.session.tell(DrillEvent::Note(refused.to_string()));
+                    let note = format!("{refused}: it has the VIP back after three adverts instead");
+                    if !self.notes.contains(&note) {
+                        self.session.tell(DrillEvent::Note(note.clone()));
+                        self.notes.push(note);
                     }
+                    self.session.pause(POLL).await?;
                 }
                 Err(lost) => return Err(lost.into()),
             }
         }
         Ok(())
     }
+}
+
+/// By both hosts' word, the VIP of this instance would move here sooner or later.
+fn may_take_back(here: &HostStatus, there: &HostStatus, instance: &str) -> bool {
+    let on = |status: &HostStatus| status.instances.iter().find(|i| i.name == instance).cloned();
+    let (Some(mine), Some(theirs)) = (on(here), on(there)) else {
+        return false;
+    };
+    mine.state == InstanceState::Backup && !mine.held && mine.priority > theirs.priority
 }
