@@ -35,6 +35,7 @@ const INVENTORY: &[(table::In, &str)] = &[
          kernel_rx_buf_size authentication auth_hmac",
     ),
     (table::AUTH, "auth_type auth_pass"),
+    (table::HMAC, "key active_key anti_replay mode time_window"),
     (table::SCRIPT, "script interval timeout weight rise fall user init_fail"),
     (
         table::PROCESS,
@@ -88,7 +89,7 @@ fn nothing_is_obeyed_that_keepalived_does_not_know_there() {
     let mut invented = Vec::new();
     for row in table::TABLE.iter().filter(|row| row.does == Does::Obeys) {
         for name in row.names.split(' ') {
-            for bit in 0..10 {
+            for bit in 0..11 {
                 let place: table::In = 1 << bit;
                 let known = INVENTORY
                     .iter()

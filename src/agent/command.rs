@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, neighbours, release};
+use super::{control, neighbours, release, signing};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -202,7 +202,7 @@ fn table(value: &Value) -> String {
             },
             vips.join(" "),
             neighbours::lines(i),
-        )
+        ) + &signing::warnings(i)
     });
     let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
         let reason = s["disabled"].as_str()?;
@@ -240,17 +240,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disabled_check_is_a_line_of_the_status() {
+    fn the_status_names_owner_neighbours_checks_and_what_is_wrong() {
         let status = json!({
-            "instances": [{"name": "V", "state": "MASTER", "priority": 100, "vips": ["10.0.0.1"]}],
+            "instances": [{
+                "name": "V", "state": "BACKUP", "priority": 95, "base_priority": 100, "vips": ["10.0.0.9"], "cause": "Start",
+                "seconds_in_state": 12.34, "owner": {"address": "10.0.0.1", "priority": 101},
+                "neighbours": [
+                    {"address": "10.0.0.1", "priority": 101, "version": 2, "packets": 12, "seconds_since_last": 0.5, "accepted": true},
+                    {"address": "10.0.0.3", "packets": 4, "seconds_since_last": 70.0, "accepted": false, "why": "the password is wrong"},
+                ],
+            }],
             "scripts": [
                 {"name": "good", "good": true, "disabled": null},
                 {"name": "gone", "good": false, "disabled": "/bin/gone is not there"},
             ],
+            "warnings": ["V: adverts of 10.0.0.3 are refused: the password is wrong (4 times)"],
         });
-        assert_eq!(
-            table(&status),
-            "V  MASTER  priority 100  10.0.0.1\ncheck gone is disabled and counts for nothing: /bin/gone is not there\n"
-        );
+        let wanted = "V  BACKUP  priority 95  10.0.0.9
+  for 12.3 s (Start), configured priority 100, owner 10.0.0.1 with priority 101
+  neighbour 10.0.0.1, priority 101, version 2, 12 packets, the last 0.5 s ago: accepted
+  neighbour 10.0.0.3, 4 packets, the last 70.0 s ago: refused: the password is wrong
+check gone is disabled and counts for nothing: /bin/gone is not there
+warning: V: adverts of 10.0.0.3 are refused: the password is wrong (4 times)
+";
+        assert_eq!(table(&status), wanted);
     }
 }

@@ -53,6 +53,83 @@ impl Text {
             let _ = writeln!(self.0, "hapair_{name}{{{label}=\"{of}\"}} {}", value(item));
         }
     }
+
+    /// `auth_hmac`: how far the clocks of the others are from ours, and how far they may be.
+    fn clocks(&mut self, instances: &Value) {
+        let signed = || {
+            let all = instances.as_array().into_iter().flatten();
+            all.filter(|i| i["auth_hmac"].is_object())
+                .map(|i| (escaped(i["name"].as_str().unwrap_or_default()), &i["auth_hmac"]))
+        };
+        self.head(
+            "hmac_clock_ahead_seconds",
+            Kind::Gauge,
+            "seconds that the clock of a peer was ahead of ours when it was heard last",
+        );
+        for (of, auth) in signed() {
+            for clock in auth["clocks"].as_array().into_iter().flatten() {
+                let peer = escaped(clock["address"].as_str().unwrap_or_default());
+                let ahead = number(&clock["ahead_seconds"]);
+                let _ = writeln!(
+                    self.0,
+                    "hapair_hmac_clock_ahead_seconds{{instance=\"{of}\",peer=\"{peer}\"}} {ahead}"
+                );
+            }
+        }
+        self.head(
+            "hmac_time_window_seconds",
+            Kind::Gauge,
+            "seconds that the clocks may differ before adverts do not count",
+        );
+        for (of, auth) in signed().filter(|(_, auth)| auth["time_window"].is_number()) {
+            let window = number(&auth["time_window"]);
+            let _ = writeln!(self.0, "hapair_hmac_time_window_seconds{{instance=\"{of}\"}} {window}");
+        }
+    }
+}
+
+/// Of a neighbour: name, help, key of the status.
+const OF_NEIGHBOURS: [(&str, &str, &str); 3] = [
+    (
+        "neighbour_priority",
+        "priority that a neighbour announced last, 0 to 255",
+        "priority",
+    ),
+    (
+        "neighbour_packets",
+        "packets of a neighbour since it was heard first, at most five minutes apart",
+        "packets",
+    ),
+    (
+        "neighbour_last_heard_seconds",
+        "seconds since a neighbour was heard",
+        "seconds_since_last",
+    ),
+];
+
+impl Text {
+    /// At most 32 of each instance: who was heard in the last five minutes, and what was thought of it.
+    fn neighbours(&mut self, instances: &Value) {
+        for (name, help, key) in OF_NEIGHBOURS {
+            self.head(name, Kind::Gauge, help);
+            for instance in instances.as_array().into_iter().flatten() {
+                let of = escaped(instance["name"].as_str().unwrap_or_default());
+                for n in instance["neighbours"].as_array().into_iter().flatten() {
+                    if n[key].is_null() {
+                        continue;
+                    }
+                    let _ = writeln!(
+                        self.0,
+                        "hapair_{name}{{instance=\"{of}\",address=\"{}\",version=\"{}\",verdict=\"{}\"}} {}",
+                        escaped(n["address"].as_str().unwrap_or_default()),
+                        n["version"].as_u64().unwrap_or_default(),
+                        n["verdict"].as_str().unwrap_or_default(),
+                        number(&n[key]),
+                    );
+                }
+            }
+        }
+    }
 }
 
 fn escaped(label: &str) -> String {
@@ -82,12 +159,30 @@ fn neighbours(instance: &Value, accepted: bool) -> f64 {
 }
 
 /// Counters of an instance: name in the status, help.
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 16] = [
     ("received", "adverts that counted"),
     ("sent", "adverts sent"),
     ("ignored", "packets that did not count"),
     ("foreign", "packets ignored because they announce none of our VIPs"),
     ("auth_failures", "packets ignored for their authentication"),
+    (
+        "hmac_missing",
+        "packets ignored because they are not signed (auth_hmac)",
+    ),
+    (
+        "hmac_malformed",
+        "packets ignored because their signature is malformed or not expected",
+    ),
+    (
+        "hmac_unknown_key",
+        "packets ignored because their key is not configured",
+    ),
+    ("hmac_wrong_key", "packets ignored because their HMAC is wrong"),
+    (
+        "hmac_stale",
+        "packets ignored because the sender's clock and ours differ by more than time_window",
+    ),
+    ("hmac_replayed", "packets ignored because they are old ones, sent again"),
     ("checksum_errors", "packets ignored for their checksum"),
     ("zero_received", "adverts of priority 0 heard"),
     ("zero_sent", "adverts of priority 0 sent"),
@@ -165,6 +260,8 @@ pub(super) fn render(status: &Value) -> String {
             number(&i["statistics"][name])
         });
     }
+    text.clocks(instances);
+    text.neighbours(instances);
     let good = |i: &Value| is(i["good"] == true);
     text.each(
         ("script_good", Gauge, "1 while the tracked script counts as good"),
@@ -258,7 +355,12 @@ mod tests {
     fn every_metric_has_help_type_and_values() {
         let status = json!({
             "version": "1.2", "worst_timer_lag_seconds": 0.25, "netlink_overruns": 3, "dropped_log_lines": 0,
-            "instances": [{"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7}}],
+            "instances": [
+                {"name": "a\"\\", "state": "MASTER", "priority": 200, "statistics": {"sent": 7, "hmac_stale": 4}, "auth_hmac": {
+                    "time_window": 5, "clocks": [{"address": "fe80::1", "ahead_seconds": -2.75}],
+                }},
+                {"name": "b", "auth_hmac": null},
+            ],
             "scripts": [{"name": "chk", "good": true}, {"name": "gone", "good": false, "disabled": "it is not there"}],
             "processes": {"rules": [{"name": "p", "good": false, "running": 2, "known_by": "name", "not_counted": 3}]},
         });
@@ -268,6 +370,9 @@ mod tests {
             "hapair_master{instance=\"a\\\"\\\\\"} 1",
             "hapair_priority{instance=\"a\\\"\\\\\"} 200",
             "hapair_sent_total{instance=\"a\\\"\\\\\"} 7",
+            "hapair_hmac_stale_total{instance=\"a\\\"\\\\\"} 4",
+            "hapair_hmac_clock_ahead_seconds{instance=\"a\\\"\\\\\",peer=\"fe80::1\"} -2.75",
+            "hapair_hmac_time_window_seconds{instance=\"a\\\"\\\\\"} 5",
             "hapair_script_good{script=\"chk\"} 1",
             "hapair_script_disabled{script=\"chk\"} 0",
             "hapair_script_disabled{script=\"gone\"} 1",

@@ -31,6 +31,7 @@ pub mod plan;
 mod processes;
 mod release;
 pub mod script;
+mod signing;
 mod spawn;
 mod status;
 mod sys;

@@ -15,7 +15,7 @@ pub(super) fn neighbours(row: &Row, at: Time) -> Vec<Value> {
     let one = |n: &Neighbour| {
         json!({
             "address": n.src, "version": n.said.map(|s| s.version), "priority": n.said.map(|s| s.priority),
-            "accepted": !matches!(n.verdict, Verdict::Refused(_)), "why": why(n),
+            "accepted": !matches!(n.verdict, Verdict::Refused(_)), "verdict": code(n.verdict), "why": why(n),
             "vips": (!n.vips.is_empty()).then_some(&n.vips), "packets": n.packets,
             "seconds_since_first": at.saturating_sub(n.since).as_secs_f64(),
             "seconds_since_last": at.saturating_sub(n.heard).as_secs_f64(),
@@ -35,6 +35,31 @@ pub(super) fn other_routers(report: &Report) -> Vec<Value> {
         })
     })
     .collect()
+}
+
+/// A word for programs.
+fn code(verdict: Verdict) -> &'static str {
+    let Verdict::Refused(reason) = verdict else {
+        return if verdict == Verdict::Accepted {
+            "accepted"
+        } else {
+            "list_differs"
+        };
+    };
+    match reason {
+        Ignored::Packet(_) => "malformed",
+        Ignored::Own => "own_address",
+        Ignored::Ttl(_) => "ttl",
+        Ignored::Foreign => "foreign",
+        Ignored::Version(_) => "version",
+        Ignored::Vrid(_) => "virtual_router_id",
+        Ignored::AuthType(_) => "auth_type",
+        Ignored::Password => "password",
+        Ignored::Interval(_) => "interval",
+        Ignored::Destination(_) => "destination",
+        Ignored::Hmac(_) => "hmac",
+        Ignored::Stranger => "not_a_peer",
+    }
 }
 
 /// Why a neighbour does not count, or counts only with an alarm.
@@ -72,7 +97,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     lines.extend(report.other_routers.iter().map(ToString::to_string));
     for (vip, interface) in &report.uninvited {
         lines.push(format!(
-            "somebody else put the VIP {vip} on {interface}: this host does not own it"
+            "the VIP {vip} is on {interface}, where no instance of this host put it"
         ));
     }
     for row in &report.rows {
@@ -97,9 +122,21 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     lines
 }
 
-/// Lines below an instance, from its part of the status.
+/// Lines below an instance, from its part of the status: how it came to its state, and whom it hears.
 pub(super) fn lines(instance: &Value) -> String {
-    let mut text = String::new();
+    let owner = match (
+        instance["owner"]["address"].as_str(),
+        instance["owner"]["priority"].as_u64(),
+    ) {
+        (Some(address), Some(priority)) => format!(", owner {address} with priority {priority}"),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "  for {:.1} s ({}), configured priority {}{owner}\n",
+        instance["seconds_in_state"].as_f64().unwrap_or_default(),
+        instance["cause"].as_str().unwrap_or_default(),
+        instance["base_priority"],
+    );
     for n in instance["neighbours"].as_array().into_iter().flatten() {
         let said = match (n["priority"].as_u64(), n["version"].as_u64()) {
             (Some(priority), Some(version)) => format!(", priority {priority}, version {version}"),

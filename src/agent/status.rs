@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::engine::OtherRouter;
 use super::notify::word;
-use super::{log, neighbours};
+use super::{log, neighbours, signing};
 use crate::keepalived::Instance;
 use crate::vrrp::{Neighbour, Snapshot, Time};
 
@@ -79,8 +79,11 @@ impl Report {
             "cause": format!("{:?}", s.cause), "seconds_in_state": self.at.saturating_sub(s.since).as_secs_f64(),
             "held": s.held, "raised_priority": s.raised, "waits_for_checks": s.pending, "sync_group": row.group,
             "neighbours": neighbours::neighbours(row, self.at), "second_owner": row.second_owner,
+            "auth_hmac": i.auth_hmac.as_ref().map(|auth| signing::status(auth, s)),
             "statistics": {
                 "received": n.received, "sent": n.sent, "ignored": n.ignored, "foreign": n.foreign, "auth_failures": n.auth_failures,
+                "hmac_missing": n.hmac_missing, "hmac_malformed": n.hmac_malformed, "hmac_unknown_key": n.hmac_unknown_key,
+                "hmac_wrong_key": n.hmac_wrong_key, "hmac_stale": n.hmac_stale, "hmac_replayed": n.hmac_replayed,
                 "checksum_errors": n.checksum_errors, "zero_received": n.zero_received, "zero_sent": n.zero_sent,
                 "became_master": n.became_master, "left_master": n.left_master,
             },

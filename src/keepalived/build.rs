@@ -8,13 +8,15 @@ use super::diag::{Diagnostic, Place};
 use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::shared::{command, user};
+use super::source::Resolver;
 use super::table;
 use super::tree::{Stmt, Word};
 use super::value::{Value, seconds};
 
-pub(super) fn config(statements: &[Stmt], out: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn config(statements: &[Stmt], resolver: &dyn Resolver, out: &mut Vec<Diagnostic>) -> Config {
     let mut b = Builder {
         config: Config::default(),
+        resolver,
         out,
         skipped: Vec::new(),
         guesses: 0,
@@ -58,6 +60,8 @@ impl Kind {
 
 pub(super) struct Builder<'d> {
     pub(super) config: Config,
+    /// Where the files of keys come from.
+    pub(super) resolver: &'d dyn Resolver,
     pub(super) out: &'d mut Vec<Diagnostic>,
     /// Places of skipped blocks.
     pub(super) skipped: Vec<(Place, String)>,

@@ -37,6 +37,8 @@ impl Builder<'_> {
         self.effective_vips(stmt, &mut d);
         self.effective_timers(stmt, &mut d);
         self.effective_manners(stmt, &mut d);
+        let hmac = d.hmac.take();
+        self.effective_hmac(hmac, &mut d.i);
         d.i
     }
 

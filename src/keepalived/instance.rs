@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::build::Builder;
 use super::diag::{Diagnostic, Place, Severity};
 use super::garp::{garp_count, garp_time};
+use super::hmac::HmacDraft;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;
@@ -48,6 +49,7 @@ pub(super) struct Draft {
     pub(super) higher_prio_send_advert: Option<bool>,
     pub(super) auth_type: Option<AuthType>,
     pub(super) auth_pass: Option<Vec<u8>>,
+    pub(super) hmac: Option<HmacDraft>,
     /// Lines of `virtual_ipaddress` that are no addresses.
     pub(super) bad_vips: Vec<Diagnostic>,
     /// Addresses of `virtual_ipaddress` so far, and of `virtual_ipaddress_excluded`.
@@ -74,6 +76,7 @@ impl Builder<'_> {
             };
             match (line.keyword(), value) {
                 ("authentication", _) => self.auth(line, &mut d),
+                ("auth_hmac", _) => self.auth_hmac(line, &mut d.hmac),
                 ("virtual_ipaddress", _) => self.vips(line, &mut d),
                 ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d),
                 ("unicast_peer", _) => {
@@ -140,6 +143,7 @@ impl Builder<'_> {
             version: 0,
             advert_int: Duration::from_secs(1),
             auth: None,
+            auth_hmac: None,
             vips: Vec::new(),
             vips_excluded: Vec::new(),
             no_vips: false,
@@ -177,6 +181,7 @@ impl Builder<'_> {
             higher_prio_send_advert: None,
             auth_type: None,
             auth_pass: None,
+            hmac: None,
             bad_vips: Vec::new(),
             seen: Default::default(),
         }

@@ -350,6 +350,58 @@ impl std::fmt::Debug for Auth {
     }
 }
 
+/// `auth_hmac`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthHmac {
+    /// Each id once.
+    pub keys: Vec<HmacKey>,
+    /// The id that signs.
+    pub active_key: u8,
+    /// Who must sign.
+    pub mode: HmacMode,
+    /// `time_window`, 1 to 300 s; `None`: `anti_replay monotonic`.
+    pub window: Option<u16>,
+}
+
+/// `mode` of `auth_hmac`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Nothing counts that is not signed.
+    Enforce,
+    /// Signs; what is not signed counts too.
+    Permissive,
+    /// Signs nothing; what is not signed counts too.
+    ReceiveOnly,
+}
+
+impl HmacMode {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            HmacMode::Enforce => "enforce",
+            HmacMode::Permissive => "permissive",
+            HmacMode::ReceiveOnly => "receive-only",
+        }
+    }
+}
+
+/// `key` of `auth_hmac`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HmacKey {
+    /// 1 to 255.
+    pub id: u8,
+    /// `hex:…`, `file:…` or the secret itself.
+    pub written: String,
+    /// 32 to 64 bytes; none if it could not be had (an error).
+    pub secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HmacKey({}, ***)", self.id)
+    }
+}
+
 /// A line of `virtual_ipaddress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -415,6 +467,8 @@ pub struct Instance {
     pub advert_int: Duration,
     /// What is really used: version 2 only, and not in strict mode.
     pub auth: Option<Auth>,
+    /// Signed adverts; then `auth` is `None`.
+    pub auth_hmac: Option<AuthHmac>,
     /// Advertised addresses, in order. One that is written twice is here twice.
     pub vips: Vec<Address>,
     /// Addresses that move too.

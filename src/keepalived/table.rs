@@ -24,6 +24,8 @@ pub const INSTANCE: In = 1 << 7;
 pub const AUTH: In = 1 << 8;
 /// `track_group`.
 pub const TRACK: In = 1 << 9;
+/// `auth_hmac`.
+pub const HMAC: In = 1 << 10;
 
 /// What follows a keyword.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -192,6 +194,12 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Body(AUTH), Obeys, "", "authentication"),
     r(AUTH, Text, Obeys, "", "auth_type"),
     r(AUTH, Text, Obeys, "", "auth_pass"),
+    // The trailer of 2.4.0 and 2.4.1 is another one.
+    r(INSTANCE, Body(HMAC), Obeys, "2.4.2", "auth_hmac"),
+    r(HMAC, Words(2, 2), Obeys, "2.4.2", "key"),
+    r(HMAC, Int(1, 255), Obeys, "2.4.2", "active_key"),
+    r(HMAC, Text, Obeys, "2.4.2", "anti_replay mode"),
+    r(HMAC, Int(1, 300), Obeys, "2.4.2", "time_window"),
     r(INSTANCE, Lines, Obeys, "", "virtual_ipaddress virtual_ipaddress_excluded"),
     r(INSTANCE, Bool, Obeys, "2.2.8", "no_virtual_ipaddress"),
     r(INSTANCE, Lines, Lacks, "", "virtual_routes virtual_rules"),
@@ -213,7 +221,6 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Words(0, 1), Ignores, "2.0.0", "old_unicast_checksum"),
     r(INSTANCE, Any, Lacks, "", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan vrf"),
     r(INSTANCE, Any, Lacks, "2.2.3", "unicast_fault_no_peer promote_secondaries"),
-    r(INSTANCE, Any, Lacks, "2.4.0", "auth_hmac"),
     r(INSTANCE, Any, Ignores, "", "debug kernel_rx_buf_size linkbeat_use_polling lvs_sync_daemon_interface garp_extra_if vmac_garp_intvl advert_lease timer_expired_backup dscp"),
 ];
 
@@ -257,7 +264,8 @@ pub fn place_name(place: In) -> &'static str {
         6 => "garp_group",
         7 => "vrrp_instance",
         8 => "authentication",
-        _ => "track_group",
+        9 => "track_group",
+        _ => "auth_hmac",
     }
 }
 

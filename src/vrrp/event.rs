@@ -156,7 +156,8 @@ pub enum Output {
     Alarm(Alarm),
 }
 
-/// Something is configured differently elsewhere. Each is raised once until the state changes.
+/// Something is configured differently elsewhere. Each is raised once for a sender and a cause, and again when the sender has not
+/// been heard for [`MEMORY`](super::MEMORY).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
     /// An advert counts, though its VIP list is not ours.

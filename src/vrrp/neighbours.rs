@@ -15,7 +15,7 @@ use super::rules::Ignored;
 
 /// Rows of a router.
 const MOST: usize = 32;
-/// Rows that only senders that count may take.
+/// Rows that only senders that count, and configured peers, may take.
 const RESERVED: usize = 8;
 /// Who is not heard for so long is forgotten, and told anew when it is heard again.
 pub const MEMORY: Duration = Duration::from_secs(300);
@@ -82,6 +82,18 @@ pub struct Said {
     pub priority: u8,
     /// It announces a VIP of ours.
     pub shares_a_vip: bool,
+    /// Between two of its adverts.
+    pub interval: Duration,
+}
+
+/// A packet, as far as it could be read.
+#[derive(Clone, Copy)]
+pub(super) struct Heard<'m> {
+    pub(super) src: IpAddr,
+    /// The sender is a configured peer.
+    pub(super) is_peer: bool,
+    pub(super) message: Option<&'m Message<'m>>,
+    pub(super) said: Option<Said>,
 }
 
 /// Everybody that is heard.
@@ -92,18 +104,12 @@ pub(super) struct Neighbours {
 
 impl Neighbours {
     /// A packet was heard. Returns whether it is new that this sender sends such packets: then somebody should be told.
-    pub(super) fn note(
-        &mut self,
-        now: Time,
-        src: IpAddr,
-        message: Option<(&Message<'_>, bool)>,
-        verdict: Verdict,
-    ) -> bool {
-        let said = message.map(|(message, shares_a_vip)| Said {
-            version: message.version,
-            priority: message.priority,
-            shares_a_vip,
-        });
+    pub(super) fn note(&mut self, now: Time, heard: Heard<'_>, verdict: Verdict) -> bool {
+        let Heard { src, message, said, .. } = heard;
+        let differs = match verdict {
+            Verdict::ListDiffers | Verdict::Refused(Ignored::Foreign) => message,
+            _ => None,
+        };
         if let Some(row) = self
             .rows
             .iter_mut()
@@ -115,14 +121,15 @@ impl Neighbours {
                 row.since = now;
             }
             (row.said, row.verdict, row.heard) = (said, verdict, now);
+            if let Some(message) = differs {
+                // It may have another list by now. No memory is asked for unless that one is longer.
+                row.vips.clear();
+                row.vips.extend(message.addresses());
+            }
             return forgotten;
         }
-        let Some(room) = self.room(now, verdict.counts()) else {
+        let Some(room) = self.room(now, verdict.counts() || heard.is_peer) else {
             return false;
-        };
-        let differs = match verdict {
-            Verdict::ListDiffers | Verdict::Refused(Ignored::Foreign) => message,
-            _ => None,
         };
         let row = Neighbour {
             src,
@@ -131,19 +138,23 @@ impl Neighbours {
             since: now,
             heard: now,
             packets: 1,
-            vips: differs.map_or_else(Vec::new, |(message, _)| message.addresses().collect()),
+            vips: differs.map_or_else(Vec::new, |message| message.addresses().collect()),
         };
         match room {
-            Room::Free => self.rows.push(row),
+            Room::Free => {
+                // Mostly there is one, of each of hundreds of instances.
+                self.rows.reserve_exact(1);
+                self.rows.push(row);
+            }
             Room::Instead(at) => self.rows[at] = row,
         }
         true
     }
 
-    /// Where a new row may go: a free place, or that of one that is forgotten, or, for a sender that counts, that of the refused
+    /// Where a new row may go: a free place, or that of one that is forgotten, or, for a sender that matters, that of the refused
     /// one that was heard longest ago.
-    fn room(&self, now: Time, counts: bool) -> Option<Room> {
-        let limit = if counts { MOST } else { MOST - RESERVED };
+    fn room(&self, now: Time, matters: bool) -> Option<Room> {
+        let limit = if matters { MOST } else { MOST - RESERVED };
         if self.rows.len() < limit {
             return Some(Room::Free);
         }
@@ -152,7 +163,7 @@ impl Neighbours {
         if now > oldest.1.heard + MEMORY {
             return Some(Room::Instead(oldest.0));
         }
-        let refused = rows().filter(|(_, r)| counts && !r.verdict.counts());
+        let refused = rows().filter(|(_, r)| matters && !r.verdict.counts());
         refused.min_by_key(|(_, r)| r.heard).map(|(at, _)| Room::Instead(at))
     }
 
@@ -164,10 +175,13 @@ impl Neighbours {
         list
     }
 
-    /// Who announced a VIP of ours since then and was refused: an owner beside us, if we are one.
-    pub(super) fn refused_owner(&self, since: Time) -> Option<IpAddr> {
+    /// Who announces a VIP of ours and is refused: an owner beside us, if we are one. It may miss as many of its adverts, or of those
+    /// that we would send, as an owner may.
+    pub(super) fn refused_owner(&self, now: Time, interval: Duration, down_adverts: u8) -> Option<IpAddr> {
         let owner = |r: &&Neighbour| {
-            !r.verdict.counts() && r.heard >= since && r.said.is_some_and(|s| s.shares_a_vip && s.priority != 0)
+            let said = r.said.filter(|s| s.shares_a_vip && s.priority != 0);
+            let lives = |s: Said| now <= r.heard + s.interval.max(interval) * u32::from(down_adverts);
+            !r.verdict.counts() && said.is_some_and(lives)
         };
         self.rows.iter().find(owner).map(|r| r.src)
     }
@@ -186,8 +200,17 @@ mod tests {
 
     const T: fn(u64) -> Time = Time::from_secs;
 
-    fn host(n: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, n])
+    fn host(n: u8) -> Heard<'static> {
+        from(IpAddr::from([10, 0, 0, n]))
+    }
+
+    fn from(src: IpAddr) -> Heard<'static> {
+        Heard {
+            src,
+            is_peer: false,
+            message: None,
+            said: None,
+        }
     }
 
     fn refused() -> Verdict {
@@ -197,12 +220,12 @@ mod tests {
     #[test]
     fn a_sender_is_new_once_for_each_cause_and_again_when_it_was_forgotten() {
         let mut n = Neighbours::default();
-        assert!(n.note(T(0), host(1), None, Verdict::Accepted));
-        assert!(n.note(T(1), host(1), None, refused()));
-        assert!(!n.note(T(2), host(1), None, Verdict::Accepted) && !n.note(T(3), host(1), None, refused()));
+        assert!(n.note(T(0), host(1), Verdict::Accepted));
+        assert!(n.note(T(1), host(1), refused()));
+        assert!(!n.note(T(2), host(1), Verdict::Accepted) && !n.note(T(3), host(1), refused()));
         // Other figures are no other cause.
-        assert!(n.note(T(3), host(2), None, Verdict::Refused(Ignored::Ttl(3))));
-        assert!(!n.note(T(3), host(2), None, Verdict::Refused(Ignored::Ttl(4))));
+        assert!(n.note(T(3), host(2), Verdict::Refused(Ignored::Ttl(3))));
+        assert!(!n.note(T(3), host(2), Verdict::Refused(Ignored::Ttl(4))));
         let list = n.list(T(10));
         assert_eq!(
             (list.len(), list[0].verdict, list[0].packets),
@@ -210,7 +233,7 @@ mod tests {
         );
         assert_eq!(list[2].verdict, Verdict::Refused(Ignored::Ttl(4)));
         assert!(n.list(T(304)).is_empty());
-        assert!(n.note(T(304), host(1), None, refused()));
+        assert!(n.note(T(304), host(1), refused()));
         assert_eq!((n.list(T(304))[0].packets, n.list(T(304))[0].since), (1, T(304)));
     }
 
@@ -221,18 +244,22 @@ mod tests {
             flood in proptest::collection::vec((any::<u16>(), any::<bool>()), 0..300), peers in 1..8u8,
         ) {
             let mut n = Neighbours::default();
-            n.note(T(0), host(1), None, Verdict::Accepted);
+            n.note(T(0), host(1), Verdict::Accepted);
             for (at, (sender, _)) in flood.iter().enumerate() {
                 let [a, b] = sender.to_be_bytes();
-                n.note(T(1) + Duration::from_millis(at as u64), IpAddr::from([172, 16, a, b]), None, refused());
+                n.note(T(1) + Duration::from_millis(at as u64), from(IpAddr::from([172, 16, a, b])), refused());
             }
             for peer in 1..=peers {
-                n.note(T(2), host(peer), None, Verdict::Accepted);
+                n.note(T(2), host(peer), Verdict::Accepted);
             }
             prop_assert!(n.rows.len() <= MOST);
             let list = n.list(T(2));
             let counting = list.iter().filter(|r| r.verdict.counts()).count();
             prop_assert_eq!(counting, usize::from(peers));
+            // Nor is a configured peer that is refused lost among them.
+            let peer = IpAddr::from([10, 0, 0, 99]);
+            n.note(T(2), Heard { is_peer: true, ..from(peer) }, refused());
+            prop_assert!(n.list(T(2)).iter().any(|r| r.src == peer));
         }
     }
 }

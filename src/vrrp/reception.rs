@@ -1,12 +1,13 @@
 //! A packet's way in: what counts goes to the owner's or the standby's side, the rest is counted and said once.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Time;
 use super::backup::Owner;
 use super::event::{Alarm, Output, Packet, State};
 use super::machine::Router;
-use super::neighbours::{Neighbour, Verdict};
+use super::neighbours::{Heard, Neighbour, Said, Verdict};
 use super::packet::{Message, PacketError};
 use super::rules::{self, Ignored};
 
@@ -49,8 +50,8 @@ impl Router {
             true => Verdict::ListDiffers,
             false => Verdict::Accepted,
         };
-        self.neighbours
-            .note(now, packet.src, Some((&message, !self.vips.is_empty())), verdict);
+        let heard = self.heard(packet.src, Some(&message));
+        self.neighbours.note(now, heard, verdict);
         let interval = self.s.interval_of(message.interval);
         let sender = Owner {
             src: packet.src,
@@ -101,9 +102,8 @@ impl Router {
             Ignored::Packet(PacketError::Checksum) => self.statistics.checksum_errors += 1,
             _ => {}
         }
-        let shares = message.is_some_and(|m| !rules::is_foreign(&self.vips, m));
-        let said = message.map(|m| (m, shares));
-        if self.neighbours.note(now, src, said, Verdict::Refused(reason)) {
+        let heard = self.heard(src, message);
+        if self.neighbours.note(now, heard, Verdict::Refused(reason)) {
             out.push(Output::Alarm(match (reason, message) {
                 (Ignored::Foreign, Some(message)) => Alarm::Foreign {
                     src,
@@ -111,6 +111,25 @@ impl Router {
                 },
                 _ => Alarm::Ignored { src, reason },
             }));
+        }
+    }
+
+    fn heard<'m>(&self, src: IpAddr, message: Option<&'m Message<'m>>) -> Heard<'m> {
+        let said = message.map(|m| Said {
+            version: m.version,
+            priority: m.priority,
+            shares_a_vip: !self.vips.is_empty() && !rules::is_foreign(&self.vips, m),
+            interval: match m.version {
+                2 => Duration::from_secs(m.interval.into()),
+                _ => Duration::from_millis(10) * m.interval.into(),
+            },
+        });
+        let peers = self.s.peers.as_ref();
+        Heard {
+            src,
+            is_peer: peers.is_some_and(|peers| peers.iter().any(|p| p.ip == src)),
+            message,
+            said,
         }
     }
 
@@ -122,10 +141,9 @@ impl Router {
     /// While this router is owner: somebody who announces one of its VIPs too, and whose adverts it refuses. Both own it, as far as
     /// can be told from here.
     pub fn second_owner(&self, now: Time) -> Option<IpAddr> {
-        let patience = self.s.interval() * u32::from(self.s.down_adverts);
-        let since = now.saturating_sub(patience);
-        self.neighbours
-            .refused_owner(since)
-            .filter(|_| self.state == State::Master)
+        let other = self
+            .neighbours
+            .refused_owner(now, self.s.interval(), self.s.down_adverts);
+        other.filter(|_| self.state == State::Master)
     }
 }

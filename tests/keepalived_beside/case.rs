@@ -19,6 +19,9 @@
 //! #: file NAME [MODE]          a side file: the lines up to `#: end`
 //! ```
 //!
+//! The second burst of announcements comes five seconds after a takeover, also after one that has ended meanwhile: what lasts that
+//! long has `garp_master_delay 0`.
+//!
 //! `@DIR@` is the directory of the run. `@DIR@/say` writes down who calls it with what, `@DIR@/check` the same for checks.
 
 use std::net::IpAddr;

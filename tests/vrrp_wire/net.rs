@@ -44,11 +44,13 @@ impl Host {
             }
             Engine::Keepalived => {
                 let mut c = self.net.command("keepalived");
-                c.args(["-n", "-l", "-P", "-f"]).arg(&config);
-                // The system's log is not the tests' business, where it can be kept out of it.
-                if keepalived_knows("--no-syslog") {
-                    c.arg("-G");
+                // VRRP alone, where it can do more. The system's log is not the tests' business, where it can be kept out of it.
+                for (long, short) in [("--vrrp ", "-P"), ("--no-syslog", "-G")] {
+                    if keepalived_knows(long) {
+                        c.arg(short);
+                    }
                 }
+                c.args(["-n", "-l", "-f"]).arg(&config);
                 c.arg("-p")
                     .arg(self.dir.join("pid"))
                     .arg("-r")

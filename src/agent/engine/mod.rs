@@ -220,7 +220,7 @@ impl Engine {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
             for _ in 0..ROUNDS {
                 let got = socket.receive(&mut arrivals, |packet, stamp| {
-                    self.packet(arrival(now, real, stamp), wire, packet);
+                    self.packet((arrival(now, real, stamp), now, real), wire, packet);
                 });
                 match got {
                     Ok(got) => {
@@ -247,7 +247,8 @@ impl Engine {
         all
     }
 
-    fn packet(&mut self, now: Time, wire: &Wire, packet: Packet<'_>) {
+    /// `arrived`, by our clock; and what both clocks said at one moment.
+    fn packet(&mut self, (arrived, now, real): (Time, Time, Duration), wire: &Wire, packet: Packet<'_>) {
         let Some(vrid) = packet.payload.get(1) else { return };
         // The same id may be used by several unicast instances: the sender decides, if he is known.
         let mut chosen: Option<(usize, usize, bool)> = None;
@@ -266,7 +267,8 @@ impl Engine {
         }
         if let Some((u, m, _)) = chosen {
             let before = self.units[u].group.routers()[m].learned_form();
-            self.give(now, u, m, Input::Packet(packet));
+            self.units[u].group.set_real_time(now, real);
+            self.give(arrived, u, m, Input::Packet(packet));
             self.learned |= self.units[u].group.routers()[m].learned_form() != before;
         }
     }

@@ -97,8 +97,8 @@ impl Engine {
         }
     }
 
-    /// Names VIPs that are on an interface although no instance of this host owns them. They are not taken off: whoever put them
-    /// there may have a reason, and would do it again.
+    /// Names VIPs that are on an interface where no instance of this host put them. They are not taken off: whoever put them there
+    /// may have a reason, and would do it again.
     pub(super) fn look_for_uninvited(&mut self, now: Time) {
         if self.strays.due.take_if(|at| *at <= now).is_none() {
             return;
@@ -108,7 +108,7 @@ impl Engine {
         for address in there {
             if self.strays.named.insert(address) {
                 let interface = self.links.links.get(&address.index).map_or("", |l| &l.name);
-                let message = "somebody else put a VIP on an interface of this host, which does not own it";
+                let message = "a VIP is on an interface where no instance of this host put it";
                 let fields = [("vip", json!(address.ip)), ("interface", json!(interface))];
                 log::event("error", message, &fields);
             }
@@ -118,8 +118,10 @@ impl Engine {
     /// VIPs on interfaces of this host that none of its instances put there.
     pub(super) fn uninvited(&self) -> Vec<Assigned> {
         let owned = self.addresses_of_owners();
+        // LVS's direct routing has the VIPs on the loopback interface on purpose.
+        let loopback = self.links.named("lo").map(|l| l.index);
         let all = self.links.addresses.iter();
-        all.filter(|a| self.vips.contains(&a.ip) && !owned.contains(a))
+        all.filter(|a| self.vips.contains(&a.ip) && !owned.contains(a) && Some(a.index) != loopback)
             .copied()
             .collect()
     }

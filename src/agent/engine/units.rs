@@ -136,11 +136,10 @@ impl Engine {
             if was_master {
                 self.take_off(now, &member.instance, &kept_addresses);
             }
-            let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
                     // Nothing more can be done where it does not arrive.
-                    drop(self.send(std::iter::once((&*member.instance, source, &advert, form))));
+                    drop(self.send(std::iter::once((&*member.instance, &router, &advert, form))));
                 }
             }
         }
