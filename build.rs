@@ -7,13 +7,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[path = "build/agent_target.rs"]
+#[path = "src/payload/agent_target.rs"]
 mod agent_target;
 
 /// What the agent is made of; a change elsewhere must not rebuild it.
 const AGENT_SOURCES: [&str; 10] = [
     "build.rs",
-    "build",
+    "src/payload/agent_target.rs",
     "Cargo.toml",
     "Cargo.lock",
     "src/bin",

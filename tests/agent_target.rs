@@ -2,7 +2,7 @@
 
 // What the build script itself asks cargo for is not used here.
 #[allow(dead_code)]
-#[path = "../build/agent_target.rs"]
+#[path = "../src/payload/agent_target.rs"]
 mod agent_target;
 
 use std::ffi::OsString;
@@ -71,7 +71,7 @@ impl Fake {
         });
         let toolchain = Toolchain {
             rustc: self.at("rustc").into(),
-            rustup: command,
+            rustup: command.ok_or("there is none"),
             patience,
         };
         toolchain.choose(wanted, &self.at("notes"))

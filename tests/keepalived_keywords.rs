@@ -35,6 +35,7 @@ const INVENTORY: &[(table::In, &str)] = &[
          kernel_rx_buf_size authentication auth_hmac",
     ),
     (table::AUTH, "auth_type auth_pass"),
+    (table::HMAC, "key active_key anti_replay mode time_window"),
     (table::SCRIPT, "script interval timeout weight rise fall user init_fail"),
     (
         table::PROCESS,
@@ -88,7 +89,7 @@ fn nothing_is_obeyed_that_keepalived_does_not_know_there() {
     let mut invented = Vec::new();
     for row in table::TABLE.iter().filter(|row| row.does == Does::Obeys) {
         for name in row.names.split(' ') {
-            for bit in 0..10 {
+            for bit in 0..11 {
                 let place: table::In = 1 << bit;
                 let known = INVENTORY
                     .iter()
@@ -132,22 +133,15 @@ fn all_errors_are_found_at_once() {
         .filter(|d| d.severity == Severity::Error)
         .map(|d| (d.place.line, d.place.column))
         .collect();
-    // Never closed, no interface, no router id and no address at the head; then the values, each at its own word.
-    assert_eq!(
-        errors,
-        [
-            (1, 1),
-            (1, 1),
-            (1, 1),
-            (1, 1),
-            (2, 9),
-            (3, 21),
-            (4, 14),
-            (5, 3),
-            (9, 5),
-            (12, 5)
-        ]
-    );
+    // No interface at the head; then the values, each at its own word.
+    assert_eq!(errors, [(1, 1), (3, 21), (4, 14), (9, 5)]);
+    let warnings: Vec<(u32, u32)> = found
+        .iter()
+        .filter(|d| d.severity == Severity::Warning)
+        .map(|d| (d.place.line, d.place.column))
+        .collect();
+    // Never closed; a state that counts as BACKUP, no password, a check that is defined nowhere.
+    assert_eq!(warnings, [(1, 1), (2, 9), (5, 3), (12, 5)]);
 }
 
 /// Parsing ends soon, whatever the text expands to: each of these would run for hours if it cost what it says.
@@ -171,8 +165,9 @@ fn expansion_has_an_end() {
         lint(&text, &Options::default());
     }
     let (_, found) = lint("~SEQ(A, 1, 1000000000) ~SEQ(B, 1, 1000000000)\n", &Options::default());
-    let endless = found
-        .iter()
-        .filter(|d| d.message == "the configuration expands without end");
+    let endless = found.iter().filter(|d| {
+        d.message
+            .starts_with("the configuration is longer than 8000000 characters")
+    });
     assert_eq!(endless.count(), 1, "{found:?}");
 }

@@ -17,9 +17,9 @@ use hapair::rollout::{
 };
 use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{
-    Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostState, HostStatus, InstanceState, InstanceStatus,
-    Outcome, OutcomeKind, Plan, PutBackPlan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
-    TxnId,
+    Change, DisabledCheck, Engine, Event, EventKind, Facts, Foreign, Goal, HostState, HostStatus, InstanceState,
+    InstanceStatus, Outcome, OutcomeKind, Plan, PutBackPlan, Reply, RunningInstance, Secret, Stage, Transaction,
+    TransactionOutcome, TxnId,
 };
 
 /// The inventory prefers the first.
@@ -86,6 +86,8 @@ fn status(host: &str, runs: bool, owns: bool, applied: bool) -> HostStatus {
             raised: None,
             pending: false,
         }],
+        disabled_checks: vec![],
+        warnings: vec![],
         nginx: "active".into(),
         drift: vec![],
         drift_details: vec![],
@@ -441,6 +443,51 @@ fn a_rollback_or_removal_that_a_host_takes_back_says_so_and_ends_there() {
             ([0, 0], vec!["nginx-backup put_back".to_owned()])
         );
     }
+}
+
+/// Keeps the warnings.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn tell(&self, progress: Progress) {
+        if let Progress::Warning {
+            host: Some(host),
+            message,
+        } = progress
+        {
+            self.0.lock().expect("nobody panics").push(format!("{host}: {message}"));
+        }
+    }
+}
+
+#[test]
+fn a_check_that_a_host_does_not_run_is_told_at_the_end() {
+    let mut inventory = inventory();
+    inventory.nginx = None;
+    let world = World::new(0);
+    HOSTS.iter().for_each(|host| world.mark(host, "applied"));
+    for (bits, [runs, owns, applied]) in (0..8).map(|n| (n, [n & 4 > 0, n & 2 > 0, n & 1 > 0])) {
+        let mut status = status(HOSTS[1], runs, owns, applied);
+        status.disabled_checks.push(DisabledCheck {
+            name: "chk_process".into(),
+            reason: "`killall` is not in /usr/bin".into(),
+        });
+        world.reply(HOSTS[1], &format!("status.{bits}"), &Reply::Status { status });
+    }
+    let (templates, heard) = (Templates::embedded(), Heard::default());
+    let cx = Context {
+        observer: &heard,
+        ..context(&inventory, &templates)
+    };
+    block_on(async {
+        let mut pair = world.pair(&cx).await;
+        verify(&cx, &mut pair, PATIENCE, nobody_interrupts()).await
+    })
+    .expect("verified");
+    let heard = heard.0.into_inner().expect("nobody panics");
+    let wanted = "nginx-backup: check chk_process is disabled and counts for nothing: `killall` is not in /usr/bin";
+    assert_eq!(heard, [wanted]);
 }
 
 #[test]

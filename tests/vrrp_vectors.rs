@@ -301,6 +301,7 @@ fn settings(version: u8, vrid: u8) -> Settings {
         source: "10.77.0.2".parse().unwrap(),
         vips: vec![IpAddr::from([10, 77, 100, vrid])],
         auth: (version == 2).then_some(*b"secret12"),
+        auth_hmac: None,
         peers: None,
         preempt: true,
         preempt_delay: Duration::ZERO,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from wire import until, vip
+from wire import Lost, until, vip
 
 PRIORITY = {"a": 250, "b": 249}
 
@@ -17,6 +17,14 @@ MODES = {
     "v3 100 ms": {"lines": "version 3\n advert_int 0.1", "interval": 0.1, "version": 3},
     "v3 10 ms": {"lines": "version 3\n advert_int 0.01", "interval": 0.01, "version": 3},
 }
+# Of these only the agent knows the second: keepalived has it from 2.4.2 on.
+HMAC_MODE = "v3 10 ms"
+HMAC_LINES = f"\n auth_hmac {{\n  key 1 hex:{'5a' * 32}\n  active_key 1\n }}"
+
+
+def lines_of(mode):
+    plain = mode.removesuffix(", auth_hmac")
+    return MODES[plain]["lines"] + ("" if plain == mode else HMAC_LINES)
 
 
 def master_down(mode, priority):
@@ -26,7 +34,7 @@ def master_down(mode, priority):
     return 3 * interval + unit * (256 - priority) / 256
 
 
-def configuration(name, mode, instances=1, vips_each=1, check=None, rt_priority=None):
+def configuration(name, mode, instances=1, vips_each=1, check=None, rt_priority=None, priority=None):
     """The file that both engines read. `check`: a script and its weight."""
     lines = ["global_defs {", f" router_id {name}", " script_user root"]
     if rt_priority:
@@ -36,7 +44,7 @@ def configuration(name, mode, instances=1, vips_each=1, check=None, rt_priority=
         lines += ["vrrp_script chk {", f' script "{check[0]}"', " interval 1", f" weight {check[1]}", " fall 1", " rise 1", "}"]
     for number in range(1, instances + 1):
         lines += [f"vrrp_instance V{number} {{", " state BACKUP", " interface eth0", f" virtual_router_id {number}",
-                  f" priority {PRIORITY[name]}", f" {MODES[mode]['lines']}"]
+                  f" priority {priority or PRIORITY[name]}", f" {lines_of(mode)}"]
         if check:
             lines.append(" track_script {\n  chk\n }")
         lines.append(" virtual_ipaddress {")
@@ -127,6 +135,12 @@ class Agent(Host):
         command = self.namespace.enter([self.agent, *words, "--state-dir", self.dir / "state"])
         return subprocess.run(command, capture_output=True, text=True).stdout
 
+    def tell(self, *words):
+        """A command that changes something; what the agent says if it refuses."""
+        command = self.namespace.enter([self.agent, *words, "--state-dir", self.dir / "state"])
+        done = subprocess.run(command, capture_output=True, text=True)
+        return None if done.returncode == 0 else (done.stderr or done.stdout).strip()
+
     def states(self):
         try:
             return [i["state"] for i in json.loads(self.ask("status", "--json"))["instances"]]
@@ -197,10 +211,10 @@ class Pair:
         while heard < 3:
             seen = self.capture.read(30)
             if seen is None:
-                raise SystemExit("error: the owner sends nothing")
+                raise Lost("the owner sent nothing")
             heard += seen.kind == "advert" and not seen.outgoing
         if self.world.wire.vips("b"):
-            raise SystemExit("error: the standby owns something before the test begins")
+            raise Lost("the standby had taken over before the event")
 
     def __exit__(self, *_):
         self.a.end()

@@ -15,11 +15,16 @@ import time
 from pathlib import Path
 
 import report
-from engines import ALL, MODES, PRIORITY, Pair, master_down, versions
-from wire import Capture, Wire, say, until
+from engines import ALL, HMAC_MODE, MODES, PRIORITY, Pair, master_down, versions
+from churn import churn
+from flapping import flapping
+from planned import planned
+from wire import Capture, Lost, Wire, say, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ["failover", "many", "cpu", "contention"]
+PARTS = ["failover", "many", "cpu", "contention", "hmac", "flapping", "planned"]
+# Only when it is asked for: an hour.
+LONG = ["churn"]
 EVENTS = ["killed", "stopped", "check, weight -5", "check, weight 0", "silent"]
 SIZES = [1, 100, 255]
 BUSY_LOOPS = 8
@@ -34,16 +39,20 @@ def arguments():
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--events", default=";".join(EVENTS))
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--agent", type=Path, required=True)
     args = parser.parse_args()
     args.runs = args.runs or (5 if args.quick else 20)
     args.window = 8 if args.quick else 20
     args.contention = 20 if args.quick else 60
+    args.flapping = 40
+    args.planned = 20
     args.only = args.only.split(",")
     args.modes = args.modes.split(",")
     args.events = args.events.split(";")
     args.sizes = [int(size) for size in args.sizes.split(",")]
-    unknown = set(args.only) - set(PARTS) | set(args.modes) - set(MODES) | set(args.events) - set(EVENTS)
+    unknown = set(args.only) - set(PARTS + LONG) | set(args.modes) - set(MODES) | set(args.events) - set(EVENTS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     args.agent = args.agent.resolve()
@@ -77,10 +86,19 @@ def failover(world, args, rows):
             for run in range(args.runs if event == "silent" else max(args.runs // 2, 3)):
                 for engine in turns(run):
                     row = {"part": "failover", "engine": engine, "mode": mode, "event": event, "run": run}
-                    row |= one_failover(world, engine, mode, event)
-                    rows.append(row | load())
-            found = {e: [r["ms"] for r in rows if r.get("event") == event and r["mode"] == mode and r["engine"] == e] for e in ALL}
-            say(f"{mode}, {event}: " + ", ".join(f"{e} {statistics.median(v):.1f} ms" for e, v in found.items()))
+                    rows.append(row | guarded(one_failover, world, engine, mode, event) | load())
+            found = {e: report.of(rows, part="failover", event=event, mode=mode, engine=e) for e in ALL}
+            medians = (f"{e} {statistics.median(r['ms'] for r in v):.1f} ms" if v else f"{e} never" for e, v in found.items())
+            say(f"{mode}, {event}: " + ", ".join(medians))
+
+
+def guarded(measure, *arguments):
+    """What is measured, or why this run is left out."""
+    try:
+        return measure(*arguments)
+    except Lost as lost:
+        say(f"a run is left out: {lost}")
+        return {"void": str(lost)}
 
 
 def one_failover(world, engine, mode, event):
@@ -111,7 +129,11 @@ def one_failover(world, engine, mode, event):
                 flag.unlink()
         garp, advert = first_garp(capture, event)
         if event.startswith("check"):
-            began = float(failed.read_text())
+            # Under load the peer may be faster than the check: it has missed three adverts, and the event is another one.
+            written = failed.read_text().strip() if failed.exists() else ""
+            if not written or garp < float(written):
+                raise Lost("the standby had taken over before the check failed")
+            began = float(written)
         row = {"ms": (garp - began) * 1000}
         if advert:
             row["after_advert_ms"] = (garp - advert) * 1000
@@ -129,7 +151,7 @@ def first_garp(capture, event):
             return seen.at, advert
         if seen.kind == "advert" and not seen.outgoing and event == "silent":
             advert = seen.at
-    raise SystemExit("error: nobody took over")
+    raise Lost("nobody took over within 30 s")
 
 
 def many(world, args, rows):
@@ -137,27 +159,31 @@ def many(world, args, rows):
     for run in range(max(5, args.runs // 2)):
         for engine in turns(run):
             for shape, settings in {"255 instances": {"instances": 255}, "1 instance": {"vips_each": 255}}.items():
-                with world.capture() as capture, Pair(world, engine, "v2 1 s", capture, **settings) as pair:
-                    pair.start_owner()
-                    pair.start_standby()
-                    # The second round of announcements after the takeover at the start must be over.
-                    time.sleep(6)
-                    capture.drain()
-                    began = time.time()
-                    pair.a.terminate()
-                    firsts = {}
-                    while len(firsts) < 255:
-                        seen = capture.read(30)
-                        if seen is None:
-                            raise SystemExit(f"error: only {len(firsts)} of 255 VIPs moved")
-                        if seen.kind == "garp" and seen.outgoing:
-                            firsts.setdefault(seen.vip, seen.at)
-                    first, last = min(firsts.values()), max(firsts.values())
-                    row = {"part": "many", "engine": engine, "shape": shape, "run": run, "first_ms": (first - began) * 1000,
-                           "last_ms": (last - began) * 1000, "spread_ms": (last - first) * 1000}
-                    rows.append(row | load())
+                row = {"part": "many", "engine": engine, "shape": shape, "run": run} | guarded(one_stop, world, engine, settings)
+                rows.append(row | load())
+                if "void" not in row:
                     say(f"255 VIPs, {shape}, {engine}: first {row['first_ms']:.1f} ms, last {row['last_ms']:.1f} ms")
-                    pair.a.process.wait()
+
+
+def one_stop(world, engine, settings):
+    with world.capture() as capture, Pair(world, engine, "v2 1 s", capture, **settings) as pair:
+        pair.start_owner()
+        pair.start_standby()
+        # The second round of announcements after the takeover at the start must be over.
+        time.sleep(6)
+        capture.drain()
+        began = time.time()
+        pair.a.terminate()
+        firsts = {}
+        while len(firsts) < 255:
+            seen = capture.read(30)
+            if seen is None:
+                raise Lost(f"only {len(firsts)} of 255 VIPs moved")
+            if seen.kind == "garp" and seen.outgoing:
+                firsts.setdefault(seen.vip, seen.at)
+        first, last = min(firsts.values()), max(firsts.values())
+        pair.a.process.wait()
+        return {"first_ms": (first - began) * 1000, "last_ms": (last - began) * 1000, "spread_ms": (last - first) * 1000}
 
 
 def cpu(world, args, rows):
@@ -165,53 +191,85 @@ def cpu(world, args, rows):
     for mode in args.modes:
         for size in args.sizes:
             for engine in ALL:
-                with world.capture() as capture, Pair(world, engine, mode, capture, instances=size) as pair:
-                    pair.start_owner()
-                    time.sleep(1)
-                    # Before the other host runs: its copy of the same pages would halve the share.
-                    memory = pair.a.memory()
-                    pair.start_standby()
-                    time.sleep(1)
-                    capture.drain()
-                    before, began = (pair.a.cpu(), pair.b.cpu()), time.monotonic()
-                    time.sleep(args.window)
-                    used = [after - b for after, b in zip((pair.a.cpu(), pair.b.cpu()), before)]
-                    seconds = time.monotonic() - began
-                    stamps = [s.at for s in capture.drain() if s.kind == "advert" and not s.outgoing]
-                    if world.wire.vips("b") or world.wire.vips("a") != size:
-                        say(f"note: {engine} with {size} instances at {mode} did not stay as it was")
-                    row = {"part": "cpu", "engine": engine, "mode": mode, "instances": size,
-                           "owner_percent": used[0] / seconds * 100, "standby_percent": used[1] / seconds * 100,
-                           "rss_kib": memory["Rss"], "pss_kib": memory["Pss"],
-                           "gaps_ms": [(y - x) * 1000 for x, y in zip(stamps, stamps[1:])]}
-                    rows.append(row | load())
-                    say(f"{mode}, {size} instances, {engine}: owner {row['owner_percent']:.2f} %, standby "
-                        f"{row['standby_percent']:.2f} %, Rss {memory['Rss']} KiB, Pss {memory['Pss']} KiB")
+                row = {"part": "cpu", "engine": engine, "mode": mode, "instances": size}
+                row |= guarded(one_use, world, args, engine, mode, size)
+                rows.append(row | load())
+                say_use(row)
+
+
+def hmac(world, args, rows):
+    """What `auth_hmac` costs the agent, where adverts are most: 255 instances, 10 ms."""
+    for mode in (HMAC_MODE, HMAC_MODE + ", auth_hmac"):
+        for run in range(3):
+            row = {"part": "hmac", "engine": "agent", "mode": mode, "instances": 255, "run": run}
+            row |= guarded(one_use, world, args, "agent", mode, 255)
+            rows.append(row | load())
+            say_use(row)
+
+
+def say_use(row):
+    if "void" not in row:
+        say(f"{row['mode']}, {row['instances']} instances, {row['engine']}: owner {row['owner_percent']:.2f} %, standby "
+            f"{row['standby_percent']:.2f} %, Rss {row['rss_kib']} KiB, Pss {row['pss_kib']} KiB")
+
+
+def one_use(world, args, engine, mode, size):
+    with world.capture() as capture, Pair(world, engine, mode, capture, instances=size) as pair:
+        pair.start_owner()
+        if mode.endswith("auth_hmac") and not authenticated(capture):
+            raise Lost("this agent sends no auth_hmac")
+        time.sleep(1)
+        # Before the other host runs: its copy of the same pages would halve the share.
+        memory = pair.a.memory()
+        pair.start_standby()
+        time.sleep(1)
+        capture.drain()
+        before, began = (pair.a.cpu(), pair.b.cpu()), time.monotonic()
+        time.sleep(args.window)
+        used = [after - b for after, b in zip((pair.a.cpu(), pair.b.cpu()), before)]
+        seconds = time.monotonic() - began
+        stamps = [s.at for s in capture.drain() if s.kind == "advert" and not s.outgoing]
+        if world.wire.vips("b") or world.wire.vips("a") != size:
+            say(f"note: {engine} with {size} instances at {mode} did not stay as it was")
+        return {"owner_percent": used[0] / seconds * 100, "standby_percent": used[1] / seconds * 100, "rss_kib": memory["Rss"],
+                "pss_kib": memory["Pss"], "gaps_ms": [(y - x) * 1000 for x, y in zip(stamps, stamps[1:])]}
+
+
+def authenticated(capture):
+    """Whether adverts carry a trailer: a header, one address and nothing more are 12 bytes."""
+    seen = capture.read(10)
+    while seen and seen.kind != "advert":
+        seen = capture.read(10)
+    return seen is not None and seen.length > 12
 
 
 def contention(world, args, rows):
     """VIPs that move although nobody failed, with busy loops on every core and real-time priority for both engines."""
     for size in SIZES[:2]:
         for engine in ALL:
-            with world.capture() as capture, Pair(world, engine, "v3 10 ms", capture, instances=size, rt_priority=50) as pair:
-                pair.start_owner()
-                pair.start_standby()
-                time.sleep(1)
-                monitors = [monitor(world, name) for name in ("a", "b")]
-                loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(BUSY_LOOPS)]
-                try:
-                    time.sleep(args.contention)
-                finally:
-                    for process in loops + [m[0] for m in monitors]:
-                        process.kill()
-                        process.wait()
-                # Each move is an address that comes, on either host.
-                moves = sum(path.read_text().count("10.78.1.") - path.read_text().count("Deleted") for _, path in monitors)
-                alive = pair.a.alive() and pair.b.alive()
-                row = {"part": "contention", "engine": engine, "instances": size, "seconds": args.contention, "moves": moves,
-                       "alive": alive}
-                rows.append(row)
-                say(f"{BUSY_LOOPS} busy loops, {size} instances, {engine}: {moves} VIPs taken over in {args.contention} s")
+            row = {"part": "contention", "engine": engine, "instances": size, "seconds": args.contention}
+            row |= guarded(one_contention, world, args, engine, size)
+            rows.append(row)
+            if "void" not in row:
+                say(f"{BUSY_LOOPS} busy loops, {size} instances, {engine}: {row['moves']} VIPs taken over in {args.contention} s")
+
+
+def one_contention(world, args, engine, size):
+    with world.capture() as capture, Pair(world, engine, "v3 10 ms", capture, instances=size, rt_priority=50) as pair:
+        pair.start_owner()
+        pair.start_standby()
+        time.sleep(1)
+        monitors = [monitor(world, name) for name in ("a", "b")]
+        loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(BUSY_LOOPS)]
+        try:
+            time.sleep(args.contention)
+        finally:
+            for process in loops + [m[0] for m in monitors]:
+                process.kill()
+                process.wait()
+        # Each move is an address that comes, on either host.
+        moves = sum(path.read_text().count("10.78.1.") - path.read_text().count("Deleted") for _, path in monitors)
+        return {"moves": moves, "alive": pair.a.alive() and pair.b.alive()}
 
 
 def monitor(world, name):
@@ -240,12 +298,15 @@ def main():
     rows = []
     with contextlib.ExitStack() as stack:
         world = World(args.agent, stack)
-        parts = {"failover": failover, "many": many, "cpu": cpu, "contention": contention}
+        parts = {part.__name__: part for part in (failover, many, cpu, contention, hmac, flapping, planned, churn)}
         try:
             for part in args.only:
                 parts[part](world, args, rows)
         except KeyboardInterrupt:
             say("interrupted: reporting what was measured so far")
+        except Lost as lost:
+            # A whole part that could not even begin.
+            say(f"error: {lost}; reporting what was measured so far")
     args.raw.parent.mkdir(parents=True, exist_ok=True)
     about = versions(args.agent)
     args.raw.write_text(json.dumps({"versions": about, "rows": rows}) + "\n", encoding="utf-8")

@@ -24,11 +24,15 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+class Lost(Exception):
+    """A run that came out otherwise than it was set up, as on a busy machine; it is counted and left out."""
+
+
 def until(what, condition):
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"error: waited in vain: {what}")
+            raise Lost(f"waited in vain: {what}")
         time.sleep(0.02)
 
 
@@ -106,10 +110,12 @@ class Wire:
 class Seen:
     """One packet: `kind` is `advert` or `garp`."""
 
-    __slots__ = ("at", "kind", "outgoing", "priority", "vip")
+    __slots__ = ("at", "kind", "outgoing", "priority", "vip", "length")
 
-    def __init__(self, at, kind, outgoing, priority=None, address=None):
+    def __init__(self, at, kind, outgoing, priority=None, address=None, length=0):
         self.at, self.kind, self.outgoing, self.priority, self.vip = at, kind, outgoing, priority, address
+        # Of an advert, without its IP header.
+        self.length = length
 
 
 class Capture:
@@ -182,4 +188,5 @@ def parse(frame, at, outgoing):
         sender, target = frame[28:32], frame[38:42]
         gratuitous = sender == target and sender[:3] == bytes([10, 78, 1])
         return Seen(at, "garp", outgoing, address=socket.inet_ntoa(sender)) if gratuitous else None
-    return Seen(at, "advert", outgoing, priority=frame[36])
+    length = struct.unpack("!H", frame[16:18])[0] - 20
+    return Seen(at, "advert", outgoing, priority=frame[36], length=length)

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::log;
+use super::script::{self, Prepared};
 use super::spawn::{self, Child, signal_group};
-use super::{log, users};
-use crate::keepalived::{self, Config, Script};
+use crate::keepalived::{Config, Script};
 use crate::vrrp::Time;
 use crate::vrrp::track::Counter;
 
@@ -24,7 +25,9 @@ struct Run {
 /// What a script says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It succeeds, or nobody runs it.
+    /// It is not run: it counts as if nobody tracked it, as in keepalived.
+    Dropped,
+    /// It succeeds.
     Good,
     /// It fails.
     Failing,
@@ -34,12 +37,21 @@ pub(super) enum Standing {
     PresumedGood,
 }
 
+/// Whether a script runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Role {
+    /// It does, as this.
+    Runs(Prepared),
+    /// Nobody tracks it.
+    Unused,
+    /// It cannot or must not, and why.
+    Disabled(String),
+}
+
 /// One script.
 pub(super) struct Check {
     script: Script,
-    ids: users::Ids,
-    /// Never runs: nobody tracks it, or it must not.
-    disabled: bool,
+    role: Role,
     counter: Counter,
     /// Until it has answered.
     presumed_good: bool,
@@ -64,28 +76,29 @@ impl Checks {
         let mut old = std::mem::take(&mut self.all);
         let presumed_good = std::mem::replace(&mut self.configured, true);
         for script in &config.scripts {
-            let tracked = |t: &keepalived::Tracks| t.scripts.iter().any(|t| t.name == script.name);
-            let used = config.instances.iter().any(|i| tracked(&i.tracks))
-                || config.sync_groups.iter().any(|g| tracked(&g.tracks));
-            let ids = spawn::allowed(&script.command, &config.global);
-            if let Err(reason) = &ids {
+            let role = if !config.tracks_script(&script.name) {
+                Role::Unused
+            } else {
+                match script::prepare(&script.command, &config.global, &spawn::path()) {
+                    Ok(prepared) => Role::Runs(prepared),
+                    Err(reason) => Role::Disabled(reason),
+                }
+            };
+            if let Role::Disabled(reason) = &role {
                 log::event(
                     "error",
-                    "script is disabled",
+                    "check is disabled and counts for nothing",
                     &[("script", json!(script.name)), ("reason", json!(reason))],
                 );
             }
-            let disabled = !used || ids.is_err();
-            let ids = ids.unwrap_or(users::Ids::ROOT);
             // Who is tracked, allowed and run as before goes on as before; all else begins anew.
-            let known = |c: &Check| same(&c.script, script) && c.disabled == disabled && c.ids == ids;
+            let known = |c: &Check| same(&c.script, script) && c.role == role;
             if let Some(at) = old.iter().position(known) {
                 self.all.push(old.swap_remove(at));
                 continue;
             }
             self.all.push(Check {
-                disabled,
-                ids,
+                role,
                 counter: Counter::new(script.rise, script.fall, script.init_fail),
                 presumed_good,
                 next: now,
@@ -101,8 +114,8 @@ impl Checks {
 
     /// Whether a script counts as good, and whether it has answered.
     pub(super) fn standing(&self, name: &str) -> Standing {
-        let Some(check) = self.all.iter().find(|c| c.script.name == name && !c.disabled) else {
-            return Standing::Good;
+        let Some(check) = self.all.iter().find(|c| c.script.name == name && c.runs()) else {
+            return Standing::Dropped;
         };
         match (check.counter.untried(), check.counter.good()) {
             // `init_fail`: failing until it has succeeded.
@@ -119,13 +132,13 @@ impl Checks {
             Some(run) => run.limit,
             None => c.next,
         };
-        self.all.iter().filter(|c| !c.disabled).map(due).min()
+        self.all.iter().filter(|c| c.runs()).map(due).min()
     }
 
     /// Starts what is due, signals what takes too long. Returns whether a script's state changed or is known for the first time.
     pub(super) fn tick(&mut self, now: Time) -> bool {
         let mut changed = false;
-        for check in self.all.iter_mut().filter(|c| !c.disabled) {
+        for check in self.all.iter_mut().filter(|c| c.runs()) {
             changed |= check.tick(now);
         }
         changed
@@ -149,7 +162,7 @@ impl Checks {
     pub(super) fn status(&self) -> serde_json::Value {
         let one = |c: &Check| {
             json!({
-                "name": c.script.name, "good": c.counter.good(), "disabled": c.disabled,
+                "name": c.script.name, "good": c.disabled().is_none() && c.counter.good(), "disabled": c.disabled(),
                 "answered": !c.counter.untried(), "running": c.run.is_some(), "last": c.last,
             })
         };
@@ -163,6 +176,18 @@ fn same(a: &Script, b: &Script) -> bool {
 }
 
 impl Check {
+    fn runs(&self) -> bool {
+        matches!(self.role, Role::Runs(_))
+    }
+
+    /// Why it is not run although something tracks it.
+    fn disabled(&self) -> Option<&str> {
+        match &self.role {
+            Role::Disabled(reason) => Some(reason),
+            Role::Runs(_) | Role::Unused => None,
+        }
+    }
+
     /// Ends a run; the child is to be waited for later.
     fn kill(&mut self) -> Option<Child> {
         let run = self.run.take()?;
@@ -188,7 +213,10 @@ impl Check {
         while self.next <= now {
             self.next += self.script.interval.max(Duration::from_millis(1));
         }
-        match spawn::spawn(&self.script.command.argv, &self.ids) {
+        let Role::Runs(prepared) = &self.role else {
+            return false;
+        };
+        match spawn::spawn(&prepared.argv, &prepared.ids) {
             Ok(child) => {
                 self.run = Some(Run {
                     child,
@@ -240,9 +268,7 @@ mod tests {
         let text = "global_defs {\n script_user root\n}\nvrrp_script chk {\n script /bin/true\n interval 1\n}\n\
                     vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n \
                     track_script {\n chk\n }\n}\n";
-        // SAFETY: no arguments, cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
-            eprintln!("SKIPPED: needs root");
+        if !crate::agent::left_out::able(&[]) {
             return;
         }
         let mut checks = Checks::default();
@@ -255,5 +281,33 @@ mod tests {
         assert!(checks.all[0].run.is_some(), "it runs again");
         checks.all[0].run.as_mut().unwrap().child.wait();
         assert!(checks.reap(T(1)) && checks.standing("chk") == Standing::Good);
+    }
+
+    #[test]
+    fn a_check_that_cannot_run_is_dropped_until_a_reload_finds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("check");
+        let text = format!(
+            "vrrp_script chk {{\n script {}\n}}\nvrrp_instance V {{\n interface eth0\n virtual_router_id 1\n \
+             virtual_ipaddress {{\n 10.0.0.1\n }}\n track_script {{\n chk\n }}\n}}\n",
+            path.display()
+        );
+        let config = lint(&text, &Options::default()).0;
+        let mut checks = Checks::default();
+        checks.configure(&config, T(0));
+        assert!(!checks.tick(T(0)) && checks.next_timer().is_none());
+        assert_eq!(checks.standing("chk"), Standing::Dropped);
+        let reason = checks.status()[0]["disabled"].as_str().unwrap().to_owned();
+        assert!(reason.ends_with("check is not there"), "{reason}");
+        std::fs::write(&path, "#!/bin/sh\nexit 1\n").unwrap();
+        checks.configure(&config, T(1));
+        let reason = checks.status()[0]["disabled"].as_str().unwrap().to_owned();
+        assert!(reason.contains("check is not executable for "), "{reason}");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        checks.configure(&config, T(2));
+        assert_ne!(checks.standing("chk"), Standing::Dropped);
+        assert!(checks.status()[0]["disabled"].is_null());
+        checks.tick(T(2));
+        assert!(checks.all[0].run.is_some());
     }
 }

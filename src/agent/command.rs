@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, release};
+use super::{control, neighbours, release, signing};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -192,12 +192,77 @@ fn table(value: &Value) -> String {
     let rows = value["instances"].as_array().into_iter().flatten().map(|i| {
         let vips: Vec<String> = i["vips"].as_array().into_iter().flatten().map(text).collect();
         format!(
-            "{}  {}  priority {}  {}\n",
+            "{}  {}  priority {}{}  {}\n{}",
             text(&i["name"]),
             text(&i["state"]),
             i["priority"],
-            vips.join(" ")
-        )
+            match i["raised_priority"].as_u64() {
+                Some(raised) => format!(", announced as {raised} by takeover"),
+                None => String::new(),
+            },
+            vips.join(" "),
+            neighbours::lines(i),
+        ) + &signing::warnings(i)
     });
-    rows.collect()
+    let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
+        let reason = s["disabled"].as_str()?;
+        Some(format!(
+            "check {} is disabled and counts for nothing: {reason}\n",
+            text(&s["name"])
+        ))
+    });
+    let rules = value["processes"]["rules"].as_array().into_iter().flatten();
+    let warnings = value["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.map(|line| format!("warning: {}\n", text(line)));
+    rows.chain(disabled).chain(rules.map(process)).chain(warnings).collect()
+}
+
+/// A tracked process, and how it is known whose it is.
+fn process(rule: &Value) -> String {
+    let name = rule["name"].as_str().unwrap_or_default();
+    let state = if rule["good"] == true { "runs" } else { "is missed" };
+    let known = match (rule["known_by"].as_str(), rule["which"].as_str()) {
+        (Some("name"), _) => "known by its name alone: anybody's counts".to_owned(),
+        (Some(by), Some(which)) => format!("of {by} {which}"),
+        _ => String::new(),
+    };
+    let others = match rule["not_counted"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(others) => format!(", {others} of that name not counted"),
+    };
+    format!("process {name}  {state}  {known}{others}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_status_names_owner_neighbours_checks_and_what_is_wrong() {
+        let status = json!({
+            "instances": [{
+                "name": "V", "state": "BACKUP", "priority": 95, "base_priority": 100, "vips": ["10.0.0.9"], "cause": "Start",
+                "seconds_in_state": 12.34, "owner": {"address": "10.0.0.1", "priority": 101},
+                "neighbours": [
+                    {"address": "10.0.0.1", "priority": 101, "version": 2, "packets": 12, "seconds_since_last": 0.5, "accepted": true},
+                    {"address": "10.0.0.3", "packets": 4, "seconds_since_last": 70.0, "accepted": false, "why": "the password is wrong"},
+                ],
+            }],
+            "scripts": [
+                {"name": "good", "good": true, "disabled": null},
+                {"name": "gone", "good": false, "disabled": "/bin/gone is not there"},
+            ],
+            "warnings": ["V: adverts of 10.0.0.3 are refused: the password is wrong (4 times)"],
+        });
+        let wanted = "V  BACKUP  priority 95  10.0.0.9
+  for 12.3 s (Start), configured priority 100, owner 10.0.0.1 with priority 101
+  neighbour 10.0.0.1, priority 101, version 2, 12 packets, the last 0.5 s ago: accepted
+  neighbour 10.0.0.3, 4 packets, the last 70.0 s ago: refused: the password is wrong
+check gone is disabled and counts for nothing: /bin/gone is not there
+warning: V: adverts of 10.0.0.3 are refused: the password is wrong (4 times)
+";
+        assert_eq!(table(&status), wanted);
+    }
 }

@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::keepalived::{self, Config, Diagnostic, Include, Options, Resolver, Unread};
+use crate::keepalived::{self, Config, Diagnostic, Include, KeyFile, Options, Resolver, Unread};
 
 /// Bytes of a configuration file, and of all files of one `include` together. The parser itself takes 8 million
 /// characters.
 const MOST: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a key's file: `hex:`, 64 bytes in hexadecimal, the end of the line.
+const MOST_OF_A_KEY: usize = 4 + 2 * 64 + 8;
 
 /// A configuration file with its includes, parsed and checked.
 #[derive(Debug)]
@@ -136,6 +139,22 @@ impl Resolver for Files {
 
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn key_file(&self, path: &str) -> Result<KeyFile, String> {
+        let of = |e: io::Error| e.to_string();
+        let meta = fs::metadata(path).map_err(of)?;
+        if let Some(kind) = irregular(&meta) {
+            return Err(format!("it is {kind}, not a file"));
+        }
+        let content = read(Path::new(path), MOST).map_err(of)?;
+        if content.len() > MOST_OF_A_KEY {
+            return Err(format!("it has {} bytes, which is no key", content.len()));
+        }
+        Ok(KeyFile {
+            content,
+            open_to_others: meta.permissions().mode() & 0o077 != 0,
+        })
     }
 
     fn random(&self, min: u32, max: u32) -> u32 {

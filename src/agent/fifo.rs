@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::script::{self, Prepared};
 use super::spawn::{self, Child};
 use super::{log, users};
 use crate::keepalived::{self, Config, GlobalDefs};
@@ -185,8 +186,8 @@ fn start(fifo: &keepalived::Fifo, global: &GlobalDefs) -> Result<Reader, String>
     let (Some(path), Some(script)) = (&fifo.path, &fifo.script) else {
         return Ok(Reader::None);
     };
-    let ids = spawn::allowed(script, global)?;
-    let argv: Vec<String> = script.argv.iter().chain([path]).cloned().collect();
+    let Prepared { mut argv, ids } = script::prepare(script, global, &spawn::path())?;
+    argv.push(path.clone());
     spawn::spawn(&argv, &ids)
         .map(Reader::Running)
         .map_err(|e| format!("{}: {e}", argv[0]))

@@ -13,11 +13,15 @@ mod engine;
 mod fifo;
 mod files;
 mod harden;
+#[cfg(test)]
+#[path = "../../tests/left_out/mod.rs"]
+mod left_out;
 mod log;
 mod mail;
 mod mark;
 mod metrics;
 mod metrics_http;
+mod neighbours;
 pub mod netlink;
 mod notes;
 mod notify;
@@ -26,6 +30,8 @@ mod patience;
 pub mod plan;
 mod processes;
 mod release;
+pub mod script;
+mod signing;
 mod spawn;
 mod status;
 mod sys;

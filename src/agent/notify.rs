@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fifo::Fifos;
+use super::script::{self, Prepared};
 use super::spawn::{self, Child};
 use super::{log, users};
 use crate::keepalived::{Command, Config, Deleted, Notify};
@@ -139,16 +140,11 @@ impl Notifier {
     }
 
     fn push(&mut self, config: &Config, name: &str, command: &Command, more: &[&str]) {
-        let ids = match spawn::allowed(command, &config.global) {
-            Ok(ids) => ids,
+        let Prepared { mut argv, ids } = match script::prepare(command, &config.global, &spawn::path()) {
+            Ok(prepared) => prepared,
             Err(reason) => return refuse(name, &reason),
         };
-        let argv = command
-            .argv
-            .iter()
-            .cloned()
-            .chain(more.iter().map(|s| (*s).to_owned()))
-            .collect();
+        argv.extend(more.iter().map(|s| (*s).to_owned()));
         let lane = self.lanes.entry(name.to_owned()).or_default();
         if lane.waiting.len() >= QUEUE {
             lane.waiting.pop_front();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::netlink::{Assigned, Links, NewAddress};
+use super::signing;
 use crate::keepalived::{Address, Auth, Config, Instance, SyncGroup};
 use crate::vrrp::packet::{GROUP4, GROUP6};
 use crate::vrrp::{Form, GarpTimes, Peer, Settings};
@@ -104,6 +105,7 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
         advert_int: instance.advert_int,
         source,
         vips: instance.vips.iter().map(|v| v.ip).collect(),
+        auth_hmac: signing::auth_hmac(instance),
         auth: match &instance.auth {
             Some(Auth::Pass(bytes)) if instance.version == 2 => {
                 let mut padded = [0; 8];

@@ -9,9 +9,10 @@ use super::mark::{self, Claim};
 use super::netlink::{Assigned, Netlink};
 use super::notes::Notes;
 use super::vrrp_socket::{Outbox, VrrpSocket};
-use super::{config, plan};
+use super::{config, plan, signing, sys};
 use crate::keepalived::{Config, Instance};
 use crate::vrrp::Form;
+use crate::vrrp::hmac::Sequence;
 
 /// So often it is tried to take the addresses off.
 const TRIES: u32 = 5;
@@ -97,11 +98,15 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             continue;
         };
         let farewell = plan::settings(instance, source).advert(0);
+        let auth = signing::auth_hmac(instance);
+        let seal = auth
+            .as_ref()
+            .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));
         let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
         let forms = forms(instance, notes.forms.get(&instance.name).copied());
         for to in plan::targets(&config, instance) {
             for form in forms {
-                outbox.push((&farewell, *form), source, to, plan::hops(instance));
+                outbox.push((&farewell, *form, seal), source, to, plan::hops(instance));
             }
         }
     }

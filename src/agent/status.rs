@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::log;
+use super::engine::OtherRouter;
 use super::notify::word;
+use super::{log, neighbours, signing};
 use crate::keepalived::Instance;
-use crate::vrrp::{Snapshot, Time};
+use crate::vrrp::{Neighbour, Snapshot, Time};
 
 /// An instance at a moment.
 pub(super) struct Row {
@@ -18,6 +19,10 @@ pub(super) struct Row {
     pub(super) instance: Arc<Instance>,
     /// Its router.
     pub(super) router: Snapshot,
+    /// Who was heard lately.
+    pub(super) neighbours: Vec<Neighbour>,
+    /// Who seems to own the VIPs too.
+    pub(super) second_owner: Option<IpAddr>,
     /// Where its adverts come from, if it has an address.
     pub(super) source: Option<IpAddr>,
     /// One of its addresses is on this host.
@@ -38,6 +43,10 @@ pub(super) struct Report {
     pub(super) scripts: Value,
     /// Tracked processes.
     pub(super) processes: Value,
+    /// Who announces our VIPs under an id that is not ours.
+    pub(super) other_routers: Vec<OtherRouter>,
+    /// VIPs on interfaces of this host that none of its instances put there.
+    pub(super) uninvited: Vec<(IpAddr, String)>,
     /// How late the latest timer since start was.
     pub(super) worst_lag: Duration,
     /// Times the kernel dropped netlink messages.
@@ -50,7 +59,9 @@ impl Report {
         let instances: Vec<Value> = self.rows.iter().map(|row| self.instance(row)).collect();
         json!({
             "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.config,
-            "instances": instances, "scripts": self.scripts, "processes": self.processes,
+            "instances": instances, "other_routers": neighbours::other_routers(self),
+            "uninvited_vips": self.uninvited.iter().map(|(ip, interface)| json!({"address": ip, "interface": interface})).collect::<Vec<_>>(),
+            "warnings": neighbours::warnings(self), "scripts": self.scripts, "processes": self.processes,
             "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(), "dropped_log_lines": log::dropped(),
             "netlink_overruns": self.netlink_overruns,
         })
@@ -67,8 +78,12 @@ impl Report {
             "owner": s.owner.map(|(ip, priority)| json!({"address": ip, "priority": priority})),
             "cause": format!("{:?}", s.cause), "seconds_in_state": self.at.saturating_sub(s.since).as_secs_f64(),
             "held": s.held, "raised_priority": s.raised, "waits_for_checks": s.pending, "sync_group": row.group,
+            "neighbours": neighbours::neighbours(row, self.at), "second_owner": row.second_owner,
+            "auth_hmac": i.auth_hmac.as_ref().map(|auth| signing::status(auth, s)),
             "statistics": {
                 "received": n.received, "sent": n.sent, "ignored": n.ignored, "foreign": n.foreign, "auth_failures": n.auth_failures,
+                "hmac_missing": n.hmac_missing, "hmac_malformed": n.hmac_malformed, "hmac_unknown_key": n.hmac_unknown_key,
+                "hmac_wrong_key": n.hmac_wrong_key, "hmac_stale": n.hmac_stale, "hmac_replayed": n.hmac_replayed,
                 "checksum_errors": n.checksum_errors, "zero_received": n.zero_received, "zero_sent": n.zero_sent,
                 "became_master": n.became_master, "left_master": n.left_master,
             },

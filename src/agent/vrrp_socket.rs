@@ -12,6 +12,7 @@ use libc::{c_int, socklen_t};
 
 use super::sys::{self, BURST, Buffer, empty_message, iovec, room, set, socket};
 use crate::vrrp::frame::parse_ipv4;
+use crate::vrrp::hmac::{Seal, TRAILER};
 use crate::vrrp::packet::PROTOCOL;
 use crate::vrrp::{Advert, Form, Packet};
 
@@ -71,9 +72,15 @@ impl Outbox {
     }
 
     /// An advert from an own address to a group or peer. `hops`: time to live of IPv4, hop limit of unicast IPv6.
-    pub(super) fn push(&mut self, (advert, form): (&Advert, Form), src: IpAddr, dst: IpAddr, hops: u8) {
+    pub(super) fn push(
+        &mut self,
+        (advert, form, seal): (&Advert, Form, Option<Seal<'_>>),
+        src: IpAddr,
+        dst: IpAddr,
+        hops: u8,
+    ) {
         let start = self.bytes.len();
-        advert.encode_into(src, dst, form, &mut self.bytes);
+        advert.encode_sealed_into(src, dst, form, seal, &mut self.bytes);
         self.messages.push(Outgoing {
             message: start..self.bytes.len(),
             src,
@@ -94,8 +101,8 @@ impl Outbox {
 
 /// Packets read by one system call.
 pub(super) const PACKETS: usize = 32;
-/// The largest packet: IPv4 header with options, VRRP header, 255 addresses of IPv6.
-const PACKET: usize = 60 + 8 + 255 * 16 + 8;
+/// The largest packet: IPv4 header with options, VRRP header, 255 addresses of IPv6, password or trailer.
+const PACKET: usize = 60 + 8 + 255 * 16 + 8 + TRAILER;
 /// Control data of a packet, in words of 8 bytes: time stamp; hop limit and destination of IPv6.
 const CONTROL: usize = 16;
 

@@ -75,12 +75,14 @@ pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
                     name: &'a str,
                     unit: &'a str,
                     binary: Option<&'a str>,
+                    process: String,
                     start_timeout: u32,
                 }
                 let view = View {
                     name: &script.name,
                     unit: unit.as_deref().unwrap_or("nginx.service"),
                     binary: binary.as_deref(),
+                    process: binary.as_deref().map_or_else(|| "nginx".to_owned(), process_name),
                     start_timeout: script.timeout.saturating_sub(RESTART_OVERHEAD).max(1),
                 };
                 build.render(RESTART, &view)?
@@ -91,6 +93,19 @@ pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
         commands.push(path);
     }
     Ok(commands)
+}
+
+/// What the kernel calls a process of a program, as a pattern for pgrep(1): 15 bytes of its file name.
+fn process_name(program: &str) -> String {
+    let file = program.rsplit('/').next().unwrap_or(program);
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '.'
+        }
+    };
+    file.chars().take(15).map(plain).collect()
 }
 
 /// A file name for a script: never one that contains `nginx`, whatever the case, because `pgrep nginx` would find the
@@ -129,6 +144,12 @@ mod tests {
         let mut taken = BTreeSet::new();
         assert_eq!(file_name("check_nginx", &mut taken), "check_ng.sh");
         assert_eq!(file_name("check_ng", &mut taken), "check_ng-2.sh");
+    }
+
+    #[test]
+    fn a_program_has_the_name_of_its_process() {
+        assert_eq!(process_name("/usr/local/nginx/sbin/nginx"), "nginx");
+        assert_eq!(process_name("/opt/a+b/nginx++.of-long-name"), "nginx...of-long");
     }
 
     proptest! {

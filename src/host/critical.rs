@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::keepalived::{Auth, Instance, NoFiles, Options, parse};
+use crate::keepalived::{Auth, AuthHmac, HmacMode, Instance, NoFiles, Options, parse};
 use crate::state::resource::InstanceRef;
 
 /// What the peers of one instance must have in common: what is really sent and asked for, whatever words say so.
@@ -14,6 +14,7 @@ struct Election {
     virtual_router_id: u8,
     advert_int: Duration,
     auth: Option<Auth>,
+    auth_hmac: Signing,
     /// Sorted. Only the addresses travel in adverts; prefix, device and label do not. One that is written twice travels twice.
     vips: Vec<IpAddr>,
     unicast: bool,
@@ -28,9 +29,35 @@ impl From<&Instance> for Election {
             virtual_router_id: i.vrid,
             advert_int: i.advert_int,
             auth: i.auth.clone(),
+            auth_hmac: Signing(i.auth_hmac.clone()),
             vips,
             unicast: i.unicast,
         }
+    }
+}
+
+/// `auth_hmac`, equal where each of two sides believes the other: then one host after the other can be changed, as for a new key
+/// that is first added, then signed with, while the old one goes last.
+#[derive(Debug)]
+struct Signing(Option<AuthHmac>);
+
+impl Signing {
+    fn believes(&self, sender: &Signing) -> bool {
+        let signed = sender.0.as_ref().filter(|s| s.mode != HmacMode::ReceiveOnly);
+        match (&self.0, signed) {
+            (None, signed) => signed.is_none(),
+            (Some(ours), None) => ours.mode != HmacMode::Enforce,
+            (Some(ours), Some(theirs)) => {
+                let signs = theirs.keys.iter().find(|k| k.id == theirs.active_key);
+                signs.is_some_and(|key| ours.keys.contains(key))
+            }
+        }
+    }
+}
+
+impl PartialEq for Signing {
+    fn eq(&self, other: &Signing) -> bool {
+        self.believes(other) && other.believes(self)
     }
 }
 
@@ -168,6 +195,56 @@ mod tests {
         assert!(differs(
             BASE,
             &change(&[("192.168.0.200", "192.168.0.200\n 192.168.0.200/24")])
+        ));
+    }
+
+    #[test]
+    fn a_key_is_rotated_without_a_critical_change() {
+        const KEY: &str = "hex:00112233445566778899aabbccddeeff00112233445566778899aabbccddee";
+        let signed = |lines: &str| {
+            let open = BASE.replace("authentication {\n auth_type PASS\n auth_pass 1111\n }", "");
+            open.replace("priority 101", &format!("priority 101\n auth_hmac {{\n{lines}\n }}"))
+        };
+        let (one, two) = (format!("key 1 {KEY}ff\n"), format!("key 2 {KEY}00\n"));
+        let with = |keys: &[&String], rest: &str| {
+            signed(&format!(
+                "{}{rest}",
+                keys.iter().map(|k| k.as_str()).collect::<String>()
+            ))
+        };
+        let steps = [
+            with(&[&one], "active_key 1"),
+            with(&[&one, &two], "active_key 1"),
+            with(&[&one, &two], "active_key 2\ntime_window 30"),
+            with(&[&two], "active_key 2"),
+        ];
+        for pair in steps.windows(2) {
+            assert!(!differs(&pair[0], &pair[1]) && !differs(&pair[1], &pair[0]));
+        }
+        // Two steps at once are too many.
+        for (old, new) in [(0, 2), (1, 3), (0, 3)] {
+            assert!(differs(&steps[old], &steps[new]), "{old} {new}");
+        }
+        let bare = BASE.replace("authentication {\n auth_type PASS\n auth_pass 1111\n }", "");
+        let modes =
+            ["receive-only", "permissive", "enforce"].map(|mode| with(&[&one], &format!("active_key 1\nmode {mode}")));
+        for (old, new, critical) in [
+            (&bare, &modes[0], false),
+            (&modes[0], &modes[1], false),
+            (&modes[1], &modes[2], false),
+            (&modes[0], &modes[2], true),
+            (&bare, &modes[1], true),
+            (&bare, &modes[2], true),
+            (&modes[2], &bare, true),
+        ] {
+            assert_eq!(differs(old, new), critical, "{old}{new}");
+        }
+        // A password goes at the same time.
+        assert!(differs(BASE, &modes[0]));
+        // The same id with another secret.
+        assert!(differs(
+            &steps[0],
+            &with(&[&one.replace("00112233", "10112233")], "active_key 1")
         ));
     }
 

@@ -144,11 +144,11 @@ fn invoked(result: anyhow::Result<crate::agent::Invocation>) -> ExitCode {
 }
 
 fn check_config(path: &str) -> ExitCode {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+    let text = match crate::agent::config::text(std::path::Path::new(path)) {
+        Ok(text) => text,
         Err(e) => return report(Err(Error::new(format!("cannot read {path}: {e}")))),
     };
-    let findings = check_config::findings(&text, path);
+    let findings = check_config::findings(&text, path, check_config::Scope::Host);
     for finding in &findings {
         complain(&format!(
             "{}: {}: {}\n",

@@ -131,7 +131,10 @@ mod tests {
             raised: None,
             pending: false,
         };
-        let word = Word::Agent(AgentStatus { instances: vec![told] });
+        let word = Word::Agent(AgentStatus {
+            instances: vec![told],
+            ..AgentStatus::default()
+        });
         let running = running(&root, Some(&word));
         assert_eq!(
             (running[0].name.as_str(), running[0].state),
@@ -139,7 +142,7 @@ mod tests {
         );
         assert!(running[0].owns_vip && !running[0].waits);
         // While it starts it says nothing.
-        let word = Word::Agent(AgentStatus { instances: vec![] });
+        let word = Word::Agent(AgentStatus::default());
         assert_eq!(super::running(&root, Some(&word))[0].state, InstanceState::Stopped);
     }
 }

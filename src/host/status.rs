@@ -7,12 +7,13 @@ use super::facts::{self, Tools};
 use super::observe::observe;
 use super::root::Root;
 use super::running::running;
-use super::{drift, exec, txn};
+use super::{check_config, drift, exec, txn};
 use crate::agent;
 use crate::state::frame::Look;
 use crate::state::resource::{InstanceRef, Resource};
-use crate::state::{AgentStatus, Drift, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
+use crate::state::{AgentStatus, DisabledCheck, Drift, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
 
+const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 /// How many transactions a status names.
 const SHOWN: usize = 5;
 
@@ -50,6 +51,11 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
             }
         })
         .collect();
+    let disabled_checks = word.as_ref().map_or_else(Vec::new, |word| word.disabled_checks(root));
+    let warnings = match &word {
+        Some(Word::Agent(status)) => status.warnings.clone(),
+        _ => Vec::new(),
+    };
     let nginx = tools.unit("nginx.service");
     let nginx = match (nginx.exists(), nginx.is_active(), nginx.active.as_str()) {
         (false, ..) => "absent",
@@ -62,6 +68,8 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
         engine,
         instances,
         running: running(root, word.as_ref()),
+        disabled_checks,
+        warnings,
         nginx: nginx.to_owned(),
         drift: drift.iter().map(|d| d.resource.clone()).collect(),
         drift_details: drift,
@@ -89,7 +97,7 @@ pub(super) enum Word {
 impl Word {
     fn of(root: &Root, engine: Engine) -> Word {
         match engine {
-            Engine::Agent => Word::Agent(agent_status().unwrap_or(AgentStatus { instances: Vec::new() })),
+            Engine::Agent => Word::Agent(agent_status().unwrap_or_default()),
             Engine::Keepalived => Word::Keepalived(journal(root, engine)),
         }
     }
@@ -105,6 +113,14 @@ impl Word {
         match self {
             Word::Agent(status) => status.instances.iter().find(|i| i.name == instance)?.raised,
             Word::Keepalived(_) => None,
+        }
+    }
+
+    /// Checks that are not run: the agent tells of them, keepalived's configuration shows them.
+    fn disabled_checks(&self, root: &Root) -> Vec<DisabledCheck> {
+        match self {
+            Word::Agent(status) => status.disabled_checks(),
+            Word::Keepalived(_) => check_config::disabled(&root.path(KEEPALIVED_CONF)),
         }
     }
 

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::check_config::{self, Scope};
 use super::error::{Error, Result, at};
 use super::exec::{self, Output};
 use super::place;
@@ -78,9 +79,26 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
         match validator {
             Validator::Repository => repository(&text).map_err(|e| e.context(&file.path.display().to_string()))?,
             Validator::Keepalived | Validator::Agent => {
-                super::check_config::check(&text, &file.path.display().to_string())?;
+                check_config::check(&text, &file.path.display().to_string(), Scope::Text)?;
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What can be said of the text once everything that it runs is on the host.
+///
+/// # Errors
+/// A check that this host would not run: whoever speaks VRRP here would never give up the VIP for it.
+pub fn scripts(validator: Validator, files: &[Staged]) -> Result<()> {
+    if !matches!(validator, Validator::Keepalived | Validator::Agent) {
+        return Ok(());
+    }
+    for file in files {
+        if let Some(content) = &file.content {
+            let text = String::from_utf8_lossy(content);
+            check_config::check(&text, &file.path.display().to_string(), Scope::Host)?;
         }
     }
     Ok(())
@@ -364,6 +382,30 @@ mod tests {
         let command = ["keepalived".to_owned(), "-t".to_owned()];
         assert!(judge(Validator::Keepalived, &command, &ended(None)).is_ok());
         assert!(judge(Validator::Keepalived, &command, &ended(Some(5))).is_err());
+    }
+
+    #[test]
+    fn a_check_that_this_host_would_not_run_is_refused_once_it_should_be_there() {
+        let staged = |command: &str| {
+            let text = format!(
+                "vrrp_script chk {{\n script \"{command}\"\n}}\nvrrp_instance V {{\n interface eth0\n virtual_router_id 1\n \
+                 virtual_ipaddress {{\n 10.0.0.1\n }}\n track_script {{\n chk\n }}\n}}\n"
+            );
+            [Staged {
+                path: PathBuf::from("/etc/keepalived/keepalived.conf"),
+                content: Some(text.into_bytes()),
+                mode: 0o600,
+            }]
+        };
+        let (good, missing) = (staged("sh -c true"), staged("hp-no-such-program -0 nginx"));
+        for engine in [Validator::Agent, Validator::Keepalived] {
+            assert!(own_check(engine, &good).is_ok() && scripts(engine, &good).is_ok());
+            assert!(own_check(engine, &missing).is_ok(), "its package may be still to come");
+            let error = scripts(engine, &missing).unwrap_err();
+            assert!(error.message.contains("check `chk` is disabled"), "{error}");
+            assert!(error.message.contains("`hp-no-such-program` is not in "), "{error}");
+        }
+        assert!(scripts(Validator::Nginx, &missing).is_ok());
     }
 
     #[test]

@@ -6,14 +6,14 @@ use super::build::Builder;
 use super::diag::Diagnostic;
 use super::instance::{Draft, Family};
 use super::model::*;
+use super::table;
 use super::tree::Stmt;
 
 impl Builder<'_> {
     /// `virtual_ipaddress`. An address that is written twice is advertised twice.
     pub(super) fn vips(&mut self, stmt: &Stmt, d: &mut Draft) {
         for line in stmt.children() {
-            let Some(address) = self.address(line) else {
-                d.bad_vip = true;
+            let Some(address) = self.address(line, &mut d.bad_vips) else {
                 continue;
             };
             if !d.is_of(Family::of(address.ip)) {
@@ -25,7 +25,7 @@ impl Builder<'_> {
                     .push(Diagnostic::warning(&line.place, message).hint("write it in virtual_ipaddress_excluded"));
                 continue;
             }
-            if d.i.vips.iter().any(|a| a.ip == address.ip) {
+            if !d.seen[0].insert(address.ip) {
                 let message = format!(
                     "{} is written twice and counts twice in adverts, as in keepalived",
                     address.ip
@@ -38,13 +38,16 @@ impl Builder<'_> {
     }
 
     /// `virtual_ipaddress_excluded`.
-    pub(super) fn excluded(&mut self, stmt: &Stmt, list: &mut Vec<Address>) {
+    pub(super) fn excluded(&mut self, stmt: &Stmt, d: &mut Draft) {
         for line in stmt.children() {
-            if let Some(address) = self.address(line) {
-                if list.iter().any(|a| a.ip == address.ip) {
+            let mut bad = Vec::new();
+            let address = self.address(line, &mut bad);
+            self.out.extend(bad);
+            if let Some(address) = address {
+                if !d.seen[1].insert(address.ip) {
                     self.warn(&line.place, format!("{} is written twice", address.ip));
                 }
-                list.push(address);
+                d.i.vips_excluded.push(address);
             }
         }
     }
@@ -87,12 +90,27 @@ impl Builder<'_> {
         }
     }
 
-    fn address(&mut self, line: &Stmt) -> Option<Address> {
-        let Some((ip, prefix)) = ip_prefix(line.keyword()) else {
-            self.error(
-                &line.place,
-                format!("`{}` is not an address with an optional /prefix", line.keyword()),
-            );
+    /// The address of a line whose prefix cannot be read.
+    fn without_prefix(&mut self, line: &Stmt) -> Option<(IpAddr, Option<u8>)> {
+        let (ip, prefix) = line.keyword().split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        let whole = if ip.is_ipv4() { 32 } else { 128 };
+        let message = format!("`{prefix}` is no prefix of {ip}: it is {whole} then, as in keepalived");
+        self.warn(&line.place, message);
+        Some((ip, None))
+    }
+
+    /// A line. What is no address goes to `bad`, as an error: what it means depends on the other lines.
+    fn address(&mut self, line: &Stmt, bad: &mut Vec<Diagnostic>) -> Option<Address> {
+        let text = line.keyword();
+        let Some((ip, prefix)) = ip_prefix(text).or_else(|| self.without_prefix(line)) else {
+            if table::lookup(table::INSTANCE, text).is_some() {
+                let d = Diagnostic::error(&line.place, format!("`{text}` among addresses"));
+                self.out.push(d.hint("a `}` is missing above"));
+            } else {
+                let message = format!("`{text}` is not an address with an optional /prefix");
+                bad.push(Diagnostic::error(&line.place, message));
+            }
             return None;
         };
         let mut a = Address {

@@ -1,26 +1,26 @@
 //! From statements to the model, guided by the language table.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use super::diag::{Diagnostic, Place};
 use super::garp::{garp_count, garp_time};
 use super::model::*;
 use super::shared::{command, user};
+use super::source::Resolver;
 use super::table;
 use super::tree::{Stmt, Word};
 use super::value::{Value, seconds};
 
-pub(super) fn config(statements: &[Stmt], out: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn config(statements: &[Stmt], resolver: &dyn Resolver, out: &mut Vec<Diagnostic>) -> Config {
     let mut b = Builder {
         config: Config::default(),
+        resolver,
         out,
         skipped: Vec::new(),
         guesses: 0,
-        scripts: HashSet::new(),
-        processes: HashSet::new(),
-        files: HashSet::new(),
-        instances: HashMap::new(),
+        named: HashMap::new(),
     };
     // Instances take defaults from global_defs wherever that stands.
     for stmt in statements.iter().filter(|s| s.keyword() == "global_defs") {
@@ -36,19 +36,39 @@ pub(super) fn config(statements: &[Stmt], out: &mut Vec<Diagnostic>) -> Config {
 const STRICT: &str = "`vrrp_strict`: passwords are not used, an advert of lower priority gets no answer and no gratuitous \
     ARP, as in keepalived; keepalived also drops packets to the VIPs of an instance below priority 255, the agent does not";
 
+/// Blocks that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Instance,
+    Group,
+    Script,
+    Process,
+    File,
+}
+
+impl Kind {
+    pub(super) fn keyword(self) -> &'static str {
+        match self {
+            Kind::Instance => "vrrp_instance",
+            Kind::Group => "vrrp_sync_group",
+            Kind::Script => "vrrp_script",
+            Kind::Process => "vrrp_track_process",
+            Kind::File => "track_file",
+        }
+    }
+}
+
 pub(super) struct Builder<'d> {
     pub(super) config: Config,
+    /// Where the files of keys come from.
+    pub(super) resolver: &'d dyn Resolver,
     pub(super) out: &'d mut Vec<Diagnostic>,
     /// Places of skipped blocks.
     pub(super) skipped: Vec<(Place, String)>,
     /// Unknown words for which a like one has been looked for.
     pub(super) guesses: usize,
-    /// Names of what can be tracked, as far as it has been read.
-    pub(super) scripts: HashSet<String>,
-    pub(super) processes: HashSet<String>,
-    pub(super) files: HashSet<String>,
-    /// Names of the instances that have been read, and their lines.
-    pub(super) instances: HashMap<String, u32>,
+    /// What has been read so far, and in which line.
+    pub(super) named: HashMap<(Kind, String), u32>,
 }
 
 impl Builder<'_> {
@@ -92,13 +112,7 @@ impl Builder<'_> {
             "track_file" | "vrrp_track_file" => self.track_file(stmt, name),
             "vrrp_sync_group" => self.sync_group(stmt, name),
             "garp_group" => self.garp_group(stmt),
-            "vrrp_instance" => match self.instances.get(&name) {
-                Some(&first) => self.twice(&stmt.place, "vrrp_instance", &name, first),
-                None => {
-                    self.instances.insert(name.clone(), stmt.place.line);
-                    self.instance(stmt, name);
-                }
-            },
+            "vrrp_instance" if self.is_first(Kind::Instance, &name, &stmt.place) => self.instance(stmt, name),
             "interface_up_down_delays" => {
                 for line in stmt.children() {
                     let delays: Option<Vec<f64>> = line.args().iter().map(|w| seconds(&w.text)).collect();
@@ -111,6 +125,23 @@ impl Builder<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a name is new among its kind; of two the first counts, as in keepalived.
+    pub(super) fn is_first(&mut self, kind: Kind, name: &str, place: &Place) -> bool {
+        let entry = self.named.entry((kind, name.to_owned()));
+        let first = match entry {
+            Entry::Vacant(entry) => {
+                entry.insert(place.line);
+                return true;
+            }
+            Entry::Occupied(entry) => *entry.get(),
+        };
+        let keyword = kind.keyword();
+        let message =
+            format!("{keyword} `{name}` exists already, at line {first}: this one is ignored, as in keepalived");
+        self.warn(place, message);
+        false
     }
 
     fn delays(&mut self, line: &Stmt, down: f64, up: f64) {

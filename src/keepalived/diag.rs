@@ -83,11 +83,13 @@ impl Diagnostic {
         }
     }
 
-    pub(super) fn error(place: &Place, message: impl Into<String>) -> Diagnostic {
+    /// Something that cannot be run.
+    pub fn error(place: &Place, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Error, place, message)
     }
 
-    pub(super) fn warning(place: &Place, message: impl Into<String>) -> Diagnostic {
+    /// Something that is accepted.
+    pub fn warning(place: &Place, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Warning, place, message)
     }
 
@@ -95,7 +97,8 @@ impl Diagnostic {
         Diagnostic::new(Severity::Note, place, message)
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
+    /// The same with what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
         self.hint = Some(hint.into());
         self
     }

@@ -37,6 +37,8 @@ impl Builder<'_> {
         self.effective_vips(stmt, &mut d);
         self.effective_timers(stmt, &mut d);
         self.effective_manners(stmt, &mut d);
+        let hmac = d.hmac.take();
+        self.effective_hmac(hmac, &mut d.i);
         d.i
     }
 
@@ -193,9 +195,18 @@ impl Builder<'_> {
             self.warn(&rest[0].place, message);
             i.vips_excluded.extend(rest);
         }
-        // What is there but could not be read has been reported.
+        // keepalived leaves such a line out; where no other address is left, nothing that was meant would run.
+        let alone = i.vips.is_empty();
+        let bad_vips = !d.bad_vips.is_empty();
+        self.out.extend(d.bad_vips.drain(..).map(|finding| match alone {
+            true => finding,
+            false => {
+                let message = format!("{}: it is left out, as in keepalived", finding.message);
+                Diagnostic::warning(&finding.place, message)
+            }
+        }));
         let unread = |l: &Stmt| l.keyword() == "virtual_ipaddress" && l.body.is_none();
-        if !i.vips.is_empty() || i.no_vips || d.bad_vip || stmt.children().iter().any(unread) {
+        if !alone || i.no_vips || bad_vips || stmt.children().iter().any(unread) {
             return;
         }
         if i.version == 3 || i.ipv6 || i.strict {

@@ -1,12 +1,14 @@
 //! `vrrp_instance`: what its lines say. What keepalived makes of them as a whole is in `effective`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::Builder;
-use super::diag::Place;
+use super::diag::{Diagnostic, Place, Severity};
 use super::garp::{garp_count, garp_time};
+use super::hmac::HmacDraft;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;
@@ -47,8 +49,11 @@ pub(super) struct Draft {
     pub(super) higher_prio_send_advert: Option<bool>,
     pub(super) auth_type: Option<AuthType>,
     pub(super) auth_pass: Option<Vec<u8>>,
-    /// A line of `virtual_ipaddress` that was no address, which has been said.
-    pub(super) bad_vip: bool,
+    pub(super) hmac: Option<HmacDraft>,
+    /// Lines of `virtual_ipaddress` that are no addresses.
+    pub(super) bad_vips: Vec<Diagnostic>,
+    /// Addresses of `virtual_ipaddress` so far, and of `virtual_ipaddress_excluded`.
+    pub(super) seen: [HashSet<IpAddr>; 2],
 }
 
 impl Draft {
@@ -62,13 +67,18 @@ impl Builder<'_> {
     pub(super) fn instance(&mut self, stmt: &Stmt, name: String) {
         let mut d = self.draft(stmt, name);
         for line in stmt.children() {
+            let before = self.out.len();
             let Some(value) = self.value(table::INSTANCE, line) else {
+                if line.keyword() == "priority" && line.args().len() == 1 {
+                    self.bad_priority(before, &mut d);
+                }
                 continue;
             };
             match (line.keyword(), value) {
                 ("authentication", _) => self.auth(line, &mut d),
+                ("auth_hmac", _) => self.auth_hmac(line, &mut d.hmac),
                 ("virtual_ipaddress", _) => self.vips(line, &mut d),
-                ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d.i.vips_excluded),
+                ("virtual_ipaddress_excluded", _) => self.excluded(line, &mut d),
                 ("unicast_peer", _) => {
                     d.i.unicast = true;
                     self.peers(line, &mut d);
@@ -113,6 +123,7 @@ impl Builder<'_> {
             }
         }
         let mut i = self.complete(stmt, d);
+        self.dedupe(&mut i.tracks);
         i.garp = resolve(i.garp, &self.config.global);
         if i.strict {
             (i.garp.lower_prio_delay, i.garp.lower_prio_repeat) = (Some(Duration::ZERO), Some(0));
@@ -132,6 +143,7 @@ impl Builder<'_> {
             version: 0,
             advert_int: Duration::from_secs(1),
             auth: None,
+            auth_hmac: None,
             vips: Vec::new(),
             vips_excluded: Vec::new(),
             no_vips: false,
@@ -169,7 +181,18 @@ impl Builder<'_> {
             higher_prio_send_advert: None,
             auth_type: None,
             auth_pass: None,
-            bad_vip: false,
+            hmac: None,
+            bad_vips: Vec::new(),
+            seen: Default::default(),
+        }
+    }
+
+    /// keepalived takes its default for a priority that it cannot read, also with `state MASTER`.
+    fn bad_priority(&mut self, said: usize, d: &mut Draft) {
+        d.priority = Some(100);
+        for finding in &mut self.out[said..] {
+            finding.severity = Severity::Warning;
+            finding.message.push_str(": it is 100 then, as in keepalived");
         }
     }
 

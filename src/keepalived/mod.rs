@@ -13,6 +13,7 @@ mod effective;
 mod expand;
 mod garp;
 mod glob;
+mod hmac;
 mod instance;
 mod model;
 mod rounds;
@@ -27,7 +28,7 @@ pub use check::check;
 pub use diag::{Diagnostic, Place, Severity};
 pub use glob::glob_match;
 pub use model::*;
-pub use source::{Include, NoFiles, Options, Resolver, Unread};
+pub use source::{Include, KeyFile, NoFiles, Options, Resolver, Unread};
 pub use tree::{Block, Stmt, Word, split_command};
 
 /// Parses a configuration. The configuration is as complete as the text allows even if there are errors; whoever wants
@@ -36,7 +37,7 @@ pub fn parse(text: &str, options: &Options<'_>) -> (Config, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let lines = expand::expand(text, options, &mut diagnostics);
     let statements = tree::build(&lines, &mut diagnostics);
-    let config = build::config(&statements, &mut diagnostics);
+    let config = build::config(&statements, options.resolver, &mut diagnostics);
     if config.instances.is_empty() {
         let place = Place {
             file: options.path.into(),

@@ -135,7 +135,7 @@ pub struct Fifo {
 pub struct Weight {
     /// -253 to 253; 0: failing means FAULT; above 0: added while good; below: subtracted while failing.
     pub value: i16,
-    /// Good and failing change places.
+    /// Without a weight, good and failing change places; else the weight's sign is turned round.
     pub reverse: bool,
 }
 
@@ -350,6 +350,58 @@ impl std::fmt::Debug for Auth {
     }
 }
 
+/// `auth_hmac`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthHmac {
+    /// Each id once.
+    pub keys: Vec<HmacKey>,
+    /// The id that signs.
+    pub active_key: u8,
+    /// Who must sign.
+    pub mode: HmacMode,
+    /// `time_window`, 1 to 300 s; `None`: `anti_replay monotonic`.
+    pub window: Option<u16>,
+}
+
+/// `mode` of `auth_hmac`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Nothing counts that is not signed.
+    Enforce,
+    /// Signs; what is not signed counts too.
+    Permissive,
+    /// Signs nothing; what is not signed counts too.
+    ReceiveOnly,
+}
+
+impl HmacMode {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            HmacMode::Enforce => "enforce",
+            HmacMode::Permissive => "permissive",
+            HmacMode::ReceiveOnly => "receive-only",
+        }
+    }
+}
+
+/// `key` of `auth_hmac`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HmacKey {
+    /// 1 to 255.
+    pub id: u8,
+    /// `hex:…`, `file:…` or the secret itself.
+    pub written: String,
+    /// 32 to 64 bytes; none if it could not be had (an error).
+    pub secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HmacKey({}, ***)", self.id)
+    }
+}
+
 /// A line of `virtual_ipaddress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -415,6 +467,8 @@ pub struct Instance {
     pub advert_int: Duration,
     /// What is really used: version 2 only, and not in strict mode.
     pub auth: Option<Auth>,
+    /// Signed adverts; then `auth` is `None`.
+    pub auth_hmac: Option<AuthHmac>,
     /// Advertised addresses, in order. One that is written twice is here twice.
     pub vips: Vec<Address>,
     /// Addresses that move too.
@@ -467,7 +521,35 @@ pub struct Instance {
     pub place: Place,
 }
 
+impl Notify {
+    /// Every command that is written, with its keyword.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
+        let deleted = match &self.deleted {
+            Deleted::Deleted(command) => command.as_ref(),
+            Deleted::Fault => None,
+        };
+        let all = [
+            ("notify", self.any.as_ref()),
+            ("notify_master", self.master.as_ref()),
+            ("notify_backup", self.backup.as_ref()),
+            ("notify_fault", self.fault.as_ref()),
+            ("notify_stop", self.stop.as_ref()),
+            ("notify_deleted", deleted),
+            ("notify_master_rx_lower_pri", self.master_rx_lower_pri.as_ref()),
+        ];
+        all.into_iter()
+            .filter_map(|(keyword, command)| Some((keyword, command?)))
+    }
+}
+
 impl Config {
+    /// Whether an instance or a group tracks the script of that name.
+    pub fn tracks_script(&self, name: &str) -> bool {
+        let groups = self.sync_groups.iter().map(|g| &g.tracks);
+        let mut all = self.instances.iter().map(|i| &i.tracks).chain(groups);
+        all.any(|t| t.scripts.iter().any(|t| t.name == name))
+    }
+
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<&Arc<Instance>> {
         self.instances.iter().find(|i| i.name == name)

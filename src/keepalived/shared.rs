@@ -2,21 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::build::Builder;
-use super::diag::{Diagnostic, Place};
+use super::build::{Builder, Kind};
+use super::diag::Diagnostic;
 use super::model::*;
 use super::table;
 use super::tree::{Stmt, Word, split_command};
 use super::value::Value;
-
-/// What can be tracked.
-#[derive(Debug, Clone, Copy)]
-enum Thing {
-    Interface,
-    Script,
-    File,
-    Process,
-}
 
 impl Builder<'_> {
     pub(super) fn sync_group(&mut self, stmt: &Stmt, name: String) {
@@ -50,19 +41,10 @@ impl Builder<'_> {
                 (_, value) => self.shared(line, value, &mut g.tracks, &mut g.notify),
             }
         }
-        match self.config.sync_groups.iter().find(|other| other.name == g.name) {
-            Some(first) => {
-                let first = first.place.line;
-                self.twice(&g.place, "vrrp_sync_group", &g.name, first);
-            }
-            None => self.config.sync_groups.push(g),
+        self.dedupe(&mut g.tracks);
+        if self.is_first(Kind::Group, &g.name, &g.place) {
+            self.config.sync_groups.push(g);
         }
-    }
-
-    /// Something of that name exists already: as in keepalived, the first one counts.
-    pub(super) fn twice(&mut self, place: &Place, kind: &str, name: &str, first: u32) {
-        let message = format!("{kind} `{name}` exists already, at line {first}: this one is ignored, as in keepalived");
-        self.warn(place, message);
     }
 
     /// Takes out of the groups whoever is not there or belongs to another one, and groups that nobody is left in.
@@ -108,10 +90,10 @@ impl Builder<'_> {
     /// Keywords that groups and instances share.
     pub(super) fn shared(&mut self, line: &Stmt, value: Value<'_>, tracks: &mut Tracks, notify: &mut Notify) {
         match (line.keyword(), value) {
-            ("track_interface", _) => self.tracks(line, Thing::Interface, &mut tracks.interfaces),
-            ("track_script", _) => self.tracks(line, Thing::Script, &mut tracks.scripts),
-            ("track_file", _) => self.tracks(line, Thing::File, &mut tracks.files),
-            ("track_process", _) => self.tracks(line, Thing::Process, &mut tracks.processes),
+            ("track_interface", _) => self.tracks(line, None, &mut tracks.interfaces),
+            ("track_script", _) => self.tracks(line, Some(Kind::Script), &mut tracks.scripts),
+            ("track_file", _) => self.tracks(line, Some(Kind::File), &mut tracks.files),
+            ("track_process", _) => self.tracks(line, Some(Kind::Process), &mut tracks.processes),
             ("smtp_alert", Value::Flag(on)) => notify.smtp_alert = Some(on),
             ("notify_priority_changes", Value::Flag(on)) => notify.priority_changes = Some(on),
             // With a command or without one.
@@ -155,26 +137,38 @@ impl Builder<'_> {
         }
     }
 
-    /// What is tracked must stand above: keepalived looks for it when it reads the line.
-    fn tracks(&mut self, stmt: &Stmt, thing: Thing, list: &mut Vec<Track>) {
+    /// Of two lines about the same thing the first counts, as in keepalived.
+    pub(super) fn dedupe(&mut self, tracks: &mut Tracks) {
+        for list in [
+            &mut tracks.interfaces,
+            &mut tracks.scripts,
+            &mut tracks.processes,
+            &mut tracks.files,
+        ] {
+            let mut seen = HashSet::new();
+            list.retain(|t| {
+                let first = seen.insert(t.name.clone());
+                if !first {
+                    let message = format!(
+                        "`{}` is tracked already: this line is ignored, as in keepalived",
+                        t.name
+                    );
+                    self.warn(&t.place, message);
+                }
+                first
+            });
+        }
+    }
+
+    /// What is tracked must stand above: keepalived looks for it when it reads the line. `None`: an interface.
+    fn tracks(&mut self, stmt: &Stmt, thing: Option<Kind>, list: &mut Vec<Track>) {
         for line in stmt.children() {
             let name = line.keyword();
-            let (kind, known) = match thing {
-                Thing::Interface => ("interface", None),
-                Thing::Script => ("vrrp_script", Some(&self.scripts)),
-                Thing::File => ("track_file", Some(&self.files)),
-                Thing::Process => ("vrrp_track_process", Some(&self.processes)),
-            };
-            if known.is_some_and(|names| !names.contains(name)) {
+            let known = |kind: &Kind| self.named.contains_key(&(*kind, name.to_owned()));
+            if let Some(kind) = thing.filter(|kind| !known(kind)) {
+                let kind = kind.keyword();
                 let message = format!("there is no {kind} `{name}` above: the line is ignored, as in keepalived");
                 self.warn(&line.place, message);
-                continue;
-            }
-            if list.iter().any(|t| t.name == name) {
-                self.warn(
-                    &line.place,
-                    format!("`{name}` is tracked already: this line is ignored"),
-                );
                 continue;
             }
             let weight = match line.args() {

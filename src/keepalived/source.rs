@@ -16,11 +16,28 @@ pub trait Resolver {
         let _ = name;
         None
     }
+    /// The file of a key of `auth_hmac`.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn key_file(&self, path: &str) -> Result<KeyFile, String> {
+        let _ = path;
+        Err("there are no files here".to_owned())
+    }
     /// `${_RANDOM min max}`: both ends included.
     fn random(&self, min: u32, max: u32) -> u32 {
         let _ = max;
         min
     }
+}
+
+/// The file of a key.
+#[derive(Clone)]
+pub struct KeyFile {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Its group or everybody may do something with it.
+    pub open_to_others: bool,
 }
 
 /// One file that an `include` named.

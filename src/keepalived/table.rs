@@ -24,6 +24,8 @@ pub const INSTANCE: In = 1 << 7;
 pub const AUTH: In = 1 << 8;
 /// `track_group`.
 pub const TRACK: In = 1 << 9;
+/// `auth_hmac`.
+pub const HMAC: In = 1 << 10;
 
 /// What follows a keyword.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,6 +152,8 @@ pub const TABLE: &[Row] = &[
     r(GLOBAL, Any, Ignores, "", "snmp_socket enable_snmp_vrrp enable_snmp_keepalived enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_vrrp_traps enable_dbus dbus_service_name dbus_no_interface_name"),
     r(GLOBAL, Any, Ignores, "", "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier dynamic_interfaces"),
     r(GLOBAL, Any, Ignores, "", "umask reload_check_config reload_time_file reload_repeat reload_file data_use_instance json_version log_unknown_vrids state_dump_file stats_dump_file json_dump_file random_seed keep_script_fds use_symlink_paths"),
+    // Chooses how strict later includes are; whatever is wrong with one is said anyway.
+    r(GLOBAL, Any, Obeys, "", "include_check"),
     r(GLOBAL, Any, Ignores, "", "lvs_sync_daemon lvs_timeouts lvs_flush lvs_flush_on_stop lvs_flush_onstop lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force lvs_notify_fifo lvs_notify_fifo_script nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark smtp_alert_checker checker_log_all_failures no_checker_emails rs_init_notifies checker_delay_after_boot"),
     // ---- vrrp_script, vrrp_track_process, track_file
     r(SCRIPT, Text, Obeys, "", "script"),
@@ -190,6 +194,12 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Body(AUTH), Obeys, "", "authentication"),
     r(AUTH, Text, Obeys, "", "auth_type"),
     r(AUTH, Text, Obeys, "", "auth_pass"),
+    // The trailer of 2.4.0 and 2.4.1 is another one.
+    r(INSTANCE, Body(HMAC), Obeys, "2.4.2", "auth_hmac"),
+    r(HMAC, Words(2, 2), Obeys, "2.4.2", "key"),
+    r(HMAC, Int(1, 255), Obeys, "2.4.2", "active_key"),
+    r(HMAC, Text, Obeys, "2.4.2", "anti_replay mode"),
+    r(HMAC, Int(1, 300), Obeys, "2.4.2", "time_window"),
     r(INSTANCE, Lines, Obeys, "", "virtual_ipaddress virtual_ipaddress_excluded"),
     r(INSTANCE, Bool, Obeys, "2.2.8", "no_virtual_ipaddress"),
     r(INSTANCE, Lines, Lacks, "", "virtual_routes virtual_rules"),
@@ -211,7 +221,6 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Words(0, 1), Ignores, "2.0.0", "old_unicast_checksum"),
     r(INSTANCE, Any, Lacks, "", "use_vmac use_vmac_addr vmac_xmit_base use_ipvlan vrf"),
     r(INSTANCE, Any, Lacks, "2.2.3", "unicast_fault_no_peer promote_secondaries"),
-    r(INSTANCE, Any, Lacks, "2.4.0", "auth_hmac"),
     r(INSTANCE, Any, Ignores, "", "debug kernel_rx_buf_size linkbeat_use_polling lvs_sync_daemon_interface garp_extra_if vmac_garp_intvl advert_lease timer_expired_backup dscp"),
 ];
 
@@ -255,7 +264,8 @@ pub fn place_name(place: In) -> &'static str {
         6 => "garp_group",
         7 => "vrrp_instance",
         8 => "authentication",
-        _ => "track_group",
+        9 => "track_group",
+        _ => "auth_hmac",
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod hmac;
 mod meaning;
 
 fn texts(text: &str, options: &Options<'_>) -> Vec<String> {

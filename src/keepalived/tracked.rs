@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::build::Builder;
-use super::diag::Place;
+use super::build::{Builder, Kind};
 use super::model::*;
 use super::shared::user;
 use super::table;
@@ -51,11 +50,8 @@ impl Builder<'_> {
                 s.name
             );
             self.warn(&stmt.place, message);
-        } else if self.scripts.insert(s.name.clone()) {
+        } else if self.is_first(Kind::Script, &s.name, &stmt.place) {
             self.config.scripts.push(s);
-        } else {
-            let first = line_of(self.config.scripts.iter().find(|x| x.name == s.name).map(|x| &x.place));
-            self.twice(&stmt.place, "vrrp_script", &s.name, first);
         }
     }
 
@@ -134,17 +130,8 @@ impl Builder<'_> {
             (None, _) | (Some(_), 0 | 1) => ParamMatch::Exact,
             (Some(params), _) => params,
         };
-        if self.processes.insert(p.name.clone()) {
+        if self.is_first(Kind::Process, &p.name, &stmt.place) {
             self.config.track_processes.push(p);
-        } else {
-            let first = line_of(
-                self.config
-                    .track_processes
-                    .iter()
-                    .find(|x| x.name == p.name)
-                    .map(|x| &x.place),
-            );
-            self.twice(&stmt.place, "vrrp_track_process", &p.name, first);
         }
     }
 
@@ -195,21 +182,8 @@ impl Builder<'_> {
         if f.file.is_empty() {
             let message = format!("track_file `{}` has no `file`: it is ignored, as in keepalived", f.name);
             self.warn(&stmt.place, message);
-        } else if self.files.insert(f.name.clone()) {
+        } else if self.is_first(Kind::File, &f.name, &stmt.place) {
             self.config.track_files.push(f);
-        } else {
-            let first = line_of(
-                self.config
-                    .track_files
-                    .iter()
-                    .find(|x| x.name == f.name)
-                    .map(|x| &x.place),
-            );
-            self.twice(&stmt.place, "track_file", &f.name, first);
         }
     }
-}
-
-fn line_of(place: Option<&Place>) -> u32 {
-    place.map_or(0, |p| p.line)
 }

@@ -205,6 +205,8 @@ impl Builder<'_> {
 
     fn finish(mut self) -> Vec<Stmt> {
         let harmless = self.in_skipped();
+        // keepalived ends what is open at the end of the file.
+        let last = self.open.len() == 2;
         while self.open.len() > 1 {
             if let Some((Some(mut owner), body)) = self.open.pop() {
                 let words: Vec<&str> = owner.words.iter().take(2).map(|w| w.text.as_str()).collect();
@@ -214,6 +216,9 @@ impl Builder<'_> {
                 };
                 self.out.push(if harmless {
                     let message = format!("{message}: all that follows is skipped with it, as in keepalived");
+                    Diagnostic::warning(&owner.place, message)
+                } else if last && !owner.words.is_empty() {
+                    let message = format!("{message}: it ends with the file, as in keepalived");
                     Diagnostic::warning(&owner.place, message)
                 } else {
                     Diagnostic::error(&owner.place, message)

@@ -187,5 +187,9 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
 
 /// A word for a message: never a password.
 fn shown<'w>(keyword: &str, word: &'w str) -> &'w str {
-    if keyword == "auth_pass" { "***" } else { word }
+    if matches!(keyword, "auth_pass" | "key") {
+        "***"
+    } else {
+        word
+    }
 }

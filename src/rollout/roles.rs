@@ -176,6 +176,8 @@ mod tests {
                 raised: None,
             }],
             running,
+            disabled_checks: vec![],
+            warnings: vec![],
             nginx: "active".into(),
             drift: vec![],
             drift_details: vec![],

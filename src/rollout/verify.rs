@@ -120,6 +120,12 @@ pub async fn verify(
             statuses = gate.one_owner(pair, false).await?;
         });
     }
+    for status in &statuses {
+        let disabled = status.disabled_checks.iter().map(ToString::to_string);
+        for message in disabled.chain(status.warnings.iter().cloned()) {
+            cx.observer.warn(&status.host, message);
+        }
+    }
     for v in &proven {
         let from = match v.from {
             Vantage::Controller => "",

@@ -25,7 +25,9 @@ pub use frame::{Reply, Request};
 pub use plan::{Change, Plan};
 pub use resource::{Content, Engine, HostState, Reaction, Resource, SelinuxMode, Spec, Stage, Validator};
 pub use secret::Secret;
-pub use status::{AgentInstance, AgentStatus, HostStatus, InstanceState, InstanceStatus, RunningInstance};
+pub use status::{
+    AgentInstance, AgentStatus, DisabledCheck, HostStatus, InstanceState, InstanceStatus, RunningInstance,
+};
 pub use transaction::{Foreign, Goal, PutBack, PutBackPlan, Transaction, TransactionOutcome};
 
 /// The response header that tells which host answered; never sent by a welcome page.

@@ -19,6 +19,12 @@ pub struct HostStatus {
     /// configuration in place. Who is owner and who standby comes from these.
     #[serde(default)]
     pub running: Vec<RunningInstance>,
+    /// Checks that the running engine does not run, so that what they look at never moves the VIP.
+    #[serde(default)]
+    pub disabled_checks: Vec<DisabledCheck>,
+    /// What the running agent finds wrong around it: other owners, refused neighbours, other clusters on its ids.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// nginx: `active`, `inactive`, `failed`, `absent`.
     pub nginx: String,
     /// Ids of resources changed by other hands since the last apply.
@@ -35,6 +41,25 @@ impl HostStatus {
     /// Some address of this instance is on this host's interface.
     pub fn owns(&self, instance: &str) -> bool {
         self.instances.iter().any(|i| i.name == instance && i.owns_vip)
+    }
+}
+
+/// A `vrrp_script` that something tracks and that is not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledCheck {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Display for DisabledCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "check {} is disabled and counts for nothing: {}",
+            self.name, self.reason
+        )
     }
 }
 
@@ -94,10 +119,40 @@ impl RunningInstance {
 }
 
 /// What the agent's control socket says of itself, as far as the executor asks.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct AgentStatus {
     /// Every instance of its configuration.
     pub instances: Vec<AgentInstance>,
+    /// Every script of its configuration.
+    #[serde(default)]
+    pub scripts: Vec<AgentScript>,
+    /// What somebody should look at, a line each, the worst first.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One script, in the agent's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AgentScript {
+    /// Its name.
+    pub name: String,
+    /// Why it is not run, if it is not. An older agent says only whether, and says so of scripts that nobody tracks, too.
+    #[serde(default)]
+    disabled: serde_json::Value,
+}
+
+impl AgentStatus {
+    /// The scripts that it should run and does not.
+    pub fn disabled_checks(&self) -> Vec<DisabledCheck> {
+        let disabled = self.scripts.iter().filter_map(|s| {
+            let reason = s.disabled.as_str()?.to_owned();
+            Some(DisabledCheck {
+                name: s.name.clone(),
+                reason,
+            })
+        });
+        disabled.collect()
+    }
 }
 
 /// One instance, in the agent's own words.
@@ -147,5 +202,23 @@ impl std::fmt::Display for InstanceState {
             InstanceState::Fault => "FAULT",
             InstanceState::Stopped => "STOPPED",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_of_before_says_nothing_of_disabled_checks_and_is_understood() {
+        let old = r#"{"instances": [], "scripts": [{"name": "a", "good": true, "disabled": true}]}"#;
+        let new = r#"{"instances": [], "scripts": [{"name": "a", "disabled": null}, {"name": "b", "disabled": "it is gone"}]}"#;
+        let read = |text: &str| serde_json::from_str::<AgentStatus>(text).unwrap().disabled_checks();
+        assert!(read(old).is_empty() && read(r#"{"instances": []}"#).is_empty());
+        assert_eq!(read(new).len(), 1);
+        assert_eq!(
+            read(new)[0].to_string(),
+            "check b is disabled and counts for nothing: it is gone"
+        );
     }
 }

@@ -83,10 +83,10 @@ impl Router {
         }
         if sender.priority >= self.priority {
             self.lower_since = None;
-            return self.follow(now, sender);
+            return self.hear_owner(now, sender);
         }
         if !self.may_preempt(now) {
-            return self.follow(now, sender);
+            return self.hear_owner(now, sender);
         }
         // The wait goes on as it is: three adverts and the skew time since this router came, or since somebody better was heard
         // last. It damps a host whose link or check comes and goes; each time it came back sooner, the VIP would move.
@@ -99,6 +99,15 @@ impl Router {
             self.owner = None;
             self.take_over_after_skew(now, Cause::Preempt);
         }
+    }
+
+    /// Whom this router leaves the addresses to. An owner that yields sends a last advert, which comes after the first one of the
+    /// better owner that it yields to; its interval may be a shorter one, but the wait for the better owner stays as long as it is.
+    fn hear_owner(&mut self, now: Time, sender: Owner) {
+        let better = |o: &Owner| o.src != sender.src && (o.priority, o.src) > (sender.priority, sender.src);
+        let before = self.owner.filter(better).and(self.down_at);
+        self.follow(now, sender);
+        self.down_at = self.down_at.max(before);
     }
 
     /// Priority 0 was heard. Only the owner's end matters: a loser of an election that stops says nothing about the winner.

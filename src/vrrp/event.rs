@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
+use super::hmac::Ahead;
 use super::packet::{Advert, Form};
 use super::rules::Ignored;
 use super::settings::Settings;
@@ -86,6 +87,8 @@ pub enum Input<'b> {
     Configure(Box<Settings>, Effective),
     /// Somebody else removed an address.
     AddressLost,
+    /// The interface has another hardware address: the neighbours must learn it.
+    NewHardwareAddress,
     /// Give the addresses away and do not take them back from a living owner for that long (`None`: until [`Input::Resume`]).
     ///
     /// If nobody takes them, they come back after the usual wait for an owner's silence: three adverts and the skew time, unless
@@ -153,7 +156,8 @@ pub enum Output {
     Alarm(Alarm),
 }
 
-/// Something is configured differently elsewhere. Each is raised once until the state changes.
+/// Something is configured differently elsewhere. Each is raised once for a sender and a cause, and again when the sender has not
+/// been heard for [`MEMORY`](super::MEMORY).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
     /// An advert counts, though its VIP list is not ours.
@@ -175,6 +179,21 @@ pub enum Alarm {
         /// Its list.
         theirs: Vec<IpAddr>,
     },
+    /// The clock of a sender differs from ours by more than half of what `auth_hmac` allows. Once it is by more than the whole,
+    /// its adverts do not count, nor ours with it, and both may own the addresses.
+    Clock {
+        /// Sender.
+        src: IpAddr,
+        /// By how much.
+        ahead: Ahead,
+        /// What is allowed, in seconds.
+        window: u16,
+    },
+    /// It does not any more.
+    ClockFine {
+        /// Sender.
+        src: IpAddr,
+    },
     /// A packet does not count.
     Ignored {
         /// Sender.
@@ -195,8 +214,20 @@ pub struct Statistics {
     pub ignored: u64,
     /// Of those, from another cluster: no address of its list is ours.
     pub foreign: u64,
-    /// Of those, for their password or authentication type.
+    /// Of those, for their password, authentication type or `auth_hmac`.
     pub auth_failures: u64,
+    /// Of those, because `auth_hmac` wants a trailer and there was none.
+    pub hmac_missing: u64,
+    /// Of those, because their trailer was malformed, or not expected.
+    pub hmac_malformed: u64,
+    /// Of those, because no key of that id is configured.
+    pub hmac_unknown_key: u64,
+    /// Of those, because their HMAC was wrong.
+    pub hmac_wrong_key: u64,
+    /// Of those, because their time stamp was further from our clock than the window.
+    pub hmac_stale: u64,
+    /// Of those, because they were not newer than the sender's last one.
+    pub hmac_replayed: u64,
     /// Of those, for their checksum.
     pub checksum_errors: u64,
     /// Priority 0 heard.
@@ -228,6 +259,8 @@ pub struct Snapshot {
     pub owner: Option<(IpAddr, u8)>,
     /// It does not take over from a living owner now, although it otherwise would.
     pub held: bool,
+    /// `auth_hmac`: by how much the clock of each sender was ahead when it was heard last.
+    pub clocks: Vec<(IpAddr, Ahead)>,
     /// Counters.
     pub statistics: Statistics,
 }

@@ -32,6 +32,11 @@ impl Group {
         Group { routers, outputs }
     }
 
+    /// Tells every member the real time ([`Router::set_real_time`]).
+    pub fn set_real_time(&mut self, now: Time, real: Time) {
+        self.routers.iter_mut().for_each(|r| r.set_real_time(now, real));
+    }
+
     /// Its members.
     pub fn routers(&self) -> &[Router] {
         &self.routers

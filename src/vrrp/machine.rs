@@ -6,9 +6,10 @@ use super::Time;
 use super::backup::{Hold, Owner};
 use super::command::Raise;
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
+use super::hmac::{Senders, Sequence};
 use super::master::Unsent;
+use super::neighbours::Neighbours;
 use super::packet::Form;
-use super::rules::Ignored;
 use super::settings::Settings;
 use super::track::Effective;
 
@@ -55,8 +56,13 @@ pub struct Router {
     pub(super) vips: Vec<IpAddr>,
     /// How the peer that was heard last makes its checksums.
     pub(super) learned: Option<Form>,
-    pub(super) alarms: Vec<(IpAddr, Ignored)>,
+    pub(super) neighbours: Neighbours,
     pub(super) mismatched: Vec<IpAddr>,
+    /// `auth_hmac`: the last stamp sent, and the last one of each sender.
+    pub(super) sequence: Sequence,
+    pub(super) senders: Senders,
+    /// The real time at one moment of our clock.
+    pub(super) real: (Time, Time),
     pub(super) statistics: Statistics,
 }
 
@@ -90,8 +96,11 @@ impl Router {
             unsent: Unsent::default(),
             vips: sorted(&settings.vips),
             learned: None,
-            alarms: Vec::new(),
+            neighbours: Neighbours::default(),
             mismatched: Vec::new(),
+            sequence: Sequence::default(),
+            senders: Senders::default(),
+            real: (Time::ZERO, Time::ZERO),
             statistics: Statistics::default(),
             s: settings,
         }
@@ -128,6 +137,7 @@ impl Router {
             pending: self.pending,
             owner: self.known_owner().map(|o| (o.src, o.priority)),
             held: self.held(now),
+            clocks: self.senders.clocks().collect(),
             statistics: self.statistics,
         }
     }
@@ -172,6 +182,11 @@ impl Router {
             Input::AddressLost => {
                 if self.state == State::Master {
                     out.extend([Output::Acquire, Output::Announce { count: 1 }]);
+                }
+            }
+            Input::NewHardwareAddress => {
+                if self.state == State::Master {
+                    self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
                 }
             }
             Input::Handover(time) => {
@@ -221,7 +236,6 @@ impl Router {
             self.raise = None;
         }
         (self.state, self.since, self.cause) = (to, now, cause);
-        self.alarms.clear();
         if from != to {
             out.push(Output::Transition { from, to, cause });
         }
@@ -305,6 +319,11 @@ impl Router {
             let cause = if self.fault { Cause::Fault } else { Cause::Recovered };
             self.apply_fault(now, cause, out);
         }
+        if self.wants && self.pending {
+            // It waited for its group, and waits for its own checks again.
+            self.wants = false;
+            self.overdue = true;
+        }
         if self.state == State::Backup && self.overdue && !self.pending {
             self.overdue = false;
             self.wait_is_over(now, out);
@@ -376,7 +395,6 @@ impl Router {
             self.learned = None;
         }
         self.mismatched.clear();
-        self.alarms.clear();
         match self.state {
             State::Master => {
                 self.advert_at = self.advert_at.min(now + self.s.interval());

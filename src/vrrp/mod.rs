@@ -17,6 +17,7 @@
 //! | an owner that yields to a higher one | silent | silent unless told otherwise | one last advert, so that the other one tells the neighbours again |
 //! | lower advert heard by a standby that may preempt | ignored | ignored | ignored; but an owner whose own priority falls below ours is replaced after the skew time |
 //! | checks that have not answered | – | FAULT, where they have no weight | does not become owner |
+//! | who may move the addresses | anybody on the link | anybody on the link, with `auth_hmac` who has a key | as keepalived |
 //! | adverts that cannot be sent | – | goes on | gives up, and does not put addresses on |
 //! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
@@ -26,18 +27,23 @@ mod command;
 mod event;
 pub mod frame;
 mod group;
+pub mod hmac;
 mod machine;
 mod master;
+mod neighbours;
 pub mod packet;
 mod reception;
 mod rules;
+mod sealing;
 mod settings;
 pub mod track;
 
 pub use command::TakeoverRefusal;
 pub use event::{Alarm, Cause, Input, Output, Packet, Snapshot, State, Statistics};
 pub use group::Group;
+pub use hmac::AuthHmac;
 pub use machine::Router;
+pub use neighbours::{MEMORY, Neighbour, Said, Verdict};
 pub use packet::{Advert, Form, PacketError};
 pub use rules::{Ignored, same_bytes};
 pub use settings::{GarpTimes, Peer, Settings};

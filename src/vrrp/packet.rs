@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::hmac::{Seal, Signed, TRAILER};
+
 /// IP protocol number.
 pub const PROTOCOL: u8 = 112;
 /// IPv4 multicast group of all virtual routers.
@@ -103,6 +105,11 @@ impl Advert {
 
     /// The same, behind what is there already.
     pub fn encode_into(&self, src: IpAddr, dst: IpAddr, form: Form, out: &mut Vec<u8>) {
+        self.encode_sealed_into(src, dst, form, None, out);
+    }
+
+    /// The same, with the trailer of `auth_hmac`.
+    pub fn encode_sealed_into(&self, src: IpAddr, dst: IpAddr, form: Form, seal: Option<Seal<'_>>, out: &mut Vec<u8>) {
         let start = out.len();
         let addresses = &self.addresses[..self.addresses.len().min(255)];
         out.extend([self.version << 4 | 1, self.vrid, self.priority, addresses.len() as u8]);
@@ -126,14 +133,24 @@ impl Advert {
         if self.version == 2 {
             out.extend(self.auth_data);
         }
-        let message = &mut out[start..];
-        let sum = checksum(message, src, dst, form);
-        message[6..8].copy_from_slice(&sum.to_be_bytes());
+        let end = out.len();
+        if let Some(seal) = seal {
+            let trailer = seal.put(src, &out[start..]);
+            out.extend(trailer);
+        }
+        // Over IPv6 it is over all that follows the IP header.
+        let summed = if src.is_ipv6() { out.len() } else { end };
+        let sum = checksum(&out[start..summed], src, dst, form);
+        out[start + 6..start + 8].copy_from_slice(&sum.to_be_bytes());
     }
 
     /// Reads a message; `bytes` is what follows the IP header, cut to the length in it.
     pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<(Advert, Form), PacketError> {
         let (message, form) = Message::read(bytes, src, dst)?;
+        if message.signed.is_some() {
+            let (got, wanted) = (bytes.len(), bytes.len() - TRAILER);
+            return Err(PacketError::TooLong { got, wanted });
+        }
         let advert = Advert {
             version: message.version,
             vrid: message.vrid,
@@ -160,6 +177,8 @@ pub(super) struct Message<'b> {
     /// Bytes of an address.
     size: usize,
     addresses: &'b [u8],
+    /// The trailer of `auth_hmac` is there; nobody has looked at it yet.
+    pub(super) signed: Option<Signed<'b>>,
 }
 
 impl<'b> Message<'b> {
@@ -185,11 +204,19 @@ impl<'b> Message<'b> {
         if got < wanted {
             return Err(PacketError::TooShort { got, wanted });
         }
-        if got > wanted {
-            return Err(PacketError::TooLong { got, wanted });
-        }
-        let form = form_of(bytes, version, src, dst).ok_or(PacketError::Checksum)?;
-        let (addresses, auth) = rest.split_at(addresses_len);
+        let (whole, (bytes, behind)) = (bytes, bytes.split_at(wanted));
+        let signed = match <&[u8; TRAILER]>::try_from(behind) {
+            _ if got == wanted => None,
+            Ok(trailer) => Some(Signed {
+                src,
+                message: bytes,
+                trailer,
+            }),
+            Err(_) => return Err(PacketError::TooLong { got, wanted }),
+        };
+        let summed = if src.is_ipv6() { whole } else { bytes };
+        let form = form_of(summed, version, src, dst).ok_or(PacketError::Checksum)?;
+        let (addresses, auth) = rest[..addresses_len + tail].split_at(addresses_len);
         // The four reserved bits of version 3 are not looked at (RFC 9568, 5.2.6).
         let interval_v3 = u16::from_be_bytes([a, b]) & MAX_INTERVAL_V3;
         if version == 3 && interval_v3 == 0 {
@@ -208,6 +235,7 @@ impl<'b> Message<'b> {
             auth_data,
             size,
             addresses,
+            signed,
         };
         Ok((message, form))
     }
@@ -215,6 +243,14 @@ impl<'b> Message<'b> {
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'b {
         self.addresses.chunks_exact(self.size).map(address)
     }
+}
+
+/// The first address of an advert that is among those, and the advert's virtual router id; `None` also for bytes that are no
+/// advert. For adverts of routers that are not ours.
+pub fn announced(bytes: &[u8], src: IpAddr, dst: IpAddr, among: impl Fn(&IpAddr) -> bool) -> Option<(u8, IpAddr)> {
+    let (message, _) = Message::read(bytes, src, dst).ok()?;
+    let found = message.addresses().find(among)?;
+    Some((message.vrid, found))
 }
 
 fn address(bytes: &[u8]) -> IpAddr {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::event::Packet;
+use super::hmac::Refusal;
 use super::packet::{Form, Message, PacketError};
 use super::settings::Settings;
 
@@ -39,6 +40,9 @@ pub enum Ignored {
     /// Unicast for a multicast router, or the other way round.
     #[error("it was sent to {0}")]
     Destination(IpAddr),
+    /// `auth_hmac`.
+    #[error("{0}")]
+    Hmac(#[from] Refusal),
     /// Not one of the peers.
     #[error("the sender is not a peer")]
     Stranger,

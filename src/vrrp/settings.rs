@@ -1,8 +1,10 @@
 //! What one virtual router is told, and the timers that follow from it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::hmac::AuthHmac;
 use super::packet::{Advert, Form, MAX_INTERVAL_V3};
 
 /// One virtual router.
@@ -22,6 +24,8 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
     /// Version 2: password, padded with zeros.
     pub auth: Option<[u8; 8]>,
+    /// Both versions: signed messages, instead of a password.
+    pub auth_hmac: Option<Arc<AuthHmac>>,
     /// `None`: multicast; else adverts go to these, and count from nobody else.
     pub peers: Option<Vec<Peer>>,
     /// Take over from a lower priority.

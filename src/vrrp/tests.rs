@@ -6,6 +6,7 @@ use super::*;
 
 mod codec;
 mod groups;
+mod hmac;
 mod holds;
 mod strangers;
 mod takeover;
@@ -30,6 +31,7 @@ fn settings(priority: u8) -> Settings {
         source: IpAddr::from([10, 0, 0, 2]),
         vips: vec![IpAddr::from([10, 0, 0, 9])],
         auth: Some(*b"secret12"),
+        auth_hmac: None,
         peers: None,
         preempt: true,
         preempt_delay: Duration::ZERO,

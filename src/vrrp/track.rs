@@ -8,7 +8,8 @@ const MOST: i32 = 254;
 pub struct Tracked {
     /// 0: failing means FAULT; above 0: added while good; below 0: subtracted while failing.
     pub weight: i32,
-    /// Good and failing change places.
+    /// As keepalived: without a weight, good means FAULT; a weight is subtracted where it would be added, and added where it
+    /// would be subtracted.
     pub reverse: bool,
     /// It is good now.
     pub good: bool,
@@ -37,12 +38,13 @@ pub fn effective(base: u8, tracked: impl IntoIterator<Item = Tracked>) -> Effect
     let mut sum = i32::from(base);
     let mut fault = false;
     for t in tracked {
-        let good = t.good != t.reverse;
-        match t.weight {
-            0 => fault |= !good,
-            weight if weight > 0 && good => sum = sum.saturating_add(weight),
-            weight if weight < 0 && !good => sum = sum.saturating_add(weight),
-            _ => {}
+        let counts = match t.weight {
+            0 => false,
+            weight => (weight > 0) == t.good,
+        };
+        fault |= t.weight == 0 && t.good == t.reverse;
+        if counts {
+            sum = sum.saturating_add(if t.reverse { -t.weight } else { t.weight });
         }
     }
     Effective {
@@ -149,9 +151,13 @@ mod tests {
         assert!(effective(100, [t(0, false, false)]).fault);
         assert!(!effective(100, [t(0, true, false)]).fault);
         assert_eq!(
-            effective(100, [t(20, false, true), t(20, false, false), t(-5, true, true)]).priority,
+            effective(100, [t(20, false, true), t(20, false, false), t(-5, false, false)]).priority,
             115
         );
+        // keepalived 2.2.7: `weight -20 reverse` makes 150 good and 170 failing; `weight 20 reverse` 130 and 150.
+        let reversed = |weight, good| effective(150, [t(weight, true, good)]).priority;
+        assert_eq!((reversed(-20, true), reversed(-20, false)), (150, 170));
+        assert_eq!((reversed(20, true), reversed(20, false)), (130, 150));
         assert!(!Counter::new(2, 3, true).good());
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use crate::netns::Net;
+use crate::netns::{Net, Tap};
 pub(crate) use crate::netns::{able, until};
 
 pub(crate) const VIP: &str = "10.77.0.99";
@@ -42,19 +42,15 @@ impl Host {
         self.net.ip(args)
     }
 
-    /// Runs in a thread that is in the namespace.
     pub(crate) fn inside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> std::thread::JoinHandle<T> {
-        let namespace = fs::File::open(self.net.path()).unwrap();
-        std::thread::spawn(move || {
-            use std::os::fd::AsRawFd;
-            // SAFETY: plain system call on an open descriptor; it concerns this thread alone.
-            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
-            work()
-        })
+        self.net.inside(work)
+    }
+
+    pub(crate) fn tap(&self, interface: &str) -> Tap {
+        Tap::on(&self.net, interface)
     }
 
     pub(crate) fn listen(&self) -> TcpListener {

@@ -1,7 +1,5 @@
 //! Interfaces and their addresses: delays, sources, announcements.
 
-use std::fs;
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::host::{Host, VIP, able, instance, until};
@@ -93,33 +91,20 @@ fn gratuitous_arps_are_spaced_and_all_sent() {
         return;
     }
     let mut host = Host::new();
-    let capture = host
-        .inside(|| {
-            let name = c"wire0";
-            // SAFETY: plain system calls; the address is a valid sockaddr_ll, and the descriptor is ours.
-            unsafe {
-                let arp = (libc::ETH_P_ARP as u16).to_be();
-                let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(arp));
-                assert!(fd >= 0);
-                let mut address: libc::sockaddr_ll = std::mem::zeroed();
-                address.sll_family = libc::AF_PACKET as u16;
-                address.sll_protocol = arp;
-                address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-                let len = std::mem::size_of_val(&address) as u32;
-                assert_eq!(libc::bind(fd, (&raw const address).cast(), len), 0);
-                use std::os::fd::FromRawFd;
-                fs::File::from_raw_fd(fd)
-            }
-        })
-        .join()
-        .unwrap();
+    let tap = host.tap("wire0");
     let reader = std::thread::spawn(move || {
-        let (mut capture, mut frame) = (capture, [0u8; 128]);
         let mut times = Vec::new();
         while times.len() < 4 {
-            let got = capture.read(&mut frame).unwrap();
-            // Sender and target address are the VIP.
-            if got >= 42 && frame[28..32] == [10, 77, 0, 99] && frame[38..42] == [10, 77, 0, 99] {
+            let Some(frame) = tap.next() else {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            };
+            // ARP whose sender and target address are the VIP.
+            if frame.len() >= 42
+                && frame[12..14] == [8, 6]
+                && frame[28..32] == [10, 77, 0, 99]
+                && frame[38..42] == [10, 77, 0, 99]
+            {
                 times.push(Instant::now());
             }
         }

@@ -13,6 +13,7 @@ mod drift;
 mod election;
 mod engine;
 mod handover;
+mod its_nginx;
 mod load;
 mod options;
 mod reboot;

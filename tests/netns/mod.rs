@@ -1,35 +1,64 @@
 //! Network namespaces that tests make for themselves, and what every test of the daemon needs around it.
 #![allow(dead_code)]
 
+#[path = "../left_out/mod.rs"]
+pub(crate) mod left_out;
+mod tap;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+#[allow(unused_imports)]
+pub(crate) use tap::Tap;
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn have(program: &str) -> bool {
-    let mut places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter();
-    places.any(|dir| Path::new(dir).join(program).exists())
-}
-
 /// Whether the test can run with root, ip(8) and those programs; says so if not.
 pub(crate) fn able(programs: &[&str]) -> bool {
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    let missing = ["ip"].iter().chain(programs).find(|p| !have(p));
-    let why = match (root, missing) {
-        (false, _) => "root",
-        (_, Some(program)) => program,
-        _ => return true,
-    };
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "needs {why}, and CI must not leave it out"
-    );
-    eprintln!("SKIPPED: needs {why}");
-    false
+    let around = ["ip", "nsenter", "unshare"];
+    left_out::able(&around.iter().chain(programs).copied().collect::<Vec<_>>())
+}
+
+fn keepalived_says(option: &str) -> Option<String> {
+    let program = left_out::program("keepalived")?;
+    let out = Command::new(program).arg(option).output().ok()?;
+    // On either, depending on the version.
+    Some(String::from_utf8_lossy(&[out.stderr, out.stdout].concat()).into_owned())
+}
+
+/// Whether the keepalived that is here has an option.
+pub(crate) fn keepalived_knows(option: &str) -> bool {
+    keepalived_says("--help").is_some_and(|help| help.contains(option))
+}
+
+/// The version of the keepalived that is here.
+fn keepalived_version() -> Option<[u32; 3]> {
+    let text = keepalived_says("--version")?;
+    // `Keepalived v2.2.7 (01/16,2022)`.
+    let text = text.split_once("Keepalived v")?.1.to_owned();
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse().unwrap_or(0));
+    Some([numbers.next()?, numbers.next()?, numbers.next()?])
+}
+
+/// [`able`] with a keepalived from one version on and below another, where what is expected is its own doing.
+pub(crate) fn able_with_keepalived(from: [u32; 3], below: [u32; 3]) -> bool {
+    if !able(&["keepalived"]) {
+        return false;
+    }
+    let version = keepalived_version().expect("keepalived tells its version");
+    let fits = (from..below).contains(&version);
+    if !fits {
+        let [major, minor, patch] = version;
+        left_out::not_made_for(&format!("keepalived {major}.{minor}.{patch}"));
+    }
+    fits
 }
 
 pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
@@ -50,7 +79,7 @@ pub(crate) struct Net(Child);
 
 impl Net {
     pub(crate) fn new() -> Net {
-        let child = Command::new("unshare")
+        let child = Command::new(left_out::program("unshare").expect("unshare"))
             .args(["--net", "sleep", "900"])
             .stdin(Stdio::null())
             .spawn()
@@ -73,11 +102,23 @@ impl Net {
     }
 
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new(left_out::program("nsenter").expect("nsenter"));
         command
-            .args(["-t", &self.id().to_string(), "-n", program])
+            .args(["-t", &self.id().to_string(), "-n"])
+            .arg(left_out::program(program).unwrap_or_else(|| program.into()))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Runs in a thread of its own that is in the namespace; sockets made there stay in it.
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let namespace = fs::File::open(self.path()).unwrap();
+        std::thread::spawn(move || {
+            // SAFETY: plain system call on an open descriptor; it concerns this thread alone.
+            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
+            work()
+        })
     }
 
     pub(crate) fn ip(&self, args: &str) -> String {

@@ -2,69 +2,16 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hapair::vrrp::track::Effective;
-use hapair::vrrp::{Form, GarpTimes, Group, Input, Output, Peer, Router, Settings, State, Time};
+use hapair::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings, Time};
 
+use super::chaos::Theme;
+use super::daemon::Daemon;
 use super::rng::Rng;
-
-pub(crate) const HOLD: Duration = Duration::from_secs(6);
-pub(crate) const PREEMPT_DELAY: Duration = Duration::from_secs(3);
-
-/// The process: its routers, together or each alone.
-pub(crate) struct Daemon(pub(crate) Vec<Group>);
-
-impl Daemon {
-    pub(crate) fn new(settings: &[Settings]) -> Daemon {
-        Daemon(vec![Group::new(settings.iter().cloned().map(Router::new).collect())])
-    }
-
-    pub(crate) fn routers(&self) -> impl Iterator<Item = &Router> {
-        self.0.iter().flat_map(Group::routers)
-    }
-
-    pub(crate) fn state(&self, member: usize) -> State {
-        self.routers().nth(member).unwrap().state()
-    }
-
-    pub(crate) fn together(&self) -> bool {
-        self.0.len() == 1
-    }
-
-    pub(crate) fn next_timer(&self) -> Option<Time> {
-        self.0.iter().filter_map(Group::next_timer).min()
-    }
-
-    pub(crate) fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
-        match self.0.as_mut_slice() {
-            [group] => group.handle(now, member, input),
-            // Each alone.
-            groups => {
-                let out = groups[member].handle(now, 0, input);
-                out.into_iter().map(|(_, o)| (member, o)).collect()
-            }
-        }
-    }
-
-    pub(crate) fn handle_all(&mut self, now: Time, input: &Input<'_>) -> Vec<(usize, Output)> {
-        match self.0.as_mut_slice() {
-            [group] => group.handle_all(now, input),
-            groups => (0..groups.len())
-                .flat_map(|member| self.handle(now, member, input.clone()))
-                .collect(),
-        }
-    }
-
-    /// A reload with a sync group that was not there, or without the one that was.
-    pub(crate) fn regroup(&mut self, together: bool) {
-        let routers = std::mem::take(&mut self.0).into_iter().flat_map(Group::into_routers);
-        self.0 = match together {
-            true => vec![Group::new(routers.collect())],
-            false => routers.map(|router| Group::new(vec![router])).collect(),
-        };
-    }
-}
+use super::sealed;
 
 /// A packet on its way or in a socket's buffer.
 #[derive(Clone)]
@@ -82,10 +29,32 @@ pub(crate) struct Node {
     /// The kernel has the addresses, by member.
     pub(crate) holds: Vec<bool>,
     pub(crate) crashed: bool,
+    /// It crashed, and its stop step will not come.
+    pub(crate) leftover: bool,
     pub(crate) serial: u64,
     pub(crate) stalled: bool,
     pub(crate) queue: Vec<Letter>,
-    pub(crate) effective: Effective,
+    /// What is tracked, but for what flaps.
+    pub(crate) tracked: Effective,
+    pub(crate) link: Link,
+    /// A check without a weight is good.
+    pub(crate) good: bool,
+    /// What a failing check with a weight takes off.
+    pub(crate) weight: u8,
+    /// How long its checks need to answer after a start, in ns, and whether the first answer is a good one.
+    pub(crate) first_answer: Option<(u64, bool)>,
+    /// By how much its real clock is wrong, in ns.
+    pub(crate) clock: i64,
+    /// By how much it is wrong when nothing is the matter.
+    pub(crate) right_clock: i64,
+    /// Since its start it has told of a clock that is nearly outside the window.
+    pub(crate) clock_told: bool,
+    /// The last signed packet that it has heard.
+    pub(crate) heard: Option<Letter>,
+    /// Since when its adverts cannot be sent.
+    pub(crate) mute: Option<u64>,
+    /// What it sends now, and what may be its cause.
+    pub(crate) window: Window,
     /// Until when it was told to take over from nobody who lives, local time.
     pub(crate) held_until: Option<Time>,
     /// Local clock: offset in ns, and deviation in parts per million.
@@ -95,9 +64,51 @@ pub(crate) struct Node {
     pub(crate) owner_until: Vec<Option<Time>>,
 }
 
+/// A host's link to the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    /// Down, and the host sees it.
+    Down,
+    /// Up to the host, and nothing passes.
+    Deaf,
+}
+
+/// What an owner sends within about one interval, and what gives it the right to.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) since: u64,
+    pub(crate) sent: u64,
+    /// Inputs that are no packets, and changes of state.
+    pub(crate) causes: u64,
+}
+
 impl Node {
-    pub(crate) fn takes_part(&self) -> bool {
-        self.daemon.is_some() && !self.effective.fault
+    /// Runs, and nothing that it tracks fails.
+    pub(crate) fn in_election(&self) -> bool {
+        self.daemon.is_some() && !self.effective().fault
+    }
+
+    /// What its daemon is told.
+    pub(crate) fn effective(&self) -> Effective {
+        let Effective {
+            priority,
+            fault,
+            pending,
+        } = self.tracked;
+        Effective {
+            priority: match priority {
+                255 => 255,
+                priority => priority.saturating_sub(self.weight).max(1),
+            },
+            fault: fault || self.link == Link::Down || !self.good,
+            pending,
+        }
+    }
+
+    /// Whether clients reach the addresses of that member here, and somebody lives who can give them up.
+    pub(crate) fn serves(&self, member: usize) -> bool {
+        self.holds[member] && self.daemon.is_some() && !self.crashed && self.link == Link::Up
     }
 
     /// By what it was told, not by what it says.
@@ -108,7 +119,7 @@ impl Node {
     /// It takes over from a living owner of lower priority, after its skew time.
     pub(crate) fn preempts_at_once(&self, now: Time) -> bool {
         let may = |s: &Settings| s.priority == 255 || s.preempt && s.preempt_delay.is_zero();
-        self.takes_part() && !self.held(now) && self.settings.iter().all(may)
+        self.in_election() && !self.held(now) && self.settings.iter().all(may)
     }
 }
 
@@ -122,10 +133,14 @@ pub(crate) struct Plan {
     nopreempt_all: bool,
     equal: bool,
     pub(crate) intervals_differ: bool,
+    pub(crate) hmac: Option<Arc<AuthHmac>>,
+    /// After a crash, and by command: short where intervals are, so that a run is.
+    pub(crate) hold: Duration,
+    pub(crate) preempt_delay: Duration,
 }
 
 impl Plan {
-    pub(crate) fn new(rng: &mut Rng) -> Plan {
+    pub(crate) fn new(theme: Theme, rng: &mut Rng) -> Plan {
         let hosts = rng.between(2, 5) as usize;
         let version = if rng.chance(50) { 2 } else { 3 };
         let v6 = version == 3 && rng.chance(40);
@@ -144,6 +159,10 @@ impl Plan {
             1 if !v6 => vec![first, if version == 2 { second.1 } else { second.0 }],
             _ => vec![first],
         };
+        let longest = members.iter().map(|m| m.1).max().unwrap();
+        // What keepalived is compared in needs none.
+        let hmac = (theme == Theme::Commands && rng.chance(40)).then(|| Arc::new(sealed::auth(rng)));
+        let hold = (20 * longest).min(Duration::from_secs(6));
         Plan {
             hosts,
             members,
@@ -152,19 +171,27 @@ impl Plan {
             nopreempt_all: rng.chance(30),
             equal: rng.chance(15),
             intervals_differ: rng.chance(25),
+            hmac,
+            hold,
+            preempt_delay: hold / 2,
         }
     }
 
-    fn source(&self, host: usize, member: usize) -> IpAddr {
+    /// The longest of the members' intervals, in ns.
+    pub(crate) fn longest(&self) -> u64 {
+        self.members
+            .iter()
+            .map(|m| m.1.as_nanos() as u64)
+            .max()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn source(&self, host: usize, member: usize) -> IpAddr {
         let n = host as u8 + 1;
         match self.v6 {
             true => format!("fe80::{member}:{n}").parse().unwrap(),
             false => IpAddr::from([10, 0, member as u8, n]),
         }
-    }
-
-    pub(crate) fn host_at(&self, member: usize, address: IpAddr) -> Option<usize> {
-        (0..self.hosts).find(|host| self.source(*host, member) == address)
     }
 
     /// Version 3 lets every owner choose; version 2 ignores who does.
@@ -196,22 +223,37 @@ impl Plan {
             let mut s = self.settings(host, m, priority);
             s.advert_int = self.interval(m, rng);
             s.preempt = preempt;
-            s.preempt_delay = if delayed { PREEMPT_DELAY } else { Duration::ZERO };
+            s.preempt_delay = if delayed { self.preempt_delay } else { Duration::ZERO };
             s
         });
+        let settings = settings.collect();
+        let clock = self.hmac.as_ref().map_or(0, |auth| sealed::tolerated(auth, rng));
+        let slow = rng.below(8 * self.longest()) + 1;
+        let first_answer = rng.chance(30).then_some((slow, rng.chance(70)));
         Node {
-            settings: settings.collect(),
+            settings,
             daemon: None,
             holds: vec![false; self.members.len()],
             crashed: false,
+            leftover: false,
             serial: 0,
             stalled: false,
             queue: Vec::new(),
-            effective: Effective {
+            tracked: Effective {
                 priority,
                 fault: false,
                 pending: false,
             },
+            link: Link::Up,
+            good: true,
+            weight: 0,
+            first_answer,
+            clock,
+            right_clock: clock,
+            clock_told: false,
+            heard: None,
+            mute: None,
+            window: Window::default(),
             held_until: None,
             offset: rng.below(1 << 40),
             drift: rng.below(2 * drift as u64 + 1) as i64 - drift,
@@ -233,11 +275,12 @@ impl Plan {
             advert_int,
             source: self.source(host, member),
             vips: vec![self.vip(member, 0)],
-            auth: (version == 2).then_some(*b"secret12"),
+            auth: (version == 2 && self.hmac.is_none()).then_some(*b"secret12"),
+            auth_hmac: self.hmac.clone(),
             peers: self.unicast.then(|| others.map(peer).collect()),
             preempt: true,
             preempt_delay: Duration::ZERO,
-            crash_hold: HOLD,
+            crash_hold: self.hold,
             down_adverts: 3,
             lower_prio_no_advert: false,
             higher_prio_send_advert: host == 1,

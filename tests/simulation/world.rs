@@ -2,17 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
-use hapair::vrrp::packet::{GROUP4, GROUP6};
-use hapair::vrrp::track::Effective;
-use hapair::vrrp::{Advert, Cause, Form, Input, Output, Packet, State, Time};
+use hapair::vrrp::{Input, Packet, State, Time};
 
-use super::node::{Daemon, HOLD, Letter, Node, Plan};
+use super::chaos::{Theme, one_fails};
+use super::daemon::{Daemon, Rules};
+use super::network::Links;
+use super::node::{Letter, Link, Node, Plan};
 use super::oracle::Oracle;
 use super::rng::Rng;
+use super::service::Watch;
+use super::strangers::Attack;
 
 /// What happened in a run, to see that something did.
 #[derive(Debug, Default, Clone, Copy)]
@@ -27,6 +28,13 @@ pub(crate) struct Totals {
     pub(crate) regroups: u64,
     pub(crate) commands: u64,
     pub(crate) finales: u64,
+    pub(crate) takeover_commands: u64,
+    pub(crate) strangers: u64,
+    pub(crate) flaps: u64,
+    pub(crate) slow_checks: u64,
+    pub(crate) unsent: u64,
+    pub(crate) clocks: u64,
+    pub(crate) rotations: u64,
 }
 
 impl Totals {
@@ -41,6 +49,13 @@ impl Totals {
         self.regroups += other.regroups;
         self.commands += other.commands;
         self.finales += other.finales;
+        self.takeover_commands += other.takeover_commands;
+        self.strangers += other.strangers;
+        self.flaps += other.flaps;
+        self.slow_checks += other.slow_checks;
+        self.unsent += other.unsent;
+        self.clocks += other.clocks;
+        self.rotations += other.rotations;
     }
 }
 
@@ -54,7 +69,45 @@ pub(crate) enum Event {
         node: usize,
         serial: u64,
     },
-    Chaos,
+    /// Something goes wrong; what, is drawn from this seed.
+    Chaos(u64),
+    Link {
+        node: usize,
+        link: Link,
+    },
+    Check {
+        node: usize,
+        good: bool,
+    },
+    Weight {
+        node: usize,
+        penalty: u8,
+    },
+    /// The checks' first answers.
+    Answered(usize),
+    Clock {
+        node: usize,
+        clock: i64,
+    },
+    /// A step of a change of keys.
+    Rotate {
+        node: usize,
+        step: u8,
+    },
+    /// Every standby has told that the owner's clock is off.
+    Told(usize),
+    /// It can send again.
+    Voice(usize),
+    Stranger {
+        to: usize,
+        attack: Attack,
+        priority: u8,
+        seed: u64,
+    },
+    Flood {
+        to: usize,
+        left: u64,
+    },
     Start(usize),
     StopStep(usize),
     Resume(usize),
@@ -67,11 +120,24 @@ pub(crate) enum Event {
     Finale,
     /// Who was to lose the addresses then has lost them.
     Moved(usize),
+    /// Who took over by command has the addresses.
+    Taken(usize),
+    /// The raised priority ends.
+    Lowered(usize),
     End,
 }
 
 pub(crate) struct World {
+    /// What is drawn by what the routers do, which is nothing that concerns a comparison.
     pub(crate) rng: Rng,
+    pub(crate) seed: u64,
+    pub(crate) rules: Rules,
+    pub(crate) theme: Theme,
+    /// Their packets arrive. A run without them must be the same.
+    pub(crate) strangers_come: bool,
+    /// Of everything that is put on, taken off and sent, with the times.
+    pub(crate) digest: u64,
+    pub(crate) watch: Watch,
     pub(crate) plan: Plan,
     pub(crate) now: u64,
     events: BinaryHeap<Reverse<(u64, u64, usize)>>,
@@ -80,8 +146,7 @@ pub(crate) struct World {
     order: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) cut: Vec<Vec<bool>>,
-    /// When the last packet arrives.
-    arrival: Vec<Vec<u64>>,
+    pub(crate) links: Links,
     pub(crate) loss: u64,
     pub(crate) duplicates: u64,
     pub(crate) max_delay: u64,
@@ -95,6 +160,7 @@ pub(crate) struct World {
 
 /// Far above what a run needs; two routers that answer each other without end reach it.
 const MAX_EVENTS: u64 = 400_000;
+const STORM: &str = "a storm of packets";
 /// Largest drift of a clock, parts per million.
 pub(crate) const DRIFT: i64 = 1000;
 
@@ -103,47 +169,67 @@ pub(crate) fn ns(d: Duration) -> u64 {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, traced: bool) -> World {
-        let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x5eed);
-        let plan = Plan::new(&mut rng);
+    pub(crate) fn new(seed: u64, rules: Rules) -> World {
+        let mut rng = Rng::stream(seed, 0);
+        let theme = Theme::new(&mut rng);
+        let plan = Plan::new(theme, &mut rng);
         let priorities = plan.priorities(&mut rng);
-        let nodes = (0..plan.hosts)
+        let nodes: Vec<Node> = (0..plan.hosts)
             .map(|n| plan.node(n, priorities[n], DRIFT, &mut rng))
             .collect();
         let intervals = plan.members.iter().map(|m| m.1);
         let (longest, shortest) = (intervals.clone().max().unwrap(), intervals.min().unwrap());
+        let rough = u64::from(theme.loses());
         let mut world = World {
             now: 0,
             events: BinaryHeap::new(),
             pool: Vec::new(),
             free: Vec::new(),
             order: 0,
-            nodes,
             cut: vec![vec![false; plan.hosts]; plan.hosts],
-            arrival: vec![vec![0; plan.hosts]; plan.hosts],
-            loss: rng.below(4) * 10,
-            duplicates: rng.below(3) * 10,
-            max_delay: ns(shortest) / [100, 20, 4, 1][rng.below(4) as usize],
+            links: Links::new(plan.hosts, ns(shortest) / [1, 8][rng.below(2) as usize]),
+            loss: rng.below(4) * 10 * rough,
+            duplicates: rng.below(3) * 10 * rough,
+            max_delay: ns(shortest) / [100, 20, 4, 1][(rng.below(4) * rough) as usize],
+            nodes,
             interval: longest,
             oracle: Oracle::default(),
             failure: None,
-            trace: traced.then(Vec::new),
+            trace: None,
             totals: Totals::default(),
+            rng: Rng::stream(seed, 1),
+            seed,
+            rules,
+            theme,
+            strangers_come: true,
+            digest: 0,
+            watch: Watch::default(),
             plan,
-            rng,
         };
         let i = ns(world.interval);
         for n in 0..world.nodes.len() {
-            let at = world.rng.below(4 * i);
-            world.push(at, Event::Start(n));
+            world.push(rng.below(4 * i), Event::Start(n));
         }
-        let chaos = world.rng.between(2, 10);
-        for _ in 0..chaos {
-            let at = world.rng.below(40 * i);
-            world.push(at, Event::Chaos);
+        for _ in 0..rng.between(2, 10) {
+            world.push(rng.below(40 * i), Event::Chaos(rng.next()));
         }
         world.push(40 * i, Event::Heal);
         world
+    }
+
+    pub(crate) fn traced(mut self) -> World {
+        self.trace = Some(Vec::new());
+        self
+    }
+
+    pub(crate) fn without_strangers(mut self) -> World {
+        self.strangers_come = false;
+        self
+    }
+
+    /// What keepalived can be compared in: it has no commands, and its sync groups are not modelled.
+    pub(crate) fn compares(&self) -> bool {
+        self.theme.compares() && self.plan.members.len() == 1
     }
 
     pub(crate) fn run(&mut self) -> (Result<(), String>, Vec<String>) {
@@ -154,17 +240,23 @@ impl World {
             match event {
                 None => {}
                 Some(Event::End) => break,
+                // The rest is about the agent's rules.
+                Some(Event::Settled) if self.rules == Rules::Keepalived => break,
                 Some(event) => self.event(event),
             }
-            self.watch();
+            self.measure();
+            if self.rules == Rules::Agent {
+                self.watch();
+            }
             if self.order > MAX_EVENTS {
-                self.fail("a storm of packets".to_owned());
+                self.fail(STORM.to_owned());
             }
             if self.failure.is_some() {
                 break;
             }
         }
-        if self.failure.is_none() {
+        self.measure_no_more();
+        if self.failure.is_none() && self.rules == Rules::Agent {
             self.judge_the_owner();
         }
         let trace = self.trace.take().unwrap_or_default();
@@ -188,6 +280,9 @@ impl World {
     }
 
     pub(crate) fn fail(&mut self, text: String) {
+        if self.rules == Rules::Keepalived && !text.starts_with(STORM) {
+            return;
+        }
         self.note(|| format!("FAILED {text}"));
         self.failure.get_or_insert(text);
     }
@@ -199,7 +294,7 @@ impl World {
     }
 
     /// When a local clock shows that time.
-    fn global(&self, node: usize, at: Time) -> u64 {
+    pub(crate) fn global(&self, node: usize, at: Time) -> u64 {
         let n = &self.nodes[node];
         let local = ns(at).saturating_sub(n.offset) as i128;
         ((local * 1_000_000 / (1_000_000 + n.drift) as i128) as u64 + 2).max(self.now)
@@ -214,15 +309,35 @@ impl World {
                     self.input_all(node, &Input::Tick);
                 }
             }
-            Event::Chaos => self.chaos(),
+            Event::Chaos(seed) => self.chaos(seed),
+            Event::Link { node, link } => self.link(node, link),
+            Event::Check { node, good } => self.check(node, good),
+            Event::Weight { node, penalty } => self.weigh(node, penalty),
+            Event::Answered(node) => self.answered(node),
+            Event::Clock { node, clock } => self.set_clock(node, clock),
+            Event::Rotate { node, step } => self.rotate(node, step),
+            Event::Told(owner) => self.judge_the_clocks(owner),
+            Event::Voice(node) => self.mute(node, false, 0),
+            Event::Stranger {
+                to,
+                attack,
+                priority,
+                seed,
+            } => self.stranger(to, attack, priority, seed),
+            Event::Flood { to, left } => self.flood(to, left),
             Event::Start(node) => self.start(node),
             Event::StopStep(node) => self.stop_step(node),
             Event::Resume(node) => self.resume(node),
             Event::Heal => self.heal(),
             Event::Deadline => self.oracle.one_owner = true,
-            Event::Settled => self.oracle.settled = true,
+            Event::Settled => {
+                self.oracle.settled = true;
+                self.measure_no_more();
+            }
             Event::Finale => self.finale(),
             Event::Moved(from) => self.judge_the_move(from),
+            Event::Taken(by) => self.judge_the_takeover(by),
+            Event::Lowered(owner) => self.judge_the_raise(owner),
             Event::End => {}
         }
     }
@@ -232,19 +347,28 @@ impl World {
             return;
         }
         let now = self.local(node);
+        let hold = self.plan.hold;
         let n = &mut self.nodes[node];
-        let mut daemon = Daemon::new(&n.settings);
+        let mut daemon = Daemon::new(self.rules, &n.settings);
         let crashed = std::mem::take(&mut n.crashed);
+        n.leftover = false;
+        n.clock_told = false;
+        n.heard = None;
         n.owner_until.fill(None);
-        n.held_until = crashed.then(|| now + HOLD);
-        let effective = n.effective;
+        n.held_until = crashed.then(|| now + hold);
+        let slow = n.first_answer.filter(|_| !self.oracle.healed);
+        n.tracked.pending = slow.is_some();
+        let effective = n.effective();
         let mut out = Vec::new();
         for member in 0..n.settings.len() {
-            let fault = effective.fault && member == 0;
-            out.extend(daemon.handle(now, member, Input::Tracked(Effective { fault, ..effective })));
+            out.extend(daemon.handle(now, member, Input::Tracked(one_fails(effective, member))));
         }
         out.extend(daemon.handle_all(now, &Input::Start { crashed }));
-        self.nodes[node].daemon = Some(daemon);
+        n.daemon = Some(daemon);
+        if let Some((time, _)) = slow {
+            self.totals.slow_checks += 1;
+            self.push(self.now + time, Event::Answered(node));
+        }
         self.note(|| format!("h{node} starts, {effective:?}, crashed before: {crashed}"));
         self.outputs(node, out);
     }
@@ -258,15 +382,35 @@ impl World {
             }
             return;
         }
-        let Some(daemon) = &mut n.daemon else { return };
+        if n.daemon.is_none() {
+            return;
+        }
         self.totals.delivered += 1;
+        self.tell_time(to);
+        let n = &mut self.nodes[to];
+        let signed = self.plan.hmac.is_some();
+        let copy = signed.then(|| letter.clone());
+        let Some(daemon) = &mut n.daemon else { return };
         let Letter {
             member,
             src,
             dst,
             payload,
         } = letter;
-        if daemon.state(member) == State::Backup {
+        let backup = self.rules == Rules::Agent && daemon.state(member) == State::Backup;
+        let received = if backup || signed { daemon.received(member) } else { 0 };
+        let packet = Packet {
+            src,
+            dst,
+            ttl: 255,
+            payload: &payload,
+        };
+        let out = daemon.handle(now, member, Input::Packet(packet));
+        let counted = (backup || signed) && daemon.received(member) > received;
+        if counted && signed {
+            n.heard = copy;
+        }
+        if backup && counted {
             // Priority 0 ends what `nopreempt` protects.
             let s = &n.settings[member];
             let quiet = match s.version {
@@ -275,132 +419,7 @@ impl World {
             };
             n.owner_until[member] = (payload[2] != 0).then(|| now + quiet * u32::from(s.down_adverts));
         }
-        let packet = Packet {
-            src,
-            dst,
-            ttl: 255,
-            payload: &payload,
-        };
-        let out = daemon.handle(now, member, Input::Packet(packet));
         self.note(|| format!("h{to}.{member} hears priority {}", payload[2]));
         self.outputs(to, out);
-    }
-
-    pub(crate) fn input(&mut self, node: usize, member: usize, input: Input<'_>) {
-        let now = self.local(node);
-        if let Some(daemon) = &mut self.nodes[node].daemon {
-            let out = daemon.handle(now, member, input);
-            self.outputs(node, out);
-        }
-    }
-
-    pub(crate) fn input_all(&mut self, node: usize, input: &Input<'_>) {
-        let now = self.local(node);
-        if let Some(daemon) = &mut self.nodes[node].daemon {
-            let out = daemon.handle_all(now, input);
-            self.outputs(node, out);
-        }
-    }
-
-    pub(crate) fn outputs(&mut self, node: usize, out: Vec<(usize, Output)>) {
-        let now = self.local(node);
-        for (member, output) in out {
-            match output {
-                Output::Send { advert, form } => self.send(node, member, &advert, form),
-                Output::Acquire => self.nodes[node].holds[member] = true,
-                Output::Release => self.nodes[node].holds[member] = false,
-                Output::Transition { from, to, cause } => {
-                    self.note(|| format!("h{node}.{member} {from:?} -> {to:?}: {cause:?}"));
-                    if to == State::Master {
-                        self.totals.takeovers += 1;
-                        self.totals.preemptions += u64::from(cause == Cause::Preempt);
-                        self.judge_preemption(node, member, now);
-                    }
-                    if to == State::Backup {
-                        // What is heard from here on counts.
-                        self.nodes[node].owner_until[member] = None;
-                    }
-                    if self.oracle.settled {
-                        self.fail(format!(
-                            "h{node}.{member} still changes from {from:?} to {to:?}: {cause:?}"
-                        ));
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.judge_a_node(node);
-        let n = &mut self.nodes[node];
-        let Some(daemon) = &n.daemon else { return };
-        n.serial += 1;
-        let serial = n.serial;
-        if let Some(at) = daemon.next_timer() {
-            let at = self.global(node, at);
-            self.push(at, Event::Timer { node, serial });
-        }
-    }
-
-    fn send(&mut self, node: usize, member: usize, advert: &Advert, form: Form) {
-        let s = &self.nodes[node].settings[member];
-        let (src, peers) = (s.source, s.peers.clone());
-        self.note(|| format!("h{node}.{member} sends priority {}", advert.priority));
-        match peers {
-            None => {
-                let dst = match src {
-                    IpAddr::V4(_) => IpAddr::V4(GROUP4),
-                    IpAddr::V6(_) => IpAddr::V6(GROUP6),
-                };
-                let payload: Rc<[u8]> = advert.encode(src, dst, form).into();
-                for to in (0..self.nodes.len()).filter(|to| *to != node) {
-                    let payload = payload.clone();
-                    self.carry(
-                        node,
-                        to,
-                        Letter {
-                            member,
-                            src,
-                            dst,
-                            payload,
-                        },
-                    );
-                }
-            }
-            Some(peers) => {
-                for dst in peers.into_iter().map(|p| p.ip) {
-                    let payload: Rc<[u8]> = advert.encode(src, dst, form).into();
-                    let Some(to) = self.plan.host_at(member, dst) else {
-                        continue;
-                    };
-                    self.carry(
-                        node,
-                        to,
-                        Letter {
-                            member,
-                            src,
-                            dst,
-                            payload,
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    fn carry(&mut self, from: usize, to: usize, letter: Letter) {
-        if self.cut[from][to] || self.rng.chance(self.loss) {
-            self.totals.lost += 1;
-            return;
-        }
-        let copies = 1 + u64::from(self.rng.chance(self.duplicates));
-        for _ in 0..copies {
-            let mut at = self.now + 1000 + self.rng.below(self.max_delay);
-            // Each its own, so that they overtake each other: until the network is whole.
-            if self.oracle.healed {
-                at = at.max(self.arrival[from][to] + 1);
-                self.arrival[from][to] = at;
-            }
-            let letter = letter.clone();
-            self.push(at, Event::Deliver { to, letter });
-        }
     }
 }

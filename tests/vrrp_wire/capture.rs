@@ -1,9 +1,8 @@
 //! What goes over an interface, in order: adverts and gratuitous ARPs.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::net::Net;
+use crate::net::{Net, Tap};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frame {
@@ -19,9 +18,9 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A packet socket on `eth0` of a namespace. The kernel keeps what nobody has read yet.
+/// The frames of `eth0` of a namespace.
 pub(crate) struct Capture {
-    socket: OwnedFd,
+    tap: Tap,
     /// Everything since the beginning or since [`Capture::forget`].
     pub(crate) seen: Vec<Frame>,
     /// The adverts among them.
@@ -30,34 +29,8 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn new(net: &Net) -> Capture {
-        let inside = std::fs::File::open(net.path()).unwrap();
-        // A thread of its own enters the namespace, and ends there; the socket stays in it.
-        let socket = std::thread::spawn(move || {
-            // SAFETY: plain system calls; the address is a valid sockaddr_ll of its own size.
-            unsafe {
-                assert_eq!(libc::setns(inside.as_raw_fd(), libc::CLONE_NEWNET), 0);
-                let every = (libc::ETH_P_ALL as u16).to_be();
-                let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0);
-                assert!(fd >= 0);
-                let room = 32 * 1024 * 1024i32;
-                libc::setsockopt(
-                    fd,
-                    libc::SOL_SOCKET,
-                    libc::SO_RCVBUFFORCE,
-                    (&raw const room).cast(),
-                    size_of::<i32>() as u32,
-                );
-                let mut address: libc::sockaddr_ll = std::mem::zeroed();
-                address.sll_family = libc::AF_PACKET as u16;
-                address.sll_protocol = every;
-                address.sll_ifindex = libc::if_nametoindex(c"eth0".as_ptr()) as i32;
-                let len = size_of::<libc::sockaddr_ll>() as u32;
-                assert_eq!(libc::bind(fd, (&raw const address).cast(), len), 0);
-                OwnedFd::from_raw_fd(fd)
-            }
-        });
         Capture {
-            socket: socket.join().unwrap(),
+            tap: Tap::on(net, "eth0"),
             seen: Vec::new(),
             messages: Vec::new(),
         }
@@ -65,17 +38,11 @@ impl Capture {
 
     /// Reads what has come since, and gives everything.
     pub(crate) fn read(&mut self) -> &[Frame] {
-        let mut buffer = [0u8; 2048];
-        loop {
-            // SAFETY: pointer and length describe `buffer`.
-            let got = unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-            if got < 0 {
-                return &self.seen;
-            }
-            let frame = &buffer[..got as usize];
-            self.seen.extend(parse(frame));
-            self.messages.extend(message(frame));
+        while let Some(frame) = self.tap.next() {
+            self.seen.extend(parse(&frame));
+            self.messages.extend(message(&frame));
         }
+        &self.seen
     }
 
     pub(crate) fn forget(&mut self) {

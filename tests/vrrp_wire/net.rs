@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, able, until};
+pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_knows, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
@@ -44,7 +44,13 @@ impl Host {
             }
             Engine::Keepalived => {
                 let mut c = self.net.command("keepalived");
-                c.args(["-n", "-l", "-G", "-P", "-f"]).arg(&config);
+                // VRRP alone, where it can do more. The system's log is not the tests' business, where it can be kept out of it.
+                for (long, short) in [("--vrrp ", "-P"), ("--no-syslog", "-G")] {
+                    if keepalived_knows(long) {
+                        c.arg(short);
+                    }
+                }
+                c.args(["-n", "-l", "-f"]).arg(&config);
                 c.arg("-p")
                     .arg(self.dir.join("pid"))
                     .arg("-r")

@@ -63,22 +63,60 @@ impl Engine {
             self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
             // What waited beside it is older than what is read now.
-            if let Some(difference) = self.reread(now) {
-                return self.follow(now, &difference);
+            if let Some((difference, renewed)) = self.reread(now) {
+                self.follow(now, &difference);
+                return self.tell_of_hardware(now, &renewed);
             }
         }
+        let changes: Vec<Change> = changes.iter().map(|c| self.as_seen(c)).collect();
+        let renewed = self.renewed(&changes);
         changes.iter().for_each(|change| self.links.apply(change));
-        self.follow(now, changes);
+        self.follow(now, &changes);
+        self.tell_of_hardware(now, &renewed);
     }
 
-    /// Reads what there is. Returns what is different from what we knew.
-    fn reread(&mut self, now: Time) -> Option<Vec<Change>> {
+    /// A VIP with duplicate address detection (`-nodad`) is there while that runs: nobody took it away.
+    pub(super) fn as_seen(&self, change: &Change) -> Change {
+        match change {
+            Change::Unusable(a) if self.vips.contains(&a.ip) => Change::Address(*a),
+            other => other.clone(),
+        }
+    }
+
+    /// Interfaces that have another hardware address than we know.
+    fn renewed(&self, changes: &[Change]) -> BTreeSet<u32> {
+        let renewed = changes.iter().filter_map(|change| {
+            let Change::Link(new) = change else { return None };
+            let old = self.links.links.get(&new.index)?;
+            (old.mac.is_some() && new.mac.is_some() && old.mac != new.mac).then_some(new.index)
+        });
+        renewed.collect()
+    }
+
+    /// Owners with addresses on these interfaces tell the neighbours: until then these send to a hardware address that is gone.
+    fn tell_of_hardware(&mut self, now: Time, renewed: &BTreeSet<u32>) {
+        if renewed.is_empty() {
+            return;
+        }
+        for u in 0..self.units.len() {
+            for m in 0..self.units[u].members.len() {
+                if self.addresses((u, m)).iter().any(|a| renewed.contains(&a.at.index)) {
+                    self.give(now, u, m, Input::NewHardwareAddress);
+                }
+            }
+        }
+        self.execute(now);
+    }
+
+    /// Reads what there is. Returns what is different from what we knew, and which interfaces have another hardware address.
+    fn reread(&mut self, now: Time) -> Option<(Vec<Change>, BTreeSet<u32>)> {
         match self.netlink.read() {
             Ok(links) => {
                 let difference = self.links.changes_to(&links);
+                let renewed = self.renewed(&difference);
                 self.links = links;
                 self.undone.stale = false;
-                Some(difference)
+                Some((difference, renewed))
             }
             Err(e) => {
                 self.undone.stale = true;
@@ -90,6 +128,7 @@ impl Engine {
 
     /// Does what follows from changes that [`Engine::links`] knows of already.
     fn follow(&mut self, now: Time, changes: &[Change]) {
+        self.addresses_came(now, changes);
         let settled = self.debounce.tick(now, &self.links);
         let lost: BTreeSet<Assigned> = changes
             .iter()
@@ -136,9 +175,10 @@ impl Engine {
             return;
         }
         if self.undone.stale
-            && let Some(difference) = self.reread(now)
+            && let Some((difference, renewed)) = self.reread(now)
         {
             self.follow(now, &difference);
+            self.tell_of_hardware(now, &renewed);
         }
         self.open_sockets(now);
         let mut wanted: BTreeSet<Assigned> = BTreeSet::new();

@@ -3,6 +3,7 @@
 mod kernel;
 mod outputs;
 mod reports;
+mod strays;
 mod tracking;
 mod units;
 
@@ -21,6 +22,8 @@ use nix::sys::epoll::Epoll;
 use serde_json::json;
 
 use self::kernel::Undone;
+pub(super) use self::strays::OtherRouter;
+use self::strays::Strays;
 use self::units::Unit;
 use super::checks::Checks;
 use super::debounce::Debounce;
@@ -85,6 +88,7 @@ pub(super) struct Engine {
     tokens: Tokens,
     sockets: BTreeMap<Wire, Ear>,
     undone: Undone,
+    strays: Strays,
     arrivals: Arrivals,
     units: Vec<Unit>,
     /// When each unit wants its tick: looked at with every wake-up, so it is kept at hand.
@@ -132,6 +136,7 @@ impl Engine {
             tokens,
             sockets: BTreeMap::new(),
             undone: Undone::default(),
+            strays: Strays::default(),
             arrivals: Arrivals::default(),
             units: Vec::new(),
             due: Vec::new(),
@@ -199,6 +204,7 @@ impl Engine {
             self.pacer.next_timer(),
             self.debounce.next_timer(),
             self.undone.next_timer(),
+            self.strays.next_timer(),
             self.startup.map(|(at, _)| at),
         ];
         units.chain(others.into_iter().flatten()).min()
@@ -214,7 +220,7 @@ impl Engine {
             // A flood must not keep us from our own adverts: the rest is read in the next round.
             for _ in 0..ROUNDS {
                 let got = socket.receive(&mut arrivals, |packet, stamp| {
-                    self.packet(arrival(now, real, stamp), wire, packet);
+                    self.packet((arrival(now, real, stamp), now, real), wire, packet);
                 });
                 match got {
                     Ok(got) => {
@@ -241,7 +247,8 @@ impl Engine {
         all
     }
 
-    fn packet(&mut self, now: Time, wire: &Wire, packet: Packet<'_>) {
+    /// `arrived`, by our clock; and what both clocks said at one moment.
+    fn packet(&mut self, (arrived, now, real): (Time, Time, Duration), wire: &Wire, packet: Packet<'_>) {
         let Some(vrid) = packet.payload.get(1) else { return };
         // The same id may be used by several unicast instances: the sender decides, if he is known.
         let mut chosen: Option<(usize, usize, bool)> = None;
@@ -255,9 +262,13 @@ impl Engine {
                 }
             }
         }
+        if chosen.is_none() {
+            self.stray_packet(now, wire, &packet);
+        }
         if let Some((u, m, _)) = chosen {
             let before = self.units[u].group.routers()[m].learned_form();
-            self.give(now, u, m, Input::Packet(packet));
+            self.units[u].group.set_real_time(now, real);
+            self.give(arrived, u, m, Input::Packet(packet));
             self.learned |= self.units[u].group.routers()[m].learned_form() != before;
         }
     }
@@ -277,6 +288,7 @@ impl Engine {
         // The packets first: what follows may take a moment.
         self.execute(now);
         self.retry(now);
+        self.look_for_uninvited(now);
         self.announce_paced(now);
         self.start_delayed(now);
         let checks = self.checks.tick(now);

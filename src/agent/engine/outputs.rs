@@ -12,15 +12,15 @@ use crate::agent::notes::Notes;
 use crate::agent::pacing::Waiting;
 use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::watched::Watched;
-use crate::agent::{log, plan};
+use crate::agent::{log, plan, sys};
 use crate::keepalived::Instance;
-use crate::vrrp::{Advert, Form, Input, Output, State, Time, frame};
+use crate::vrrp::{Advert, Form, Input, Output, Router, State, Time, frame};
 
 /// What a router wants: unit, member, output.
 type Order = (usize, usize, Output);
 
 /// An advert and what it takes to send it.
-pub(super) type ToSend<'a> = (&'a Instance, IpAddr, &'a Advert, Form);
+pub(super) type ToSend<'a> = (&'a Instance, &'a Router, &'a Advert, Form);
 
 /// So many routers are released first: their peers hear of it while the addresses of the others are still taken off.
 const FIRST: usize = 4;
@@ -150,8 +150,7 @@ impl Engine {
                     return None;
                 };
                 let unit = &self.units[*u];
-                let source = unit.group.routers()[*m].settings().source;
-                Some((&*unit.members[*m].instance, source, advert, *form))
+                Some((&*unit.members[*m].instance, &unit.group.routers()[*m], advert, *form))
             }));
             if !failed.is_empty() {
                 let senders = part.iter().filter(|(.., output)| matches!(output, Output::Send { .. }));
@@ -211,14 +210,18 @@ impl Engine {
     pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) -> BTreeSet<String> {
         let mut unsent = BTreeSet::new();
         let mut outbox = self.outbox.borrow_mut();
+        let real = sys::real_time();
         for ((interface, ipv6), Ear { socket, .. }) in &self.sockets {
             let here = adverts
                 .clone()
                 .filter(|(i, ..)| i.interface == *interface && i.ipv6 == *ipv6);
             outbox.clear();
-            for (instance, source, advert, form) in here.clone() {
+            for (instance, router, advert, form) in here.clone() {
+                // One for all peers: what they are sent is the same message.
+                let seal = router.seal(real);
+                let source = router.settings().source;
                 for to in plan::targets(&self.config, instance) {
-                    outbox.push((advert, form), source, to, plan::hops(instance));
+                    outbox.push((advert, form, seal), source, to, plan::hops(instance));
                 }
             }
             if outbox.is_empty() {

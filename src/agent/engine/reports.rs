@@ -11,7 +11,7 @@ use crate::agent::netlink::Assigned;
 use crate::agent::notify::{About, word};
 use crate::agent::status::{Report, Row};
 use crate::agent::{log, plan};
-use crate::vrrp::{Alarm, Output, Router, Time};
+use crate::vrrp::{Alarm, Ignored, Output, Router, Time};
 
 /// A group has no priority of its own; keepalived says 0.
 const GROUP_PRIORITY: u8 = 0;
@@ -36,6 +36,7 @@ impl Engine {
                     ("priority", json!(priority)),
                 ];
                 log::event("info", "transition", &fields);
+                suspect(router, &instance.name, now);
                 let (about, name, notify) = (About::Instance, &instance.name, &instance.notify);
                 self.notifier
                     .transition(&self.config, about, name, notify, to, priority);
@@ -78,9 +79,30 @@ impl Engine {
                         );
                         ("warning", message, src)
                     }
+                    Alarm::Clock { src, ahead, window } => {
+                        let message = format!(
+                            "the peer's clock is {ahead}: from {window} s on adverts are refused and both hosts own the VIP; \
+                             set the clocks right"
+                        );
+                        ("warning", message, src)
+                    }
+                    Alarm::ClockFine { src } => {
+                        ("info", "the peer's clock is near enough to ours again".to_owned(), src)
+                    }
+                    Alarm::Ignored {
+                        src,
+                        reason: Ignored::Own,
+                    } => {
+                        let message =
+                            "another host sends adverts from our own address, or a switch sends our packets back";
+                        ("error", message.to_owned(), src)
+                    }
                     Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
                 };
                 log::event(level, &message, &[("instance", name), ("from", json!(src))]);
+                if matches!(alarm, Alarm::Ignored { .. }) {
+                    suspect(router, &instance.name, now);
+                }
             }
             _ => {}
         }
@@ -131,12 +153,15 @@ impl Engine {
         let row = &|unit: &Unit, member: &Member, router: &Router| Row {
             instance: Arc::clone(&member.instance),
             router: router.snapshot(now),
+            neighbours: router.neighbours(now),
+            second_owner: router.second_owner(now),
             source: member.source,
             owns: plan::addresses(&member.instance, &self.links)
                 .iter()
                 .any(|a| addresses.contains(&a.at)),
             group: unit.sync.as_ref().map(|g| g.name.clone()),
         };
+        let interface = |a: &Assigned| self.links.links.get(&a.index).map_or(String::new(), |l| l.name.clone());
         let rows = self.units.iter().flat_map(|unit| {
             let members = unit.members.iter().zip(unit.group.routers());
             members.map(move |(member, router)| row(unit, member, router))
@@ -147,8 +172,22 @@ impl Engine {
             rows: rows.collect(),
             scripts: self.checks.status(),
             processes: self.processes.status(),
+            other_routers: self.other_routers(now),
+            uninvited: self.uninvited().iter().map(|a| (a.ip, interface(a))).collect(),
             worst_lag: self.worst_lag,
             netlink_overruns: self.netlink_overruns,
         }
+    }
+}
+
+/// An owner that refuses the adverts of another one.
+fn suspect(router: &Router, instance: &str, now: Time) {
+    if let Some(other) = router.second_owner(now) {
+        let fields = [("instance", json!(instance)), ("from", json!(other))];
+        log::event(
+            "error",
+            "two owners suspected: another host announces a VIP of ours, and its adverts are refused here",
+            &fields,
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! The engine on real interfaces, each test in a network namespace of its own, by the test's clock. Needs root and ip(8).
 
-use std::io::Write;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -10,6 +9,8 @@ use super::*;
 use crate::agent::netlink::{Assigned, Change, Monitor};
 use crate::vrrp::State;
 
+mod meaning;
+
 const T: fn(u64) -> Time = Time::from_millis;
 const VIP: &str = "10.77.0.99";
 /// linux/capability.h.
@@ -18,14 +19,7 @@ const CAP_NET_RAW: u32 = 13;
 
 /// `eth0` with 10.77.0.1, whose other end is `wire0`.
 fn inside(test: impl FnOnce() + Send + 'static) {
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root || Command::new("ip").arg("-V").output().is_err() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "needs root and ip(8), and CI must not leave it out"
-        );
-        std::io::stderr().write_all(b"SKIPPED: needs root and ip(8)\n").unwrap();
+    if !crate::agent::left_out::able(&["ip"]) {
         return;
     }
     let thread = std::thread::spawn(move || {
@@ -375,51 +369,5 @@ fn nothing_is_sent_from_a_tentative_address() {
             assert!(!early, "owner although its adverts cannot be sent");
         }
         assert!(there("fd00:77::99"));
-    });
-}
-
-#[test]
-fn flags_of_addresses_reach_the_kernel_and_one_written_twice_is_there_once() {
-    inside(|| {
-        let text = "vrrp_instance V {\n interface eth0\n virtual_router_id 51\n priority 255\n virtual_ipaddress {\n \
-                    10.78.0.99/24 noprefixroute\n 10.78.0.99/24\n 10.79.0.99/24 brd +\n 10.80.0.99/24 brd -\n }\n \
-                    virtual_ipaddress_excluded {\n fd00:78::99/64 noprefixroute home\n fd00:79::99/64 -nodad\n }\n}\n";
-        let (config, _) = crate::keepalived::lint(text, &crate::keepalived::Options::default());
-        let mut netlink = Netlink::open().unwrap();
-        let links = netlink.read().unwrap();
-        let instance = &config.instances[0];
-        let addresses = crate::agent::plan::addresses(instance, &links);
-        assert_eq!(addresses.len(), 5, "{addresses:?}");
-        let source = "10.77.0.1".parse().unwrap();
-        assert_eq!(
-            crate::agent::plan::settings(instance, source).vips.len(),
-            4,
-            "twice in an advert"
-        );
-        assert!(netlink.add(&addresses).is_empty());
-        let (v4, v6) = (ip("-4 route show dev eth0"), ip("-6 route show dev eth0"));
-        assert!(!v4.contains("10.78.0.0/24") && v4.contains("10.79.0.0/24"), "{v4}");
-        assert!(!v6.contains("fd00:78::/64") && v6.contains("fd00:79::/64"), "{v6}");
-        let all = ip("-o addr show dev eth0");
-        for (address, flags) in [
-            ("10.78.0.99/24", " noprefixroute"),
-            ("10.79.0.99/24", " brd 10.79.0.255"),
-            ("10.80.0.99/24", " brd 10.80.0.0"),
-            ("fd00:78::99/64", " nodad"),
-            ("fd00:78::99/64", " home"),
-        ] {
-            assert!(
-                all.lines().any(|l| l.contains(address) && l.contains(flags)),
-                "{address} {flags}: {all}"
-            );
-        }
-        assert!(
-            !all.lines()
-                .any(|l| l.contains("fd00:79::99/64") && l.contains(" nodad")),
-            "{all}"
-        );
-        let gone: Vec<Assigned> = addresses.iter().map(|a| a.at).collect();
-        assert!(netlink.remove(&gone).is_empty());
-        assert!(!there("10.78.0.99") && !there("fd00:78::99"));
     });
 }

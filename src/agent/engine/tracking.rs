@@ -75,6 +75,7 @@ impl Engine {
         for t in &tracks.scripts {
             let weight = own(t, self.config.script(&t.name).map(|s| s.weight));
             match self.checks.standing(&t.name) {
+                Standing::Dropped => {}
                 Standing::Good => out.push(weight, true),
                 Standing::Failing => out.push(weight, false),
                 Standing::Unknown => out.pending = true,

@@ -136,11 +136,10 @@ impl Engine {
             if was_master {
                 self.take_off(now, &member.instance, &kept_addresses);
             }
-            let source = router.settings().source;
             for output in farewell {
                 if let Output::Send { advert, form } = output {
                     // Nothing more can be done where it does not arrive.
-                    drop(self.send(std::iter::once((&*member.instance, source, &advert, form))));
+                    drop(self.send(std::iter::once((&*member.instance, &router, &advert, form))));
                 }
             }
         }
@@ -197,7 +196,7 @@ impl Engine {
         self.execute(now);
     }
 
-    fn addresses_of_owners(&self) -> BTreeSet<Assigned> {
+    pub(super) fn addresses_of_owners(&self) -> BTreeSet<Assigned> {
         let owners = self.units.iter().flat_map(|unit| {
             let members = unit.members.iter().zip(unit.group.routers());
             members.filter(|(_, router)| router.state() == State::Master)

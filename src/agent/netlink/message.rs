@@ -101,10 +101,10 @@ pub(super) fn change(kind: u16, body: &[u8]) -> Option<Change> {
                 ip: local.or(address)?,
                 prefix: body[1],
             };
-            Some(if kind == libc::RTM_NEWADDR && usable(body[2].into()) {
-                Change::Address(assigned)
-            } else {
-                Change::AddressGone(assigned)
+            Some(match kind {
+                libc::RTM_DELADDR => Change::AddressGone(assigned),
+                _ if usable(body[2].into()) => Change::Address(assigned),
+                _ => Change::Unusable(assigned),
             })
         }
         _ => None,

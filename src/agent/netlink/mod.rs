@@ -62,8 +62,10 @@ pub enum Change {
     LinkGone(u32),
     /// An address is there, and can be used.
     Address(Assigned),
-    /// An address is gone, or cannot be used: its duplicate address detection is not over, or has failed.
+    /// An address is gone.
     AddressGone(Assigned),
+    /// An address is there and cannot be used: its duplicate address detection is not over, or has failed.
+    Unusable(Assigned),
     /// The kernel dropped messages: read everything again.
     Overrun,
 }
@@ -92,7 +94,7 @@ impl Links {
                 self.addresses.retain(|a| a.index != *index);
             }
             Change::Address(a) if !self.addresses.contains(a) => self.addresses.push(*a),
-            Change::AddressGone(a) => self.addresses.retain(|other| other != a),
+            Change::AddressGone(a) | Change::Unusable(a) => self.addresses.retain(|other| other != a),
             Change::Address(_) | Change::Overrun => {}
         }
     }

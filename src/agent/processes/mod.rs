@@ -1,5 +1,7 @@
-//! `vrrp_track_process`: who runs. Processes are found in /proc; their end is told by the kernel where it can.
+//! `vrrp_track_process`: who runs. Processes are found in /proc; their end is told by the kernel where it can. Which of those that have
+//! the name are meant is said in [`belonging`].
 
+mod belonging;
 mod connector;
 mod scan;
 mod watch;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use serde_json::{Value, json};
 
+use self::belonging::{Belonging, Machine};
 use self::watch::{Mechanism, Watch};
 use super::log;
 use crate::keepalived::{Config, TrackProcess};
@@ -38,13 +41,66 @@ enum Event {
 
 struct Tracked {
     rule: TrackProcess,
+    belonging: Belonging,
     pids: BTreeSet<u32>,
+    /// Processes that have the name and are not meant, when all were looked at last.
+    others: usize,
     good: bool,
     /// Since when the other state has been seen.
     differs_since: Option<Time>,
 }
 
 impl Tracked {
+    fn new(rule: &TrackProcess, machine: &Machine) -> Tracked {
+        let mut tracked = Tracked {
+            rule: rule.clone(),
+            belonging: Belonging::of(rule, machine),
+            pids: BTreeSet::new(),
+            others: 0,
+            good: true,
+            differs_since: None,
+        };
+        tracked.find(machine);
+        tracked.good = tracked.seen();
+        tracked.say();
+        tracked
+    }
+
+    /// Looks at every process.
+    fn find(&mut self, machine: &Machine) {
+        let (own, others): (BTreeSet<u32>, BTreeSet<u32>) = scan::all(&self.rule)
+            .into_iter()
+            .partition(|pid| self.belonging.admits(*pid, machine));
+        self.pids = own;
+        self.others = others.len();
+    }
+
+    /// Whether a process is meant.
+    fn means(&self, pid: u32, machine: &Machine) -> bool {
+        scan::matches(&self.rule, pid) && self.belonging.admits(pid, machine)
+    }
+
+    /// Which processes are counted.
+    fn say(&self) {
+        let fields = [
+            ("rule", json!(self.rule.name)),
+            ("by", json!(self.belonging.word())),
+            ("which", json!(self.belonging.which())),
+        ];
+        if self.belonging == Belonging::Name {
+            let hint = "every process of that name counts, of any user and in any container; the path of the program, \
+                        or a unit that runs it, would tell them apart";
+            let hint = [("hint", json!(hint))];
+            log::event(
+                "warning",
+                "processes are known by their name alone",
+                &[&fields[..], &hint].concat(),
+            );
+        } else {
+            log::event("info", "processes are counted", &fields);
+        }
+    }
+
     fn missing(&self) -> bool {
         self.pids.len() < self.rule.quorum as usize
     }
@@ -75,12 +131,26 @@ impl Tracked {
         }
         self.good = !self.good;
         self.differs_since = None;
+        if !self.good && self.others > 0 {
+            let fields = [
+                ("rule", json!(self.rule.name)),
+                ("others", json!(self.others)),
+                ("by", json!(self.belonging.word())),
+                ("which", json!(self.belonging.which())),
+            ];
+            log::event(
+                "warning",
+                "processes of that name run, and are not the ones that are meant",
+                &fields,
+            );
+        }
         true
     }
 }
 
 /// All tracked processes.
 pub(super) struct Processes {
+    machine: Machine,
     all: Vec<Tracked>,
     wanted: Vec<Mechanism>,
     /// Opened with the first rule.
@@ -103,6 +173,7 @@ impl Processes {
 
     fn with(wanted: &[Mechanism]) -> Processes {
         Processes {
+            machine: Machine::here(),
             all: Vec::new(),
             wanted: wanted.to_vec(),
             watch: None,
@@ -115,19 +186,21 @@ impl Processes {
     /// Rules of a configuration; the first look counts at once. A rule that was known keeps its state and its grace.
     pub(super) fn configure(&mut self, config: &Config, now: Time) {
         let mut old = std::mem::take(&mut self.all);
+        self.machine = Machine::here();
         for rule in &config.track_processes {
             let known = old.iter().position(|t| same(&t.rule, rule));
-            if let Some(at) = known {
-                self.all.push(old.swap_remove(at));
+            let Some(at) = known else {
+                self.all.push(Tracked::new(rule, &self.machine));
                 continue;
-            }
-            let mut tracked = Tracked {
-                rule: rule.clone(),
-                pids: scan::all(rule).into_iter().collect(),
-                good: true,
-                differs_since: None,
             };
-            tracked.good = tracked.seen();
+            let mut tracked = old.swap_remove(at);
+            // Units may have come or gone.
+            let belonging = Belonging::of(rule, &self.machine);
+            if belonging != tracked.belonging {
+                tracked.belonging = belonging;
+                tracked.find(&self.machine);
+                tracked.say();
+            }
             self.all.push(tracked);
         }
         if self.all.is_empty() {
@@ -174,7 +247,12 @@ impl Processes {
 
     /// Name of the mechanism and what is tracked.
     pub(super) fn status(&self) -> Value {
-        let one = |t: &Tracked| json!({"name": t.rule.name, "good": t.good, "running": t.pids.len()});
+        let one = |t: &Tracked| {
+            json!({
+                "name": t.rule.name, "good": t.good, "running": t.pids.len(),
+                "known_by": t.belonging.word(), "which": t.belonging.which(), "not_counted": t.others,
+            })
+        };
         json!({
             "watched_by": self.watch.as_ref().map(|w| w.mechanism().name()),
             "rules": self.all.iter().map(one).collect::<Vec<_>>(),
@@ -205,7 +283,7 @@ impl Processes {
                             concerned = true;
                             if t.missing() {
                                 // A successor may run already. The dead one may still look alive.
-                                t.pids.extend(scan::all(&t.rule));
+                                t.find(&self.machine);
                                 t.pids.remove(&pid);
                             }
                         }
@@ -214,12 +292,12 @@ impl Processes {
                 // Whoever is no copy of a known one has another name until it takes one.
                 Event::Forked { parent, child } => {
                     for t in self.all.iter_mut().filter(|t| t.pids.contains(&parent)) {
-                        concerned |= scan::matches(&t.rule, child) && t.pids.insert(child);
+                        concerned |= t.means(child, &self.machine) && t.pids.insert(child);
                     }
                 }
                 Event::Renamed(pid) => {
                     for t in &mut self.all {
-                        concerned |= if scan::matches(&t.rule, pid) {
+                        concerned |= if t.means(pid, &self.machine) {
                             t.pids.insert(pid)
                         } else {
                             t.pids.remove(&pid)
@@ -249,10 +327,12 @@ impl Processes {
 
     fn look(&mut self, whom: Look) {
         for t in &mut self.all {
-            t.pids.retain(|pid| scan::matches(&t.rule, *pid));
+            let (rule, belonging, machine) = (&t.rule, &t.belonging, &self.machine);
+            t.pids
+                .retain(|pid| scan::matches(rule, *pid) && belonging.admits(*pid, machine));
             // Only who misses somebody, or must not have too many, has to look at every process.
             if whom == Look::Everybody || t.missing() || t.rule.quorum_max.is_some() {
-                t.pids = scan::all(&t.rule).into_iter().collect();
+                t.find(&self.machine);
             }
         }
     }

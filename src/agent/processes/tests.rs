@@ -164,3 +164,68 @@ fn a_successor_that_runs_already_takes_its_place() {
     assert!(!processes.all[0].pids.contains(&old) && processes.all[0].pids.contains(&second.id()));
     end(second);
 }
+
+/// A copy of sleep(1) that only its file tells apart, run as `nobody`, or in a root of its own.
+fn foreign(path: &std::path::Path, change: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Child {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(path);
+    command.arg("300");
+    // SAFETY: `change` makes system calls only.
+    unsafe { command.pre_exec(change) };
+    command.spawn().unwrap()
+}
+
+#[test]
+fn of_a_program_of_ones_own_neither_another_users_nor_another_roots_counts() {
+    if !crate::agent::left_out::able(&[]) {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let programs = Programs::new();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(programs.0.path(), open).unwrap();
+    let ours = programs.start("hp-ours");
+    let path = programs.0.path().join("hp-ours");
+    let mut processes = Processes::with(&[Mechanism::Poll]);
+    processes.configure(
+        &config(&[rule("p", path.to_str().unwrap()), rule("n", "hp-ours")]),
+        T(0),
+    );
+    let rules = processes.status()["rules"].clone();
+    assert_eq!(
+        (&rules[0]["known_by"], &rules[0]["running"]),
+        (&"program".into(), &1.into())
+    );
+    assert_eq!(
+        (&rules[1]["known_by"], &rules[1]["running"]),
+        (&"name".into(), &1.into())
+    );
+    let nobodys = foreign(&path, || {
+        // SAFETY: plain system call.
+        match unsafe { libc::setuid(65534) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    });
+    // The same name, another file: what a container has.
+    let elsewhere = Programs::new();
+    let other = elsewhere.start("hp-ours");
+    processes.tick(T(300));
+    let rules = |p: &Processes| p.status()["rules"].clone();
+    assert_eq!(rules(&processes)[0]["running"], 1);
+    end(ours);
+    assert!(processes.tick(T(600)) && !processes.good("p"));
+    assert_eq!(rules(&processes)[0]["not_counted"], 2);
+    assert!(processes.good("n"), "by the name alone any will do");
+    // Ours again, from a file that has been replaced since; then from the one that has replaced it.
+    let again = programs.start("hp-ours");
+    let new = programs.0.path().join("new");
+    std::fs::copy("/bin/sleep", &new).unwrap();
+    std::fs::rename(&new, &path).unwrap();
+    assert!(processes.tick(T(900)) && processes.good("p"));
+    end(again);
+    assert!(processes.tick(T(1200)) && !processes.good("p"));
+    let newer = programs.start("hp-ours");
+    assert!(processes.tick(T(1500)) && processes.good("p"));
+    [nobodys, other, newer].into_iter().for_each(end);
+}

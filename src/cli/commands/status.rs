@@ -65,6 +65,12 @@ fn show(ui: &Ui, status: &HostStatus) {
             ))
         ));
     }
+    for check in &status.disabled_checks {
+        ui.say(format!("  {}", ui.style.yellow(&check.to_string())));
+    }
+    for warning in &status.warnings {
+        ui.say(format!("  {}", ui.style.yellow(warning)));
+    }
     status.drift_details.iter().for_each(|drift| show_drift(ui, drift));
     for transaction in &status.transactions {
         ui.say(format!("  {}", line(ui, transaction)));

@@ -245,6 +245,8 @@ impl HostLink for FakeLink {
                         raised: None,
                     }],
                     running: vec![],
+                    disabled_checks: vec![],
+                    warnings: vec![],
                     nginx: if w.nginx[self.index] { "active" } else { "inactive" }.into(),
                     drift: vec![],
                     drift_details: vec![],

@@ -103,6 +103,8 @@ pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Re
         engine_active: false,
     };
     let Group { staged, pending } = group(worker.root, validator, stage, &context, &mut tools)?;
+    // Scripts come before the file that names them.
+    validate::scripts(validator, &staged)?;
     if validate::staged(validator, &staged, &worker.txn.file("stage"))? == validate::View::Private {
         return Ok(());
     }
@@ -186,7 +188,12 @@ pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Resul
             validate::own_check(validator, &staged)?;
             // keepalived also looks at the scripts that its configuration names; those that are still to come would
             // be missed.
-            let alone = validator != Validator::Keepalived || scripts_in_place(root, &resources, &context, &mut tools);
+            let named = matches!(validator, Validator::Keepalived | Validator::Agent);
+            let alone = !named || scripts_in_place(root, &resources, &context, &mut tools);
+            // A package may be still to come, too.
+            if named && alone && root.is_live() && !stages.contains(&Stage::Packages) {
+                validate::scripts(validator, &staged)?;
+            }
             if alone && program.is_some_and(|name| exec::which(&[name]).is_some()) {
                 let scratch = PathBuf::from(format!("/run/hapair-validate-{}", std::process::id()));
                 validate::staged(validator, &staged, &scratch)?;

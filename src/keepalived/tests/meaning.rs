@@ -225,6 +225,43 @@ fn a_bad_vip_or_router_id_is_one_message() {
 }
 
 #[test]
+fn what_cannot_be_read_beside_others_is_left_out() {
+    let text = |vips: &str, more: &str, end: &str| {
+        format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n{more} virtual_ipaddress {{\n{vips} }}\n{end}"
+        )
+    };
+    let one = "10.0.0.1\n 10.0.0.999\n";
+    let (config, _) = lint(&text(one, "", "}\n"), &Options::default());
+    assert_eq!(config.instances[0].vips.len(), 1);
+    assert_eq!(
+        found(&text(one, "", "}\n")),
+        ["warning: `10.0.0.999` is not an address with an optional /prefix: it is left out, as in keepalived"]
+    );
+    let bad = text("10.0.0.1\n", " state MASTER\n priority 256\n", "}\n");
+    let (config, _) = lint(&bad, &Options::default());
+    assert_eq!(config.instances[0].priority, 100);
+    let says = found(&bad);
+    assert!(
+        says.len() == 1 && says[0].starts_with("warning: ") && says[0].contains("it is 100 then"),
+        "{says:?}"
+    );
+    // The last brace, and no other.
+    let says = found(&text("10.0.0.1\n", "", ""));
+    assert!(
+        says.len() == 1 && says[0].starts_with("warning: ") && says[0].contains("ends with the file"),
+        "{says:?}"
+    );
+    let says = found(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n priority 9\n}\n",
+    );
+    assert!(
+        says.iter().any(|f| f.starts_with("error: `priority` among addresses")),
+        "{says:?}"
+    );
+}
+
+#[test]
 fn the_interval_is_what_can_be_sent() {
     let ms = |lines: &str| {
         let (i, found) = instance("", lines);

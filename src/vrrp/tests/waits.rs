@@ -152,7 +152,12 @@ fn a_group_waits_for_the_checks_of_all() {
     }
     let states = |group: &Group| [0, 1].map(|n| group.routers()[n].state());
     assert_eq!(states(&group), [State::Backup; 2]);
-    group.handle(at + secs(1.0), 1, tracked(100, false));
+    // The first waits for the second only, and gets a check that has not answered by a reload.
+    let now = at + secs(1.0);
+    group.handle(now, 0, tracked(100, true));
+    group.handle(now, 1, tracked(100, false));
+    assert_eq!(states(&group), [State::Backup; 2]);
+    group.handle(now, 0, tracked(100, false));
     assert_eq!(states(&group), [State::Master; 2]);
 }
 
@@ -219,5 +224,40 @@ fn who_cannot_send_does_not_own() {
         b.give(Input::Unsent);
         b.pass(1.0);
     }
+    assert_eq!(b.state(), State::Master);
+}
+
+/// Of three version 3 routers with intervals of their own, the winner of an election and the loser that yields were heard.
+#[test]
+fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
+    let mut b = Bench::new(Settings {
+        version: 3,
+        auth: None,
+        preempt: false,
+        ..settings(200)
+    });
+    b.take();
+    let hear = |b: &mut Bench, host, priority, interval| {
+        let src = IpAddr::from([10, 0, 0, host]);
+        let advert = Advert {
+            interval,
+            ..b.router.settings().advert(priority)
+        };
+        let payload = advert.encode(src, GROUP, Form::Pseudo);
+        b.give(Input::Packet(Packet {
+            src,
+            dst: GROUP,
+            ttl: 255,
+            payload: &payload,
+        }));
+    };
+    for (winner, loser) in [(152, 151), (220, 210)] {
+        hear(&mut b, 7, winner, 400);
+        hear(&mut b, 5, loser, 50);
+        b.pass(3.9);
+        assert_eq!(b.mastery(), None, "{winner}");
+    }
+    // The winner is silent for three of its own adverts.
+    b.pass(12.0);
     assert_eq!(b.state(), State::Master);
 }

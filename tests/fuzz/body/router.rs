@@ -1,14 +1,18 @@
 //! A router, or a sync group of up to three, given whatever may come: it must stay sane.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode, Sequence};
 use hapair::vrrp::packet::{GROUP4, GROUP6};
 use hapair::vrrp::track::Effective;
 use hapair::vrrp::{Advert, Form, GarpTimes, Group, Input, Output, Packet, Peer, Router, Settings, State, Time};
 
 use super::bytes::Bytes;
 
+/// Since 1970, when the clock of a run is 0.
+const REAL: Duration = Duration::from_secs(1_790_000_000);
 const FORMS: [Form; 3] = [Form::Plain, Form::Pseudo, Form::PseudoGroup];
 
 pub(crate) fn run(data: &[u8]) {
@@ -31,6 +35,9 @@ pub(crate) fn run(data: &[u8]) {
         step(&mut bench, &mut bytes, version, v6);
     }
 }
+
+/// State, since when, priority, what a takeover announces, owner.
+type Seen = (State, Time, u8, Option<u8>, Option<(IpAddr, u8)>);
 
 struct Bench {
     group: Group,
@@ -59,6 +66,7 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
         source: bytes.address(v6),
         vips,
         auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
+        auth_hmac: (flags & 128 == 128).then(|| Arc::new(auth_hmac(bytes))),
         peers: (flags & 2 == 2).then_some(vec![peer]),
         preempt: flags & 8 == 8,
         preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
@@ -76,11 +84,33 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
     }
 }
 
+/// Signed adverts, by two keys at most.
+fn auth_hmac(bytes: &mut Bytes<'_>) -> AuthHmac {
+    let kind = bytes.byte();
+    AuthHmac {
+        keys: (1..=1 + (kind >> 7)).filter_map(key).collect(),
+        active: 1 + (kind >> 6 & 1),
+        mode: [Mode::Enforce, Mode::Permissive, Mode::ReceiveOnly][usize::from(kind % 3)],
+        anti_replay: match kind & 16 {
+            0 => AntiReplay::Time {
+                window: 1 + u16::from(kind >> 5 & 1) * 8,
+            },
+            _ => AntiReplay::Monotonic,
+        },
+    }
+}
+
+fn key(id: u8) -> Option<Key> {
+    Key::new(id, &[id; 32])
+}
+
 fn effective(bytes: &mut Bytes<'_>, base: u8) -> Effective {
+    let priority = if base == 255 { 255 } else { bytes.byte().clamp(1, 254) };
+    let answers = bytes.byte();
     Effective {
-        priority: if base == 255 { 255 } else { bytes.byte().clamp(1, 254) },
-        fault: bytes.upto(3) == 0,
-        pending: false,
+        priority,
+        fault: answers.is_multiple_of(4),
+        pending: answers & 16 == 16,
     }
 }
 
@@ -128,7 +158,12 @@ fn step(bench: &mut Bench, bytes: &mut Bytes<'_>, version: u8, v6: bool) {
         }
         8 => bench.give_all(&Input::Handover(duration(bytes))),
         9 => bench.give_all(&Input::Hold(duration(bytes))),
-        10 => bench.give_all(&Input::Resume),
+        10 => match op >> 6 {
+            0 => bench.give_all(&Input::Resume),
+            1 => bench.give(member, Input::Takeover(duration(bytes))),
+            2 => bench.take_over(duration(bytes)),
+            _ => bench.give(member, Input::Unsent),
+        },
         11 => bench.give(member, Input::AddressLost),
         12 if op & 16 == 16 => bench.give_all(&Input::Stop),
         12 => bench.regroup(),
@@ -160,21 +195,45 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
         (None, true) => IpAddr::V6(GROUP6),
         (None, false) => IpAddr::V4(GROUP4),
     };
-    if twist & 2 == 2 {
-        advert.addresses.clear();
+    match twist & 6 {
+        2 => advert.addresses.clear(),
+        // Another cluster's.
+        4 => advert.addresses.iter_mut().for_each(|a| *a = bytes.address(v6)),
+        6 => advert.addresses.push(bytes.address(v6)),
+        _ => {}
     }
     if s.version == 3 {
         advert.interval = bytes.byte().into();
     }
     let form = FORMS[usize::from(bytes.upto(2))];
-    let payload = advert.encode(src, dst, form);
+    // Signed with a key that is known, or not, by a clock that is right, or not.
+    let sender = AuthHmac {
+        keys: key(1 + bytes.upto(2)).into_iter().collect(),
+        active: 1 + bytes.upto(2),
+        mode: Mode::Permissive,
+        anti_replay: AntiReplay::Monotonic,
+    };
+    let real = REAL + bench.now + Duration::from_millis(u64::from(bytes.byte()) * 16);
+    let last = Sequence::default();
+    let seal = sender.seal(&last, real).filter(|_| twist & 8 == 8);
+    let mut payload = Vec::new();
+    advert.encode_sealed_into(src, dst, form, seal, &mut payload);
+    bench.group.set_real_time(bench.now, REAL + bench.now);
     let packet = Packet {
         src,
         dst,
         ttl: 255,
         payload: &payload,
     };
+    // Whoever did not run for too long steps down before anything else.
+    bench.tick();
+    let foreign = !s.vips.is_empty() && !advert.addresses.iter().any(|a| s.vips.contains(a));
+    let before = bench.look();
     bench.give(member, Input::Packet(packet));
+    assert!(
+        !foreign || bench.look() == before,
+        "another cluster had a say: {advert:?}"
+    );
 }
 
 impl Bench {
@@ -186,6 +245,22 @@ impl Bench {
     fn give_all(&mut self, input: &Input<'_>) {
         let out = self.group.handle_all(self.now, input);
         self.outputs(out);
+    }
+
+    /// The whole group at once, and the router itself must agree with what it said before.
+    fn take_over(&mut self, time: Option<Duration>) {
+        self.tick();
+        let refused = self.group.takeover_refusal().is_some();
+        self.give_all(&Input::Takeover(time));
+        let all = self.states.iter().all(|s| *s == State::Master);
+        assert!(refused || all, "{:?}", self.group);
+    }
+
+    /// All that an election knows.
+    fn look(&self) -> (Vec<Seen>, Option<Time>) {
+        let routers = self.group.routers().iter().map(|r| r.snapshot(self.now));
+        let seen = routers.map(|s| (s.state, s.since, s.priority, s.raised, s.owner));
+        (seen.collect(), self.group.next_timer())
     }
 
     fn tick(&mut self) {
@@ -232,6 +307,8 @@ impl Bench {
                 Output::Transition { from, to, .. } => {
                     assert_eq!(from, self.states[member]);
                     assert_ne!(from, to);
+                    let pending = self.group.routers()[member].snapshot(self.now).pending;
+                    assert!(to != State::Master || !pending, "owner before its checks have answered");
                     self.states[member] = to;
                 }
                 Output::Priority { from, to } => assert!(from != to && to > 0),
@@ -265,6 +342,7 @@ impl Bench {
             assert_eq!(snapshot.state == State::Master, self.holds[n], "addresses and state");
             assert_eq!(snapshot.statistics.sent, self.sent[n]);
             assert!(snapshot.priority > 0);
+            assert!(snapshot.raised.is_none() || snapshot.state != State::Fault && snapshot.state != State::Stopped);
             assert!(snapshot.owner.is_none_or(|(_, priority)| priority > 0));
             let st = snapshot.statistics;
             assert!(st.became_master - st.left_master == u64::from(snapshot.state == State::Master));

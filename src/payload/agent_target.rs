@@ -24,8 +24,8 @@ pub(crate) const CHOICE: &str = "HAPAIR_AGENT_TARGET";
 pub(crate) struct Toolchain {
     /// The compiler.
     pub(crate) rustc: OsString,
-    /// What could add a target to the compiler's toolchain, with its first arguments; `None`: nothing.
-    pub(crate) rustup: Option<Vec<OsString>>,
+    /// What could add a target to the compiler's toolchain, with its first arguments; else why nothing can.
+    pub(crate) rustup: Result<Vec<OsString>, &'static str>,
     /// How long adding may keep the build waiting.
     pub(crate) patience: Duration,
 }
@@ -45,18 +45,19 @@ impl Toolchain {
     /// The one that cargo runs this build with.
     pub(crate) fn of_cargo() -> Toolchain {
         // rustup's own cargo says so which toolchain this is; another one's must not be touched.
-        let rustup = env::var_os("RUSTUP_TOOLCHAIN")
-            .filter(|_| env::var_os("CARGO_NET_OFFLINE").is_none_or(|offline| offline != "true"))
-            .map(|name| {
-                [
-                    "rustup".into(),
-                    "target".into(),
-                    "add".into(),
-                    "--toolchain".into(),
-                    name,
-                ]
-                .to_vec()
-            });
+        let toolchain = env::var_os("RUSTUP_TOOLCHAIN").ok_or("rustup does not run this build");
+        let offline = env::var_os("CARGO_NET_OFFLINE").is_some_and(|offline| offline == "true");
+        let toolchain = if offline { Err("cargo is offline") } else { toolchain };
+        let rustup = toolchain.map(|name| {
+            [
+                "rustup".into(),
+                "target".into(),
+                "add".into(),
+                "--toolchain".into(),
+                name,
+            ]
+            .to_vec()
+        });
         Toolchain {
             rustc: env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()),
             rustup,
@@ -109,9 +110,9 @@ impl Toolchain {
 
     /// Adds the target. Else why not.
     fn add(&self, libraries: &Path, notes: &Path) -> Result<(), String> {
-        let Some((program, first)) = self.rustup.as_deref().and_then(<[_]>::split_first) else {
-            return Err("the musl target is not installed, and rustup does not run this build".to_owned());
-        };
+        let rustup = self.rustup.as_ref();
+        let rustup = rustup.map_err(|why| format!("the musl target is not installed, and {why}"))?;
+        let (program, first) = rustup.split_first().ok_or("no program")?;
         let failed = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
         fs::create_dir_all(notes).map_err(failed("cannot make the directory of the agent's build"))?;
         // Two builds at once must not add it at once.
