@@ -21,7 +21,7 @@ pub(super) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Fa
             if secrets.hmac_key(&instance.name, key.id).is_some() {
                 continue;
             }
-            let kept = |i: usize| facts[i].auth_hmac.get(&instance.name)?.keys.get(&key.id);
+            let kept = |i: usize| facts[i].auth_hmac.get(&instance.name)?.key(key.id);
             let secret = match order.into_iter().find_map(kept) {
                 Some(secret) => secret.clone(),
                 None => generate_key().map_err(|e| {
@@ -109,7 +109,7 @@ mod tests {
             .get_mut("VI_1")
             .expect("in place")
             .keys
-            .insert(1, Secret::new("old"));
+            .push((1, Secret::new("old")));
         complete(&mut again, &inventory, [&has(1, key(&first, 1)), &peer]).expect("random");
         assert_eq!(again, first);
     }

@@ -63,7 +63,7 @@ impl SavedPlan {
         let kept = |name: &str, id: u8| {
             in_place
                 .iter()
-                .any(|k| k.get(name).is_some_and(|h| h.keys.contains_key(&id)))
+                .any(|k| k.get(name).is_some_and(|h| h.key(id).is_some()))
         };
         let mut hmac_keys: BTreeMap<String, BTreeMap<u8, Secret>> = BTreeMap::new();
         for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {

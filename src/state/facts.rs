@@ -71,12 +71,19 @@ pub struct Facts {
 /// `auth_hmac` of an instance as it is on a host now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HmacInPlace {
-    /// By id, as they are written; not those in files of their own.
-    pub keys: BTreeMap<u8, Secret>,
+    /// Ids and keys as they are written; not those in files of their own. A list: numbers cannot be keys inside of a reply.
+    pub keys: Vec<(u8, Secret)>,
     /// Who must sign.
     pub mode: HmacDemand,
     /// Seconds; `None`: adverts are not judged by the clock.
     pub window: Option<u16>,
+}
+
+impl HmacInPlace {
+    /// The key with this id.
+    pub fn key(&self, id: u8) -> Option<&Secret> {
+        self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+    }
 }
 
 /// keepalived's `mode` of `auth_hmac`; each asks for more than the one before it.
