@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode};
+use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode, Refusal, Sequence, TRAILER};
 
 use hapair::vrrp::packet::GROUP4;
 use hapair::vrrp::track::Effective;
@@ -101,7 +101,7 @@ struct Case {
 }
 
 /// Every name that [`name`] gives, but for "ip": a router is handed what an IP packet carries.
-const REASONS: [&str; 17] = [
+const REASONS: [&str; 23] = [
     "too short",
     "too long",
     "no version",
@@ -118,7 +118,13 @@ const REASONS: [&str; 17] = [
     "interval",
     "destination",
     "stranger",
-    "hmac",
+    "not signed",
+    "signed",
+    "trailer",
+    "key id",
+    "wrong key",
+    "stale",
+    "replay",
 ];
 
 /// A new reason does not compile before it has a name, which belongs into [`REASONS`], which needs a case.
@@ -141,7 +147,13 @@ fn name(reason: Ignored) -> &'static str {
         Ignored::Interval(_) => "interval",
         Ignored::Destination(_) => "destination",
         Ignored::Stranger => "stranger",
-        Ignored::Hmac(_) => "hmac",
+        Ignored::Hmac(Refusal::Missing) => "not signed",
+        Ignored::Hmac(Refusal::Unwanted) => "signed",
+        Ignored::Hmac(Refusal::Malformed) => "trailer",
+        Ignored::Hmac(Refusal::UnknownKey(_)) => "key id",
+        Ignored::Hmac(Refusal::WrongKey) => "wrong key",
+        Ignored::Hmac(Refusal::Stale { .. }) => "stale",
+        Ignored::Hmac(Refusal::Replay) => "replay",
     }
 }
 
@@ -177,13 +189,13 @@ fn cases() -> Vec<Case> {
     own_packet.src = own();
     let mut routed = from(2, "ttl", &same, &whole);
     routed.ttl = 254;
-    let mut unsigned = from(3, "hmac", &same, &whole);
-    unsigned.settings.auth_hmac = Some(Arc::new(AuthHmac {
-        keys: Key::new(1, &[7; 32]).into_iter().collect(),
-        active: 1,
-        mode: Mode::Enforce,
-        anti_replay: AntiReplay::Time { window: 5 },
-    }));
+    let right = Signed {
+        key: Some((1, 7)),
+        scheme: 1,
+        late: 0,
+    };
+    let mut unwanted = signed("signed", right);
+    unwanted.settings.auth_hmac = None;
     let mut destination = from(2, "destination", &same, &whole);
     destination.dst = own();
     vec![
@@ -210,10 +222,78 @@ fn cases() -> Vec<Case> {
         from(2, "password", &|a| a.auth_data[7] ^= 1, &whole),
         from(2, "interval", &|a| a.interval = 2, &whole),
         destination,
-        unsigned,
+        signed("not signed", Signed { key: None, ..right }),
+        signed("trailer", Signed { scheme: 2, ..right }),
+        signed(
+            "key id",
+            Signed {
+                key: Some((2, 7)),
+                ..right
+            },
+        ),
+        signed(
+            "wrong key",
+            Signed {
+                key: Some((1, 8)),
+                ..right
+            },
+        ),
+        signed("stale", Signed { late: 60, ..right }),
+        signed("replay", right),
+        unwanted,
         unicast(IpAddr::from([10, 0, 0, 77]), 255, "stranger"),
         unicast(peer(), 1, "ttl"),
     ]
+}
+
+/// How a packet is signed: id and secret, scheme, seconds ago.
+#[derive(Clone, Copy)]
+struct Signed {
+    key: Option<(u8, u8)>,
+    scheme: u8,
+    late: u64,
+}
+
+/// The real time in every case.
+const REAL: Duration = Duration::from_secs(1_790_000_000);
+
+fn hmac(id: u8, secret: u8) -> AuthHmac {
+    AuthHmac {
+        keys: Key::new(id, &[secret; 32]).into_iter().collect(),
+        active: id,
+        mode: Mode::Enforce,
+        anti_replay: AntiReplay::Time { window: 5 },
+    }
+}
+
+/// A lower advert, signed in some way, to a router that wants it signed with key 1.
+fn signed(reason: &'static str, how: Signed) -> Case {
+    let settings = Settings {
+        auth_hmac: Some(Arc::new(hmac(1, 7))),
+        ..settings(3, false)
+    };
+    let sender = how.key.map(|(id, secret)| hmac(id, secret));
+    let last = Sequence::default();
+    let seal = sender
+        .as_ref()
+        .and_then(|s| s.seal(&last, REAL - Duration::from_secs(how.late)));
+    let mut payload = Vec::new();
+    let dst = IpAddr::V4(GROUP4);
+    settings
+        .advert(50)
+        .encode_sealed_into(peer(), dst, Form::Pseudo, seal, &mut payload);
+    if how.key.is_some() {
+        let trailer = payload.len() - TRAILER;
+        payload[trailer] = how.scheme;
+    }
+    Case {
+        settings,
+        src: peer(),
+        dst,
+        ttl: 255,
+        payload,
+        reason,
+    }
 }
 
 /// A router that waits, or owns.
@@ -249,6 +329,11 @@ fn a_packet_that_is_refused_costs_no_memory() {
                     payload: &case.payload,
                 })
             };
+            group.set_real_time(now, REAL);
+            if case.reason == "replay" {
+                // The first one counts.
+                group.alone(now, &packet(case.src), &mut |_, _| {});
+            }
             // Once it is told, and the reason is the one that is meant.
             let mut told = Vec::new();
             group.alone(now, &packet(case.src), &mut |_, output| told.push(output));

@@ -2,7 +2,7 @@
 //! group, intervals that differ; loss, delay, reordering, duplication, partitions, drifting clocks, crashes, stalls, restarts,
 //! reloads that change priority, preemption, interval, addresses and groups, links and checks that come and go, checks that
 //! are slow to answer first, adverts that cannot be sent, strangers' and forged packets, floods, handover, hold, takeover and
-//! resume.
+//! resume; signed adverts with wrong clocks, changed keys and packets that are heard twice.
 //!
 //! Must hold in every run: who is not owner holds no VIP; nobody becomes owner before its checks have answered; who cannot send
 //! gives up within three adverts; a stranger's packet changes nothing; what is sent does not grow with what is received; a sync
@@ -30,6 +30,8 @@ mod node;
 mod oracle;
 #[path = "simulation/rng.rs"]
 mod rng;
+#[path = "simulation/sealed.rs"]
+mod sealed;
 #[path = "simulation/service.rs"]
 mod service;
 #[path = "simulation/strangers.rs"]
@@ -151,6 +153,8 @@ fn every_seed_ends_with_one_owner() {
             && totals.flaps > seeds
             && totals.slow_checks > seeds / 4
             && totals.unsent > seeds / 10
+            && totals.clocks > seeds / 50
+            && totals.rotations > seeds / 50
     );
     comparisons.judge();
 }

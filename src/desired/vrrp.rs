@@ -35,6 +35,7 @@ struct GlobalView {
     vrrp_skip_check_adv_addr: bool,
     vrrp_garp_interval: Option<String>,
     vrrp_gna_interval: Option<String>,
+    vrrp_check_unicast_src: bool,
     script_user: Option<String>,
     enable_script_security: bool,
 }
@@ -182,6 +183,9 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     Ok(())
 }
 
+/// The first keepalived that knows `vrrp_check_unicast_src`.
+const CHECKS_UNICAST_SOURCES: (u32, u32, u32) = (1, 2, 20);
+
 /// Version of the keepalived that will read the file: the installed one, else the release's.
 fn keepalived_version(build: &Build) -> (u32, u32, u32) {
     let installed = build.facts.keepalived_version.as_deref().and_then(|text| {
@@ -197,6 +201,24 @@ fn keepalived_version(build: &Build) -> (u32, u32, u32) {
         8 => (2, 1, 5),
         _ => (2, 2, 8),
     })
+}
+
+/// With unicast, anybody who can send a packet to a host could otherwise take part in its election. hapair's agent always looks at
+/// the source.
+fn check_unicast_src(build: &mut Build, vrrp: &Vrrp) -> bool {
+    let unicast = vrrp.instances.iter().any(|i| i.unicast);
+    if vrrp.engine != Engine::Keepalived || !unicast {
+        return false;
+    }
+    let version @ (major, minor, patch) = keepalived_version(build);
+    let known = version >= CHECKS_UNICAST_SOURCES;
+    if !known {
+        build.note(format!(
+            "keepalived {major}.{minor}.{patch} cannot check who sends it unicast adverts: any address that reaches the host can \
+             take the VIP; `yum update keepalived` brings a version that does"
+        ));
+    }
+    known
 }
 
 /// Refuses words that the host's keepalived would skip with a line in its log and nothing else.
@@ -259,6 +281,7 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
         .script_user
         .clone()
         .or_else(|| runs_scripts.then(|| "root".to_owned()));
+    let check_unicast_src = check_unicast_src(build, vrrp);
     let recent = keepalived_version(build) >= (2, 0, 0);
     let mut interval = |key: &str, value: Option<f64>| {
         let value = value?;
@@ -279,6 +302,7 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
         vrrp_skip_check_adv_addr: defs.vrrp_skip_check_adv_addr,
         vrrp_garp_interval: interval("vrrp_garp_interval", defs.vrrp_garp_interval),
         vrrp_gna_interval: interval("vrrp_gna_interval", defs.vrrp_gna_interval),
+        vrrp_check_unicast_src: check_unicast_src,
         script_user,
         enable_script_security: defs.enable_script_security || runs_scripts,
     })

@@ -55,6 +55,8 @@ pub struct InstancePlan {
     pub preferred: String,
     /// The preferred host takes the VIP back.
     pub preempt: bool,
+    /// It does so as soon as it can (no `preempt_delay`).
+    pub at_once: bool,
     /// For each scenario of the plan, by broken host: expected time until the other host owns the VIP; `None`: nothing
     /// would notice. Same order as `DrillPlan::hosts`.
     expected: Vec<(Scenario, [Option<Duration>; 2], [Duration; 2])>,
@@ -268,6 +270,7 @@ fn instance_plan(inventory: &Inventory, vrrp: &Vrrp, instance: &Instance, scenar
             .collect(),
         preferred: instance.preferred().to_owned(),
         preempt: !instance.nopreempt,
+        at_once: instance.preempt_delay.is_none_or(|seconds| seconds == 0),
         expected: expected.collect(),
         doubts,
     }

@@ -1,5 +1,6 @@
 //! Runs a drill: preconditions, baseline, fault, move, repair, return.
 
+mod give_back;
 mod prepare;
 mod seen;
 
@@ -318,6 +319,9 @@ impl<'a, L: HostLink> Work<'a, L> {
         let goes_back = instances
             .iter()
             .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
+        if moved && goes_back && repaired {
+            self.give_back(broken, &instances, deadline).await?;
+        }
         if !moved || !goes_back {
             // Nothing is meant to move any more: give it the time in which it would.
             let time = instances

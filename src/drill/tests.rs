@@ -75,6 +75,46 @@ fn both_scenarios_move_the_vip_and_bring_it_back() {
     );
 }
 
+/// With an agent there the repaired host is asked; it need not wait for three adverts.
+#[test]
+fn a_repaired_agent_takes_back_on_command() {
+    let mut stage = stage(Trouble::Nothing, false);
+    stage.plan.budget_ms = Some(60_000);
+    stage.plan.scenarios = vec![Scenario::NginxStop];
+    {
+        let mut world = lock(&stage.world);
+        (world.kind, world.refusals, world.only_on_command) = (crate::state::Engine::Agent, 1, true);
+    }
+    let (report, _) = play(&mut stage, std::future::pending());
+    let report = report.unwrap();
+    let s = &report.scenarios[0];
+    assert!(s.passed && s.failback.owner.as_deref() == Some("node-a"), "{s:#?}");
+    assert_eq!(
+        lock(&stage.world).log,
+        [
+            "node-a: stop nginx.service",
+            "node-a: repair nginx.service",
+            "node-a: take over VI_1",
+            "node-a: take over VI_1",
+        ]
+    );
+    assert!(
+        s.notes.iter().any(|n| n.contains("a check has not answered yet")),
+        "{:?}",
+        s.notes
+    );
+}
+
+/// Nobody is asked to do at once what the operator wants delayed.
+#[test]
+fn a_preempt_delay_is_waited_for() {
+    let mut inventory = inventory(80);
+    let instance = &mut inventory.vrrp.as_mut().unwrap().instances[0];
+    instance.preempt_delay = Some(5);
+    let plan = DrillPlan::new(&inventory, &[], None).unwrap();
+    assert!(plan.instances[0].preempt && !plan.instances[0].at_once);
+}
+
 #[test]
 fn a_vip_that_does_not_move_fails_and_is_repaired() {
     let mut stage = stage(Trouble::Stuck, false);

@@ -36,6 +36,8 @@ fn by_agent(told: &AgentInstance, configured: &[Arc<Instance>]) -> RunningInstan
         owns_vip: !facts::owned(&told.vips).is_empty(),
         vips: told.vips.clone(),
         waits: told.held || waits,
+        raised: told.raised,
+        pending: told.pending,
     }
 }
 
@@ -51,6 +53,8 @@ fn by_file(instance: &Instance, word: Option<&Word>) -> RunningInstance {
         owns_vip,
         vips: known.vips,
         waits: held || waits(instance),
+        raised: None,
+        pending: false,
     }
 }
 
@@ -124,6 +128,8 @@ mod tests {
             virtual_router_id: 50,
             vips: vec!["127.0.0.1".into()],
             held: false,
+            raised: None,
+            pending: false,
         };
         let word = Word::Agent(AgentStatus {
             instances: vec![told],

@@ -47,6 +47,7 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
                 vips: instance.vips.clone(),
                 owns_vip,
                 held,
+                raised: word.as_ref().and_then(|word| word.raised(&instance.name)),
             }
         })
         .collect();
@@ -105,6 +106,14 @@ impl Word {
     pub(super) fn of_any(word: Option<&Word>, instance: &InstanceRef, owns_vip: bool) -> (InstanceState, u8, bool) {
         let told = word.map(|word| word.on(instance, owns_vip));
         told.unwrap_or((InstanceState::Stopped, instance.priority, false))
+    }
+
+    /// What the instance announces in place of its priority since a takeover on command.
+    pub(super) fn raised(&self, instance: &str) -> Option<u8> {
+        match self {
+            Word::Agent(status) => status.instances.iter().find(|i| i.name == instance)?.raised,
+            Word::Keepalived(_) => None,
+        }
     }
 
     /// Checks that are not run: the agent tells of them, keepalived's configuration shows them.

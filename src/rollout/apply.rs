@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::state::frame::{IfHeld, Operator, UnitAction};
 use crate::state::resource::Spec;
 use crate::state::time::Utc;
-use crate::state::{Engine, HostStatus, Request, Stage, TxnId};
+use crate::state::{Engine, HostStatus, Reaction, Request, Stage, TxnId};
 
 use super::clocks;
 use super::confirm::Heading;
@@ -15,6 +15,7 @@ use super::gate::Gate;
 use super::order::{Phase, changes_in, standby_first};
 use super::reboot::waiting_for_reboot;
 use super::roles::{self, Owners, is_living_pair};
+use super::takeover::{self, Moved};
 use super::verify::{Verification, verify};
 
 /// What serves through the VIP.
@@ -228,15 +229,19 @@ impl Run<'_> {
             self.transact(pair, host, Phase::Foundation.stages()).await
         }
         .await;
-        // Whatever became of it, the host takes part again; its own error comes first.
-        if let Some(engine) = silenced {
-            let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
-            if started.is_err() {
-                self.report.silent = Some((host, engine));
+        // Whatever became of it, the host is in election again; its own error comes first.
+        if let Some((engine, moved)) = silenced {
+            let back = async {
+                let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
+                if started.is_err() {
+                    self.report.silent = Some((host, engine));
+                }
+                spoken_for(pair.members[host].host(), result, started)?;
+                pair.members[host].replan().await?;
+                self.gate().as_before(&mut pair.members[host]).await
             }
-            spoken_for(pair.members[host].host(), result, started)?;
-            pair.members[host].replan().await?;
-            self.gate().as_before(&mut pair.members[host]).await?;
+            .await;
+            self.give_back(pair, host, moved, back).await?;
             self.gate().one_owner_now(pair, Owners::Best).await?;
         } else {
             result?;
@@ -273,8 +278,13 @@ impl Run<'_> {
             if untouched || !self.includes(pair.members[host].host()) {
                 continue;
             }
-            self.transact(pair, host, Phase::Service.stages()).await?;
-            self.gate().host(&mut pair.members[host]).await?;
+            let moved = self.before_restart(pair, host).await?;
+            let done = async {
+                self.transact(pair, host, Phase::Service.stages()).await?;
+                self.gate().host(&mut pair.members[host]).await
+            }
+            .await;
+            self.give_back(pair, host, moved, done).await?;
             if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
                 // At bootstrap the first host owns the VIP alone; from the second one on the election decides.
                 let settled = host == order[1];
@@ -285,9 +295,69 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again;
-    /// `None`: the host owns nothing.
-    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
+    /// For so long a standby may have to stand in for a host that is worked on.
+    pub(super) fn absence(&self) -> Duration {
+        Duration::from_secs(self.options.confirm_timeout) + 2 * self.options.gate_timeout
+    }
+
+    /// The VIP goes to the standby before the owner's engine restarts or is exchanged, if the standby can take it over.
+    async fn before_restart(&self, pair: &mut Pair, host: usize) -> Result<Moved, RolloutError> {
+        if self.options.limit.is_some() || !self.restarts_engine(&pair.members[host]) {
+            return Ok(Moved::NotYet);
+        }
+        let statuses = pair.statuses().await?;
+        let owns = is_living_pair(&statuses) && roles::owned(&statuses[host]) > 0;
+        if !owns || self.gate().unfit_beside(&statuses[1 - host], &statuses[host]).is_some() {
+            return Ok(Moved::NotYet);
+        }
+        self.stop_if_interrupted()?;
+        let (name, peer) = (pair.members[host].host(), 1 - host);
+        self.cx.observer.wait(name, "the peer takes over the VIP");
+        takeover::take_over(self.cx, pair, peer, Some(self.absence())).await
+    }
+
+    /// Its next transaction starts an engine anew, or another one.
+    fn restarts_engine(&self, member: &Member) -> bool {
+        let restarts = |reaction: &Reaction| matches!(reaction, Reaction::Restart { .. });
+        let units = [Engine::Agent, Engine::Keepalived].map(Engine::unit);
+        let mut changed = member.state.resources.iter().filter(|resource| {
+            let mut changes = member.plan.changes.iter();
+            resource.stage == Stage::Vrrp && changes.any(|c| c.resource == resource.id)
+        });
+        changed.any(|resource| {
+            let service = matches!(&resource.spec, Spec::Service { unit, .. } if units.contains(&unit.as_str()));
+            service || resource.reactions.iter().any(restarts)
+        })
+    }
+
+    /// Work on a host for which its peer may stand in is over, well or not: the peer's raised priority ends, and a host that is
+    /// well again takes back at once what it is preferred for.
+    pub(super) async fn give_back(
+        &self,
+        pair: &mut Pair,
+        host: usize,
+        moved: Moved,
+        done: Result<(), RolloutError>,
+    ) -> Result<(), RolloutError> {
+        let hint = match moved {
+            Moved::AtOnce => takeover::end_raise(pair, 1 - host, self.absence()).await,
+            Moved::NotYet => None,
+        };
+        if let Err(error) = done {
+            return Err(hint.into_iter().fold(error, RolloutError::hint));
+        }
+        if let Some(hint) = hint {
+            self.cx.observer.warn(pair.members[1 - host].host(), hint);
+        }
+        if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
+            takeover::take_back(self.cx, pair, host).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops VRRP on an owner once its peer has the VIP, or so that it gets it. Returns the engine to be started again, and how
+    /// the VIP moved; `None`: the host owns nothing.
+    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<(Engine, Moved)>, RolloutError> {
         let mut statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
@@ -307,14 +377,23 @@ impl Run<'_> {
         self.cx
             .observer
             .wait(pair.members[host].host(), "the peer takes over the VIP");
-        self.order_engine(pair, host, engine, UnitAction::Stop).await?;
-        if let Err(error) = self.gate().one_owner_now(pair, Owners::Any).await {
-            return Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
-                Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
-                Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
-            });
+        let moved = takeover::take_over(self.cx, pair, peer, Some(self.absence())).await?;
+        let stopped = async {
+            self.order_engine(pair, host, engine, UnitAction::Stop).await?;
+            let gone = self.gate().one_owner_now(pair, Owners::Any).await.map(drop);
+            match gone {
+                Ok(()) => Ok(()),
+                Err(error) => Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
+                    Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
+                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                }),
+            }
         }
-        Ok(Some(engine))
+        .await;
+        match stopped {
+            Ok(()) => Ok(Some((engine, moved))),
+            Err(error) => self.give_back(pair, host, moved, Err(error)).await.map(|()| None),
+        }
     }
 
     /// The plan starts its nginx anyway.

@@ -50,6 +50,13 @@ impl RolloutError {
         }
     }
 
+    /// The message without the host's name.
+    pub(super) fn bare(&self) -> &str {
+        let host = self.host.as_deref().unwrap_or_default();
+        let bare = self.message.strip_prefix(host).and_then(|m| m.strip_prefix(": "));
+        bare.unwrap_or(&self.message)
+    }
+
     /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> RolloutError {

@@ -187,10 +187,14 @@ impl Gate<'_> {
 
     fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
         let vrrp = self.inventory.vrrp.as_ref()?;
-        // A host that holds back, after a crash or on command, does not take the VIP however long we wait.
+        // A host that holds back, after a crash or on command, does not take the VIP however long we wait; nor does one whose peer
+        // took the VIP over on command.
         let held = |instance: &Instance| {
-            let status = statuses.iter().find(|s| s.host == instance.preferred());
-            status.is_some_and(|s| s.instances.iter().any(|i| i.name == instance.name && i.held))
+            statuses.iter().any(|status| {
+                let mut named = status.instances.iter().filter(|i| i.name == instance.name);
+                let preferred = status.host == instance.preferred();
+                named.any(|i| if preferred { i.held } else { i.raised.is_some() })
+            })
         };
         let preempts = |instance: &Instance| !instance.nopreempt && instance.preempt_delay.is_none_or(|s| s == 0);
         vrrp.instances.iter().find_map(|instance| {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::state::frame::{Operator, VrrpOrder};
-use crate::state::{HostStatus, Request};
+use crate::state::{Engine, HostStatus, Request};
 
 use super::apply::Interrupt;
 use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
+use super::takeover::{self, MOMENT, Moved};
 
 /// How to hand over.
 #[derive(Debug, Clone)]
@@ -36,8 +37,12 @@ pub struct Handover {
 
 /// Moves every VIP of one host to the other, which must be fit to own it.
 ///
+/// Where the taker runs the agent, it takes over at once: a giver that runs the agent is told to hold back first, one that runs
+/// keepalived yields to a raised priority, which then stays for the time of the hold. Where the taker runs keepalived, the giver
+/// leaves, and the VIP moves after the skew time.
+///
 /// # Errors
-/// Nobody, or both, own VIPs; the peer is not fit; the VIP does not arrive there (then the host takes part again).
+/// Nobody, or both, own VIPs; the peer is not fit; the VIP does not arrive there (then both are in election as before).
 pub async fn hand_over(
     cx: &Context<'_>,
     pair: &mut Pair,
@@ -60,10 +65,10 @@ pub async fn hand_over(
         .map(|i| i.name.clone())
         .collect();
     pair.lock(cx.observer, &options.operator).await?;
+    let engines = [from, to].map(|host| statuses[host].engine);
     let moved = async {
-        let hold = options.hold.map(|h| h.as_secs());
-        tell(pair, from, VrrpOrder::HandOver { hold }).await?;
         cx.observer.wait(&taking, "it takes the VIP over");
+        move_to(cx, pair, [from, to], engines, options.hold).await?;
         let now = gate.one_owner(pair, false).await?;
         match instances.iter().find(|name| !now[to].owns(name)) {
             None => Ok(()),
@@ -81,10 +86,17 @@ pub async fn hand_over(
     .await;
     let result = match moved {
         Ok(()) => Ok(()),
-        Err(error) => Err(match tell(pair, from, VrrpOrder::Resume).await {
-            Ok(()) => error.hint(format!("{giving} takes part again as before")),
-            Err(why) => error.hint(format!("{giving} could not be resumed: {why}")),
-        }),
+        Err(mut error) => {
+            for (host, name) in [(from, &giving), (to, &taking)] {
+                error = match tell(pair, host, VrrpOrder::Resume).await {
+                    Ok(()) => error.hint(format!("{name} is in election as before")),
+                    Err(why) => error
+                        .hint(format!("{name} could not be told to be in election as before: {why}"))
+                        .hint("`hapair handover --resume` does it"),
+                };
+            }
+            Err(error)
+        }
     };
     pair.unlock().await;
     result?;
@@ -97,7 +109,30 @@ pub async fn hand_over(
     })
 }
 
-/// Lets both hosts take part as configured again, and waits until the preferred one has its VIPs where it preempts.
+async fn move_to(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    [from, to]: [usize; 2],
+    [giver, taker]: [Option<Engine>; 2],
+    hold: Option<Duration>,
+) -> Result<(), RolloutError> {
+    let seconds = hold.map(|h| h.as_secs());
+    let keep = if giver == Some(Engine::Agent) {
+        // It is the one who keeps away; the other need not go on outbidding it.
+        if taker == Some(Engine::Agent) {
+            tell(pair, from, VrrpOrder::Hold { seconds }).await?;
+        }
+        Some(MOMENT)
+    } else {
+        hold
+    };
+    match takeover::take_over(cx, pair, to, keep).await? {
+        Moved::AtOnce => Ok(()),
+        Moved::NotYet => tell(pair, from, VrrpOrder::HandOver { hold: seconds }).await,
+    }
+}
+
+/// Lets both hosts be in election as configured again, and waits until the preferred one has its VIPs where it preempts.
 ///
 /// # Errors
 /// A host refuses, or the pair does not settle.
@@ -112,6 +147,9 @@ pub async fn resume(
     let resumed = async {
         for host in [0, 1] {
             tell(pair, host, VrrpOrder::Resume).await?;
+        }
+        for host in [0, 1] {
+            takeover::take_back(cx, pair, host).await?;
         }
         gate.one_owner(pair, true).await
     }

@@ -19,6 +19,7 @@ mod reboot;
 mod roles;
 mod rollback;
 mod saved;
+mod takeover;
 mod verify;
 mod which;
 

@@ -14,6 +14,7 @@ use super::error::{RolloutError, RolloutErrorKind};
 use super::follow::more_than;
 use super::order::{Phase, changes_in, standby_first};
 use super::roles::is_living_pair;
+use super::takeover::{self, Moved};
 use super::verify::verify;
 
 /// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
@@ -90,7 +91,7 @@ impl Run<'_> {
     async fn reboot_one(&mut self, pair: &mut Pair, host: usize, patience: Duration) -> Result<(), RolloutError> {
         let name = pair.members[host].host().to_owned();
         let statuses = pair.statuses().await?;
-        let owned = self.give_away(pair, host, &statuses, patience).await?;
+        let given = self.give_away(pair, host, &statuses, patience).await?;
         let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
         let request = Request::Reboot {
             operator: self.operator(),
@@ -100,7 +101,7 @@ impl Run<'_> {
         match pair.members[host].order(request).await {
             // A lost connection says nothing: the host may be on its way.
             Err(error) if error.kind != RolloutErrorKind::Unreachable => {
-                return Err(self.takes_part(pair, host, error).await);
+                return Err(self.as_before(pair, host, given, patience, error).await);
             }
             _ => {}
         }
@@ -109,30 +110,53 @@ impl Run<'_> {
         match self.until_back(&mut pair.members[host], &before, patience).await {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
-            Err(Away::NeverLeft(error)) => return Err(self.takes_part(pair, host, error).await),
-            Err(Away::Gone(error)) => return Err(error),
+            Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, host, given, patience, error).await),
+            Err(Away::Gone(error)) => return Err(self.stands_in_no_longer(pair, host, given, patience, error).await),
         }
         self.report.rebooted.push(name.clone());
         self.cx
             .observer
             .fact(&name, format!("is back after {} s", began.elapsed().as_secs()));
-        let healthy = self.back_in_service(pair, host, owned).await;
-        healthy.map_err(|error| match silent {
-            Some(seconds) => error.hint(format!(
+        let Err(mut error) = self.back_in_service(pair, host, given).await else {
+            return Ok(());
+        };
+        if let Some(seconds) = silent {
+            error = error.hint(format!(
                 "VRRP on {name} starts by itself {seconds} s after the boot, or now by `hapair handover --resume`"
-            )),
-            None => error,
-        })
+            ));
+        }
+        Err(self.stands_in_no_longer(pair, host, given, patience, error).await)
     }
 
-    /// Hands over every VIP that the host has; false: it has none.
+    /// For so long the peer may have to stand in for a host that boots.
+    fn boot_absence(&self, patience: Duration) -> Duration {
+        patience + SILENT + self.absence()
+    }
+
+    /// The peer's raised priority ends: it goes on with what it owns, and the host that is away takes nothing back meanwhile.
+    async fn stands_in_no_longer(
+        &self,
+        pair: &mut Pair,
+        host: usize,
+        given: Option<Moved>,
+        patience: Duration,
+        mut error: RolloutError,
+    ) -> RolloutError {
+        if given == Some(Moved::AtOnce) {
+            let keep = self.boot_absence(patience);
+            error.hints.extend(takeover::end_raise(pair, 1 - host, keep).await);
+        }
+        error
+    }
+
+    /// Hands over every VIP that the host has; `None`: it has none.
     async fn give_away(
         &self,
         pair: &mut Pair,
         host: usize,
         statuses: &[HostStatus; 2],
         hold: Duration,
-    ) -> Result<bool, RolloutError> {
+    ) -> Result<Option<Moved>, RolloutError> {
         let instances = &statuses[host].instances;
         if instances.iter().any(|i| i.held) {
             self.cx.observer.warn(
@@ -146,7 +170,7 @@ impl Run<'_> {
             .map(|i| i.name.as_str())
             .collect();
         if mine.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let (giving, taking) = (&statuses[host].host, &statuses[1 - host]);
         if let Some(lacking) = self.gate().unfit(taking) {
@@ -158,8 +182,12 @@ impl Run<'_> {
         let order = VrrpOrder::HandOver {
             hold: Some(hold.as_secs()),
         };
+        let mut how = Moved::NotYet;
         let moved = async {
-            pair.members[host].order(Request::Vrrp { order }).await?;
+            how = takeover::take_over(self.cx, pair, 1 - host, Some(self.boot_absence(hold))).await?;
+            if how == Moved::NotYet {
+                pair.members[host].order(Request::Vrrp { order }).await?;
+            }
             let now = self.gate().one_owner(pair, false).await?;
             match mine.iter().find(|name| !now[1 - host].owns(name)) {
                 None => Ok(()),
@@ -172,20 +200,28 @@ impl Run<'_> {
         }
         .await;
         match moved {
-            Ok(()) => Ok(true),
-            Err(error) => Err(self.takes_part(pair, host, error).await),
+            Ok(()) => Ok(Some(how)),
+            Err(error) => Err(self.as_before(pair, host, Some(how), hold, error).await),
         }
     }
 
     /// After a failure that left the host as it was.
-    async fn takes_part(&self, pair: &mut Pair, host: usize, error: RolloutError) -> RolloutError {
+    async fn as_before(
+        &self,
+        pair: &mut Pair,
+        host: usize,
+        given: Option<Moved>,
+        patience: Duration,
+        error: RolloutError,
+    ) -> RolloutError {
         let name = pair.members[host].host().to_owned();
-        match resume(&mut pair.members[host]).await {
-            Ok(()) => error.hint(format!("{name} takes part as before")),
+        let error = match resume(&mut pair.members[host]).await {
+            Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
-                .hint(format!("{name} could not be told to take part as before: {why}"))
+                .hint(format!("{name} could not be told to be in election as before: {why}"))
                 .hint("`hapair handover --resume` does it"),
-        }
+        };
+        self.stands_in_no_longer(pair, host, given, patience, error).await
     }
 
     /// Waits until the host answers from another boot, and goes on over that connection.
@@ -205,7 +241,12 @@ impl Run<'_> {
     }
 
     /// From the first answer after the boot to a host that does its part.
-    async fn back_in_service(&mut self, pair: &mut Pair, host: usize, owned: bool) -> Result<(), RolloutError> {
+    async fn back_in_service(
+        &mut self,
+        pair: &mut Pair,
+        host: usize,
+        given: Option<Moved>,
+    ) -> Result<(), RolloutError> {
         // The boot ended it.
         let operator = &self.options.operator;
         pair.members[host].lock_again(self.cx.observer, operator).await;
@@ -221,7 +262,10 @@ impl Run<'_> {
             resume(&mut pair.members[host]).await?;
             self.gate().host(&mut pair.members[host]).await?;
             // Who gave the VIP away gets it back, if it preempts.
-            let statuses = self.gate().one_owner(pair, owned).await?;
+            if let Some(moved) = given {
+                self.give_back(pair, host, moved, Ok(())).await?;
+            }
+            let statuses = self.gate().one_owner(pair, given.is_some()).await?;
             self.tell_owners(&statuses);
         }
         let member = &mut pair.members[host];

@@ -41,9 +41,7 @@ pub(super) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
             (first_owns, _) => {
                 let (owner, standby) = if first_owns { (a, b) } else { (b, a) };
                 let (host, other) = (usize::from(!first_owns), usize::from(first_owns));
-                let waits = standby.waits || standby.state != InstanceState::Backup;
-                (standby.priority > owner.priority && !waits)
-                    .then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
+                takes_back(standby, owner).then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
             }
         });
     let alone = || {
@@ -57,6 +55,42 @@ pub(super) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
         ownerless.next()
     };
     both.or_else(|| if wanted == Owners::OfAll { alone() } else { None })
+}
+
+/// This standby is better than the owner, may take the VIP from it, and nobody has moved it there on purpose.
+fn takes_back(standby: &RunningInstance, owner: &RunningInstance) -> bool {
+    let may = standby.state == InstanceState::Backup && !standby.waits && owner.raised.is_none();
+    may && standby.priority > owner.priority
+}
+
+/// Instances, as `to` calls them, whose VIP only the other host owns.
+pub(super) fn owned_by_the_other(statuses: &[HostStatus; 2], to: usize) -> Vec<String> {
+    named(statuses, to, |mine, theirs| theirs.owns_vip && !mine.owns_vip)
+}
+
+/// Those of them that this host takes back by itself, sooner or later.
+pub(super) fn to_take_back(statuses: &[HostStatus; 2], host: usize) -> Vec<String> {
+    named(statuses, host, |mine, theirs| {
+        theirs.owns_vip && !mine.owns_vip && takes_back(mine, theirs)
+    })
+}
+
+/// Both hosts own the VIP of something that runs on both.
+pub(super) fn is_split(statuses: &[HostStatus; 2]) -> bool {
+    shared(statuses).iter().any(|[a, b]| a.owns_vip && b.owns_vip)
+}
+
+fn named(
+    statuses: &[HostStatus; 2],
+    host: usize,
+    wanted: impl Fn(&RunningInstance, &RunningInstance) -> bool,
+) -> Vec<String> {
+    let pairs = shared(statuses).into_iter();
+    let mine_and_theirs = pairs.map(|pair| (pair[host], pair[1 - host]));
+    mine_and_theirs
+        .filter(|(mine, theirs)| wanted(mine, theirs))
+        .map(|(mine, _)| mine.name.clone())
+        .collect()
 }
 
 /// Why a host cannot own the VIPs that it has configured now, as far as VRRP goes.
@@ -122,6 +156,8 @@ mod tests {
             priority,
             owns_vip,
             waits: false,
+            raised: None,
+            pending: false,
         }
     }
 
@@ -137,6 +173,7 @@ mod tests {
                 vips: vec!["192.168.0.99".into()],
                 owns_vip: false,
                 held: false,
+                raised: None,
             }],
             running,
             disabled_checks: vec![],
@@ -190,8 +227,19 @@ mod tests {
         let mut moved = pair(running("VI_1", 51, false, 101), running("VI_1", 51, true, 100));
         assert_eq!(problem(&moved, Owners::Any), "");
         assert_eq!(problem(&moved, Owners::Best), "b still owns the VIP of VI_1, not a");
+        assert_eq!(to_take_back(&moved, 0), ["VI_1"]);
+        assert_eq!(
+            (to_take_back(&moved, 1), owned_by_the_other(&moved, 1)),
+            (vec![], vec![])
+        );
+        // Somebody has moved it there on purpose.
+        moved[1].running[0].raised = Some(102);
+        assert_eq!(problem(&moved, Owners::Best), "");
+        moved[1].running[0].raised = None;
         moved[0].running[0].waits = true;
         assert_eq!(problem(&moved, Owners::Best), "");
+        assert_eq!(to_take_back(&moved, 0), Vec::<String>::new());
+        assert_eq!(owned_by_the_other(&moved, 0), ["VI_1"]);
 
         // What runs on one host only is asked for at the end only.
         let alone = [host("a", vec![running("VI_2", 52, false, 101)]), host("b", vec![])];

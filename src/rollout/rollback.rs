@@ -15,6 +15,7 @@ use super::follow::ended;
 use super::order::standby_first;
 use super::progress::Progress;
 use super::roles::{self, Owners, is_living_pair};
+use super::takeover::{self, Moved};
 use super::which::{Which, choose};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -256,8 +257,16 @@ impl Back<'_> {
             None
         };
         let result = self.transact(pair, host).await;
-        let spoke = self.speak(pair, host, silenced).await;
-        spoken_for(pair.members[host].host(), result, spoke)?;
+        let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
+        let mut done = spoken_for(pair.members[host].host(), result, spoke);
+        if let Some((_, moved)) = silenced {
+            if done.is_ok() {
+                // Who is not well must not have the VIP back.
+                done = self.gate(pair, Owners::Any).await.map(drop);
+            }
+            done = self.run.give_back(pair, host, moved, done).await;
+        }
+        done?;
         if plan.speaks && living {
             self.gate(pair, Owners::Any).await?;
         }
@@ -311,8 +320,9 @@ impl Back<'_> {
         self.run.order_engine(pair, host, engine, UnitAction::Start).await
     }
 
-    /// Stops VRRP on an owner whose peer can take over, and waits until it has. Returns the engine to be started again.
-    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<Engine>, RolloutError> {
+    /// Stops VRRP on an owner once its peer has the VIP, or so that it gets it. Returns the engine to be started again, and how
+    /// the VIP moved.
+    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<(Engine, Moved)>, RolloutError> {
         let statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
@@ -324,13 +334,23 @@ impl Back<'_> {
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
         self.run.cx.observer.wait(&name, "the peer takes over the VIP");
-        self.run.order_engine(pair, host, engine, UnitAction::Stop).await?;
-        match self.gate(pair, Owners::Any).await {
-            Ok(_) => Ok(Some(engine)),
-            Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
-                Ok(()) => error.hint(format!("VRRP on {name} was started again")),
-                Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
-            }),
+        let keep = Some(self.run.absence());
+        let moved = takeover::take_over(self.run.cx, pair, 1 - host, keep).await?;
+        let stopped = async {
+            self.run.order_engine(pair, host, engine, UnitAction::Stop).await?;
+            let gone = self.gate(pair, Owners::Any).await.map(drop);
+            match gone {
+                Ok(()) => Ok(()),
+                Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
+                    Ok(()) => error.hint(format!("VRRP on {name} was started again")),
+                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                }),
+            }
+        }
+        .await;
+        match stopped {
+            Ok(()) => Ok(Some((engine, moved))),
+            Err(error) => self.run.give_back(pair, host, moved, Err(error)).await.map(|()| None),
         }
     }
 

@@ -151,7 +151,7 @@ pub enum Request {
         /// Which.
         action: UnitAction,
     },
-    /// Give every VIP away, or take part again as configured, by whichever engine runs; answered by [`Reply::Ack`].
+    /// Move VIPs, or be in election again as configured, by whichever engine runs; answered by [`Reply::Ack`].
     Vrrp {
         /// Which.
         order: VrrpOrder,
@@ -192,7 +192,7 @@ impl Request {
             | Request::Connect { .. }
             | Request::Unit { .. }
             | Request::Vrrp {
-                order: VrrpOrder::Resume,
+                order: VrrpOrder::Resume | VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. },
             }
             | Request::Bye => true,
             // It counts for one connection, is refused where it is done already, or takes away what would answer.
@@ -209,7 +209,7 @@ impl Request {
 }
 
 /// What a host's VRRP engine is told beside its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VrrpOrder {
     /// Hand the VIPs over, and do not take them back.
@@ -217,7 +217,21 @@ pub enum VrrpOrder {
         /// Seconds until they may be taken back; `None`: until [`VrrpOrder::Resume`].
         hold: Option<u64>,
     },
-    /// Take part again as configured.
+    /// Keep the VIPs that are owned, and take none from a living owner. keepalived cannot.
+    Hold {
+        /// Seconds; `None`: until [`VrrpOrder::Resume`].
+        seconds: Option<u64>,
+    },
+    /// Own the VIPs of these instances now, whoever owns them, by announcing a priority above the owner's. keepalived cannot.
+    ///
+    /// Refused where an instance is in FAULT, its checks have not answered yet, or the owner's priority is 255.
+    TakeOver {
+        /// `VI_1`; the members of a sync group move together.
+        instances: Vec<String>,
+        /// Seconds in which that priority goes on being announced; `None`: until [`VrrpOrder::Resume`].
+        seconds: Option<u64>,
+    },
+    /// Be in election again as configured: ends holds and raised priorities.
     Resume,
 }
 

@@ -79,6 +79,10 @@ pub struct InstanceStatus {
     /// It does not take the VIP from a living owner for the time being: after a crash, or on command.
     #[serde(default)]
     pub held: bool,
+    /// It took the VIP over on command, and announces this in place of its priority, so that a preferred host does not take the
+    /// VIP back.
+    #[serde(default)]
+    pub raised: Option<u8>,
 }
 
 /// One instance of the configuration in force.
@@ -98,6 +102,12 @@ pub struct RunningInstance {
     pub owns_vip: bool,
     /// It does not take the VIP from a living owner: `nopreempt`, or [`InstanceStatus::held`].
     pub waits: bool,
+    /// See [`InstanceStatus::raised`].
+    #[serde(default)]
+    pub raised: Option<u8>,
+    /// A check of it has not answered yet: until then it owns no VIP.
+    #[serde(default)]
+    pub pending: bool,
 }
 
 impl RunningInstance {
@@ -162,6 +172,12 @@ pub struct AgentInstance {
     pub vips: Vec<String>,
     /// See [`InstanceStatus::held`].
     pub held: bool,
+    /// See [`InstanceStatus::raised`].
+    #[serde(default, rename = "raised_priority")]
+    pub raised: Option<u8>,
+    /// See [`RunningInstance::pending`].
+    #[serde(default, rename = "waits_for_checks")]
+    pub pending: bool,
 }
 
 /// VRRP state, in keepalived's words.

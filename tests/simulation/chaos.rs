@@ -49,6 +49,8 @@ enum Kind {
     Flood,
     Mute,
     Command,
+    Clock,
+    Rotate,
 }
 
 impl Theme {
@@ -125,6 +127,9 @@ impl Theme {
                 Kind::Strangers,
                 Kind::Flood,
                 Kind::Mute,
+                Kind::Clock,
+                Kind::Clock,
+                Kind::Rotate,
                 Kind::Command,
                 Kind::Command,
                 Kind::Command,
@@ -191,6 +196,10 @@ impl World {
             Kind::Links | Kind::Checks | Kind::Weights => self.flap(node, kind, rng),
             Kind::Strangers => self.strangers(rng, i),
             Kind::Flood => self.push(self.now, Event::Flood { to: node, left: 3 }),
+            Kind::Clock => self.wrong_clock(node, soon, rng),
+            Kind::Rotate => {
+                self.rotate_all(rng);
+            }
             Kind::Mute => self.mute(node, true, self.now + soon),
             Kind::Command => {
                 let time = match rng.below(3) {
@@ -377,18 +386,20 @@ impl World {
 
     /// What ExecStopPost does: addresses off, then priority 0.
     pub(crate) fn stop_step(&mut self, node: usize) {
-        let now = self.local(node);
         let n = &mut self.nodes[node];
         n.stalled = false;
         n.queue.clear();
-        let Some(mut daemon) = n.daemon.take() else { return };
-        if let Daemon::Keepalived(_) = daemon {
+        match n.daemon {
+            None => return,
             // It has none: nobody says anything, and the addresses stay on.
-            return;
+            Some(Daemon::Keepalived(_)) => {
+                n.daemon = None;
+                return;
+            }
+            Some(Daemon::Agent(_)) => {}
         }
         self.note(|| format!("h{node}: stop step"));
-        let out = daemon.handle_all(now, &Input::Stop);
-        self.outputs(node, out);
+        self.end(node);
         if self.nodes[node].holds.contains(&true) {
             self.fail(format!("h{node} crashed and holds addresses"));
         }

@@ -54,6 +54,18 @@ impl Daemon {
         }
     }
 
+    pub(crate) fn set_real_time(&mut self, now: Time, real: Time) {
+        if let Daemon::Agent(groups) = self {
+            groups.iter_mut().for_each(|group| group.set_real_time(now, real));
+        }
+    }
+
+    /// Adverts that a member has taken for good ones.
+    pub(crate) fn received(&self, member: usize) -> u64 {
+        let router = self.routers().nth(member);
+        router.map_or(0, |r| r.snapshot(Time::ZERO).statistics.received)
+    }
+
     pub(crate) fn handle(&mut self, now: Time, member: usize, input: Input<'_>) -> Vec<(usize, Output)> {
         match self {
             Daemon::Agent(groups) => match groups.as_mut_slice() {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use hapair::vrrp::{Advert, Cause, Form, Input, Output, State};
+use hapair::vrrp::{Advert, Alarm, Cause, Form, Input, Output, State};
 
+use super::daemon::Daemon;
 use super::node::{Letter, Link, Window};
 use super::rng::Rng;
 use super::world::{Event, World, ns};
@@ -102,6 +103,7 @@ impl World {
                 }
                 Output::Acquire => self.nodes[node].holds[member] = true,
                 Output::Release => self.nodes[node].holds[member] = false,
+                Output::Alarm(Alarm::Clock { .. }) => self.nodes[node].clock_told = true,
                 Output::Announce { .. } if unsent == 0 && member == 0 => self.told(node),
                 Output::Transition { from, to, cause } => self.transition(node, member, from, to, cause),
                 _ => {}
@@ -150,13 +152,25 @@ impl World {
         let src = s.source;
         let unicast = s.peers.is_some();
         let group = self.plan.destination(s);
-        let mut payload: Option<Rc<[u8]>> = None;
-        for to in (0..self.nodes.len()).filter(|to| *to != node) {
+        let real = self.real(node);
+        let router = self.nodes[node].daemon.iter().flat_map(Daemon::routers).nth(member);
+        // All copies of one advert bear the same seal.
+        let seal = router.and_then(|r| r.seal(real));
+        let encode = |dst| {
+            let mut out = Vec::new();
+            advert.encode_sealed_into(src, dst, form, seal, &mut out);
+            Rc::from(out)
+        };
+        let mut payloads: Vec<Rc<[u8]>> = Vec::new();
+        for to in 0..self.nodes.len() {
+            payloads.push(match (unicast, payloads.first()) {
+                (false, Some(same)) => same.clone(),
+                (false, None) => encode(group),
+                (true, _) => encode(self.plan.source(to, member)),
+            });
+        }
+        for (to, payload) in payloads.into_iter().enumerate().filter(|(to, _)| *to != node) {
             let dst = if unicast { self.plan.source(to, member) } else { group };
-            let payload = match &payload {
-                Some(payload) if !unicast => payload.clone(),
-                _ => payload.insert(advert.encode(src, dst, form).into()).clone(),
-            };
             let letter = Letter {
                 member,
                 src,

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hapair::vrrp::track::Effective;
-use hapair::vrrp::{Form, GarpTimes, Peer, Settings, Time};
+use hapair::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings, Time};
 
+use super::chaos::Theme;
 use super::daemon::Daemon;
 use super::rng::Rng;
+use super::sealed;
 
 /// A packet on its way or in a socket's buffer.
 #[derive(Clone)]
@@ -40,6 +43,14 @@ pub(crate) struct Node {
     pub(crate) weight: u8,
     /// How long its checks need to answer after a start, in ns, and whether the first answer is a good one.
     pub(crate) first_answer: Option<(u64, bool)>,
+    /// By how much its real clock is wrong, in ns.
+    pub(crate) clock: i64,
+    /// By how much it is wrong when nothing is the matter.
+    pub(crate) right_clock: i64,
+    /// Since its start it has told of a clock that is nearly outside the window.
+    pub(crate) clock_told: bool,
+    /// The last signed packet that it has heard.
+    pub(crate) heard: Option<Letter>,
     /// Since when its adverts cannot be sent.
     pub(crate) mute: Option<u64>,
     /// What it sends now, and what may be its cause.
@@ -122,13 +133,14 @@ pub(crate) struct Plan {
     nopreempt_all: bool,
     equal: bool,
     pub(crate) intervals_differ: bool,
+    pub(crate) hmac: Option<Arc<AuthHmac>>,
     /// After a crash, and by command: short where intervals are, so that a run is.
     pub(crate) hold: Duration,
     pub(crate) preempt_delay: Duration,
 }
 
 impl Plan {
-    pub(crate) fn new(rng: &mut Rng) -> Plan {
+    pub(crate) fn new(theme: Theme, rng: &mut Rng) -> Plan {
         let hosts = rng.between(2, 5) as usize;
         let version = if rng.chance(50) { 2 } else { 3 };
         let v6 = version == 3 && rng.chance(40);
@@ -148,6 +160,8 @@ impl Plan {
             _ => vec![first],
         };
         let longest = members.iter().map(|m| m.1).max().unwrap();
+        // What keepalived is compared in needs none.
+        let hmac = (theme == Theme::Commands && rng.chance(40)).then(|| Arc::new(sealed::auth(rng)));
         let hold = (20 * longest).min(Duration::from_secs(6));
         Plan {
             hosts,
@@ -157,6 +171,7 @@ impl Plan {
             nopreempt_all: rng.chance(30),
             equal: rng.chance(15),
             intervals_differ: rng.chance(25),
+            hmac,
             hold,
             preempt_delay: hold / 2,
         }
@@ -212,6 +227,7 @@ impl Plan {
             s
         });
         let settings = settings.collect();
+        let clock = self.hmac.as_ref().map_or(0, |auth| sealed::tolerated(auth, rng));
         let slow = rng.below(8 * self.longest()) + 1;
         let first_answer = rng.chance(30).then_some((slow, rng.chance(70)));
         Node {
@@ -232,6 +248,10 @@ impl Plan {
             good: true,
             weight: 0,
             first_answer,
+            clock,
+            right_clock: clock,
+            clock_told: false,
+            heard: None,
             mute: None,
             window: Window::default(),
             held_until: None,
@@ -255,8 +275,8 @@ impl Plan {
             advert_int,
             source: self.source(host, member),
             vips: vec![self.vip(member, 0)],
-            auth: (version == 2).then_some(*b"secret12"),
-            auth_hmac: None,
+            auth: (version == 2 && self.hmac.is_none()).then_some(*b"secret12"),
+            auth_hmac: self.hmac.clone(),
             peers: self.unicast.then(|| others.map(peer).collect()),
             preempt: true,
             preempt_delay: Duration::ZERO,

@@ -20,9 +20,9 @@ pub(crate) struct Oracle {
     /// Since when there is not one owner, and whether there is none.
     wrong: Option<(u64, bool)>,
     /// How long a VIP may be without owner.
-    gap: u64,
+    pub(crate) gap: u64,
     /// How long it may have two, where that is less than usual.
-    double: Option<u64>,
+    pub(crate) double: Option<u64>,
 }
 
 impl World {
@@ -63,6 +63,7 @@ impl World {
                 self.start(node);
             }
         }
+        self.repair_hmac();
         // Somebody must be able to own the addresses.
         if !self.nodes.iter().any(|n| n.in_election()) {
             self.nodes[0].tracked.fault = false;
@@ -148,6 +149,15 @@ impl World {
                 }
             }
             3 | 4 => self.take_over_on_command(&others, travel),
+            5 if self.plan.hmac.is_some() && self.rng.chance(50) => {
+                self.note(|| "finale: all keys are changed".to_owned());
+                // Without a second owner, and without a time without one.
+                (self.oracle.gap, self.oracle.double) = (0, Some(0));
+                self.totals.finales += 1;
+                let mut rng = Rng(self.rng.next());
+                self.rotate_all(&mut rng);
+            }
+            5 => self.clock_goes_off(owner),
             _ => {}
         }
         let settled = self.now + self.patience() + 2 * bound;
@@ -235,6 +245,8 @@ impl World {
     }
 
     pub(crate) fn judge_the_takeover(&mut self, by: usize) {
+        // When the raise ends, two standbys may take over together.
+        self.oracle.double = None;
         let owns = |n: usize| self.nodes[n].holds.contains(&true);
         if let Some(other) = (0..self.nodes.len()).find(|n| owns(*n) != (*n == by)) {
             self.fail(format!("h{by} took over by command, and h{other} does not agree"));

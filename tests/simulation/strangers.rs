@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode, Sequence};
 use hapair::vrrp::packet::{GROUP4, GROUP6};
 use hapair::vrrp::{Input, Output, Packet, State};
 
@@ -28,9 +29,15 @@ pub(crate) enum Attack {
     Version,
     Checksum,
     Cut,
+    /// Not signed, where all must sign.
+    Unsigned,
+    /// Signed with another secret.
+    WrongKey,
+    /// What was heard before, once more.
+    Replayed,
 }
 
-const ATTACKS: [Attack; 10] = [
+const ATTACKS: [Attack; 13] = [
     Attack::Foreign,
     Attack::NoPeer,
     Attack::Routed,
@@ -41,12 +48,17 @@ const ATTACKS: [Attack; 10] = [
     Attack::Version,
     Attack::Checksum,
     Attack::Cut,
+    Attack::Unsigned,
+    Attack::WrongKey,
+    Attack::Replayed,
 ];
 
 impl World {
     /// One kind of them, for a while.
     pub(crate) fn strangers(&mut self, rng: &mut Rng, interval: u64) {
+        let forged = [Attack::Unsigned, Attack::WrongKey, Attack::Replayed];
         let attack = match rng.chance(30) {
+            _ if self.plan.hmac.is_some() && rng.chance(50) => rng.pick(&forged),
             true => Attack::Foreign,
             false => rng.pick(&ATTACKS),
         };
@@ -81,6 +93,7 @@ impl World {
         let Some((src, dst, ttl, payload)) = self.forge(to, member, attack, priority, &mut rng) else {
             return;
         };
+        self.tell_time(to);
         let now = self.local(to);
         let Some(daemon @ Daemon::Agent(_)) = &mut self.nodes[to].daemon else {
             return;
@@ -131,6 +144,14 @@ impl World {
         let mut dst = if s.peers.is_some() { s.source } else { group };
         let mut ttl = 255;
         let mut advert = s.advert(priority);
+        let enforced = s.auth_hmac.as_ref().is_some_and(|auth| auth.mode == Mode::Enforce);
+        if attack == Attack::Replayed && !enforced {
+            return None;
+        }
+        if attack == Attack::Replayed {
+            let heard = self.nodes[to].heard.clone().filter(|letter| letter.member == member)?;
+            return Some((heard.src, heard.dst, 255, heard.payload.to_vec()));
+        }
         let nobody = |n: u8| match v6 {
             true => format!("fe80::bad:{n:x}").parse().unwrap(),
             false => IpAddr::from([10, 0, 200, n]),
@@ -156,10 +177,21 @@ impl World {
                 advert.interval = (s.interval_field() + 1) % 256 * rng.below(2) as u16
             }
             Attack::Interval | Attack::Checksum | Attack::Cut => {}
+            Attack::Unsigned if enforced => {}
+            Attack::WrongKey if s.auth_hmac.is_some() => {}
             Attack::Version if !v6 => advert.version = 5 - s.version,
             _ => return None,
         }
-        let mut payload = advert.encode(src, dst, s.form);
+        let mut payload = Vec::new();
+        let wrong = AuthHmac {
+            keys: vec![Key::new(s.auth_hmac.as_ref().map_or(1, |auth| auth.active), &[99; 32])?],
+            active: s.auth_hmac.as_ref().map_or(1, |auth| auth.active),
+            mode: Mode::Enforce,
+            anti_replay: AntiReplay::Monotonic,
+        };
+        let last = Sequence::default();
+        let seal = wrong.seal(&last, self.real(to)).filter(|_| attack == Attack::WrongKey);
+        advert.encode_sealed_into(src, dst, s.form, seal, &mut payload);
         match attack {
             Attack::Interval if s.version == 3 => {
                 // The encoder would not write a 0: the sum grows by what the field loses.

@@ -33,6 +33,8 @@ pub(crate) struct Totals {
     pub(crate) flaps: u64,
     pub(crate) slow_checks: u64,
     pub(crate) unsent: u64,
+    pub(crate) clocks: u64,
+    pub(crate) rotations: u64,
 }
 
 impl Totals {
@@ -52,6 +54,8 @@ impl Totals {
         self.flaps += other.flaps;
         self.slow_checks += other.slow_checks;
         self.unsent += other.unsent;
+        self.clocks += other.clocks;
+        self.rotations += other.rotations;
     }
 }
 
@@ -81,6 +85,17 @@ pub(crate) enum Event {
     },
     /// The checks' first answers.
     Answered(usize),
+    Clock {
+        node: usize,
+        clock: i64,
+    },
+    /// A step of a change of keys.
+    Rotate {
+        node: usize,
+        step: u8,
+    },
+    /// Every standby has told that the owner's clock is off.
+    Told(usize),
     /// It can send again.
     Voice(usize),
     Stranger {
@@ -157,7 +172,7 @@ impl World {
     pub(crate) fn new(seed: u64, rules: Rules) -> World {
         let mut rng = Rng::stream(seed, 0);
         let theme = Theme::new(&mut rng);
-        let plan = Plan::new(&mut rng);
+        let plan = Plan::new(theme, &mut rng);
         let priorities = plan.priorities(&mut rng);
         let nodes: Vec<Node> = (0..plan.hosts)
             .map(|n| plan.node(n, priorities[n], DRIFT, &mut rng))
@@ -299,6 +314,9 @@ impl World {
             Event::Check { node, good } => self.check(node, good),
             Event::Weight { node, penalty } => self.weigh(node, penalty),
             Event::Answered(node) => self.answered(node),
+            Event::Clock { node, clock } => self.set_clock(node, clock),
+            Event::Rotate { node, step } => self.rotate(node, step),
+            Event::Told(owner) => self.judge_the_clocks(owner),
             Event::Voice(node) => self.mute(node, false, 0),
             Event::Stranger {
                 to,
@@ -334,6 +352,8 @@ impl World {
         let mut daemon = Daemon::new(self.rules, &n.settings);
         let crashed = std::mem::take(&mut n.crashed);
         n.leftover = false;
+        n.clock_told = false;
+        n.heard = None;
         n.owner_until.fill(None);
         n.held_until = crashed.then(|| now + hold);
         let slow = n.first_answer.filter(|_| !self.oracle.healed);
@@ -362,15 +382,35 @@ impl World {
             }
             return;
         }
-        let Some(daemon) = &mut n.daemon else { return };
+        if n.daemon.is_none() {
+            return;
+        }
         self.totals.delivered += 1;
+        self.tell_time(to);
+        let n = &mut self.nodes[to];
+        let signed = self.plan.hmac.is_some();
+        let copy = signed.then(|| letter.clone());
+        let Some(daemon) = &mut n.daemon else { return };
         let Letter {
             member,
             src,
             dst,
             payload,
         } = letter;
-        if self.rules == Rules::Agent && daemon.state(member) == State::Backup {
+        let backup = self.rules == Rules::Agent && daemon.state(member) == State::Backup;
+        let received = if backup || signed { daemon.received(member) } else { 0 };
+        let packet = Packet {
+            src,
+            dst,
+            ttl: 255,
+            payload: &payload,
+        };
+        let out = daemon.handle(now, member, Input::Packet(packet));
+        let counted = (backup || signed) && daemon.received(member) > received;
+        if counted && signed {
+            n.heard = copy;
+        }
+        if backup && counted {
             // Priority 0 ends what `nopreempt` protects.
             let s = &n.settings[member];
             let quiet = match s.version {
@@ -379,13 +419,6 @@ impl World {
             };
             n.owner_until[member] = (payload[2] != 0).then(|| now + quiet * u32::from(s.down_adverts));
         }
-        let packet = Packet {
-            src,
-            dst,
-            ttl: 255,
-            payload: &payload,
-        };
-        let out = daemon.handle(now, member, Input::Packet(packet));
         self.note(|| format!("h{to}.{member} hears priority {}", payload[2]));
         self.outputs(to, out);
     }

@@ -8,8 +8,10 @@ mod beside_keepalived;
 mod capture;
 mod election;
 mod farewell;
+mod forger;
 mod giving_up;
 mod hmac;
+mod neighbours;
 mod net;
 #[path = "../netns/mod.rs"]
 mod netns;

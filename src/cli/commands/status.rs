@@ -51,7 +51,7 @@ fn show(ui: &Ui, status: &HostStatus) {
             i.state.to_string()
         };
         ui.say(format!(
-            "  {} {state} priority {} {}{}",
+            "  {} {state} priority {} {}{}{}",
             i.name,
             i.priority,
             i.vips.join(" "),
@@ -59,7 +59,10 @@ fn show(ui: &Ui, status: &HostStatus) {
                 ", takes over from no living owner for now"
             } else {
                 ""
-            }
+            },
+            i.raised.map_or_else(String::new, |raised| format!(
+                ", took the VIP over on command and announces priority {raised} (ends with `hapair handover --resume`)"
+            ))
         ));
     }
     for check in &status.disabled_checks {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::drill::{DrillPlan, HostLink};
 use crate::inventory::*;
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Fault, HostStatus, InstanceState, InstanceStatus, Reply, Request};
 
 const NODES: [&str; 2] = ["node-a", "node-b"];
@@ -122,6 +123,12 @@ pub(super) struct World {
     preempt: bool,
     pub(super) nginx: [bool; 2],
     pub(super) engine: [bool; 2],
+    /// Which engine both run.
+    pub(super) kind: Engine,
+    /// How often a host refuses to take over before it does.
+    pub(super) refusals: usize,
+    /// An election by itself gives nothing back.
+    pub(super) only_on_command: bool,
     pub(super) owns: [bool; 2],
     watchers: [Option<UnboundedSender<Reply>>; 2],
     /// Requests that break or repair something, as `node-a: stop nginx.service`.
@@ -173,7 +180,9 @@ fn elect_soon(world: &Shared) {
         }
         let owner = (0..2).find(|h| w.owns[*h]);
         let best = match owner {
-            Some(owner) if w.healthy(owner) && !(w.preempt && owner == 1 && w.healthy(0)) => return,
+            Some(owner) if w.healthy(owner) && !(w.preempt && !w.only_on_command && owner == 1 && w.healthy(0)) => {
+                return;
+            }
             _ => (0..2).find(|h| w.healthy(*h)),
         };
         let Some(best) = best else { return };
@@ -222,7 +231,7 @@ impl HostLink for FakeLink {
             Request::Status { .. } => Reply::Status {
                 status: HostStatus {
                     host: name.into(),
-                    engine: w.engine[self.index].then_some(Engine::Keepalived),
+                    engine: w.engine[self.index].then_some(w.kind),
                     instances: vec![InstanceStatus {
                         name: "VI_1".into(),
                         state: match (w.engine[self.index], w.owns[self.index]) {
@@ -230,10 +239,11 @@ impl HostLink for FakeLink {
                             (true, true) => InstanceState::Master,
                             (true, false) => InstanceState::Backup,
                         },
-                        priority: 100,
+                        priority: if w.nginx[self.index] { [101, 100] } else { [96, 95] }[self.index],
                         vips: vec![VIP.into()],
                         owns_vip: w.owns[self.index],
                         held: false,
+                        raised: None,
                     }],
                     running: vec![],
                     disabled_checks: vec![],
@@ -263,7 +273,7 @@ impl HostLink for FakeLink {
                 }
                 match unit.as_str() {
                     "nginx.service" => w.nginx[self.index] = false,
-                    "keepalived.service" => {
+                    "keepalived.service" | "hapair-agent.service" => {
                         w.engine[self.index] = false;
                         if w.trouble == Trouble::Nothing {
                             w.set_owner(self.index, false);
@@ -285,6 +295,23 @@ impl HostLink for FakeLink {
                 w.engine[self.index] = true;
                 elect_soon(&self.world);
                 Reply::Ack
+            }
+            Request::Vrrp {
+                order: VrrpOrder::TakeOver { instances, seconds },
+            } => {
+                w.log.push(format!("{name}: take over {}", instances.join(" ")));
+                assert!(seconds.is_some_and(|s| s <= 60), "the raise must end by itself");
+                if w.refusals > 0 {
+                    w.refusals -= 1;
+                    Reply::Error {
+                        message: "VI_1: a check has not answered yet".into(),
+                        hints: vec![],
+                    }
+                } else {
+                    w.set_owner(self.index, true);
+                    w.set_owner(1 - self.index, false);
+                    Reply::Ack
+                }
             }
             other => panic!("not expected: {other:?}"),
         };
@@ -342,6 +369,9 @@ pub(super) fn stage(trouble: Trouble, nopreempt: bool) -> Stage {
         preempt: !nopreempt,
         nginx: [true; 2],
         engine: [true; 2],
+        kind: Engine::Keepalived,
+        refusals: 0,
+        only_on_command: false,
         owns: [true, false],
         watchers: [None, None],
         log: vec![],

@@ -1,14 +1,18 @@
 //! A router, or a sync group of up to three, given whatever may come: it must stay sane.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hapair::vrrp::hmac::{AntiReplay, AuthHmac, Key, Mode, Sequence};
 use hapair::vrrp::packet::{GROUP4, GROUP6};
 use hapair::vrrp::track::Effective;
 use hapair::vrrp::{Advert, Form, GarpTimes, Group, Input, Output, Packet, Peer, Router, Settings, State, Time};
 
 use super::bytes::Bytes;
 
+/// Since 1970, when the clock of a run is 0.
+const REAL: Duration = Duration::from_secs(1_790_000_000);
 const FORMS: [Form; 3] = [Form::Plain, Form::Pseudo, Form::PseudoGroup];
 
 pub(crate) fn run(data: &[u8]) {
@@ -62,7 +66,7 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
         source: bytes.address(v6),
         vips,
         auth: (version == 2 && flags & 1 == 1).then(|| bytes.array()),
-        auth_hmac: None,
+        auth_hmac: (flags & 128 == 128).then(|| Arc::new(auth_hmac(bytes))),
         peers: (flags & 2 == 2).then_some(vec![peer]),
         preempt: flags & 8 == 8,
         preempt_delay: Duration::from_secs(u64::from(bytes.byte() & 7)),
@@ -78,6 +82,26 @@ fn settings(bytes: &mut Bytes<'_>, version: u8, v6: bool, member: usize) -> Sett
             ..GarpTimes::default()
         },
     }
+}
+
+/// Signed adverts, by two keys at most.
+fn auth_hmac(bytes: &mut Bytes<'_>) -> AuthHmac {
+    let kind = bytes.byte();
+    AuthHmac {
+        keys: (1..=1 + (kind >> 7)).filter_map(key).collect(),
+        active: 1 + (kind >> 6 & 1),
+        mode: [Mode::Enforce, Mode::Permissive, Mode::ReceiveOnly][usize::from(kind % 3)],
+        anti_replay: match kind & 16 {
+            0 => AntiReplay::Time {
+                window: 1 + u16::from(kind >> 5 & 1) * 8,
+            },
+            _ => AntiReplay::Monotonic,
+        },
+    }
+}
+
+fn key(id: u8) -> Option<Key> {
+    Key::new(id, &[id; 32])
 }
 
 fn effective(bytes: &mut Bytes<'_>, base: u8) -> Effective {
@@ -182,7 +206,19 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
         advert.interval = bytes.byte().into();
     }
     let form = FORMS[usize::from(bytes.upto(2))];
-    let payload = advert.encode(src, dst, form);
+    // Signed with a key that is known, or not, by a clock that is right, or not.
+    let sender = AuthHmac {
+        keys: key(1 + bytes.upto(2)).into_iter().collect(),
+        active: 1 + bytes.upto(2),
+        mode: Mode::Permissive,
+        anti_replay: AntiReplay::Monotonic,
+    };
+    let real = REAL + bench.now + Duration::from_millis(u64::from(bytes.byte()) * 16);
+    let last = Sequence::default();
+    let seal = sender.seal(&last, real).filter(|_| twist & 8 == 8);
+    let mut payload = Vec::new();
+    advert.encode_sealed_into(src, dst, form, seal, &mut payload);
+    bench.group.set_real_time(bench.now, REAL + bench.now);
     let packet = Packet {
         src,
         dst,

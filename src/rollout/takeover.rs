@@ -1,0 +1,146 @@
+//! Planned moves: the standby's agent is asked to take the VIP over, so that nobody waits for anybody's silence. Where it cannot,
+//! that is said, and the VIP moves in the way that every engine knows: the owner leaves with priority 0, the standby's skew time
+//! passes; and who is preferred takes it back after three adverts.
+
+use std::time::{Duration, Instant};
+
+use crate::state::frame::VrrpOrder;
+use crate::state::{Engine, Request};
+
+use super::connect::{Context, Pair};
+use super::error::{RolloutError, RolloutErrorKind};
+use super::roles;
+
+/// For so long a raised priority stays where nothing but the move itself needs it.
+pub(super) const MOMENT: Duration = Duration::from_secs(10);
+
+/// A standby whose engine has just been started refuses until its checks have answered once; so long it is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An owner that has not yielded by then does not hear the standby: to go on would leave two owners.
+const YIELDS: Duration = Duration::from_secs(2);
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// Where the VIPs are after a standby was asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// With the standby, and nobody waited.
+    AtOnce,
+    /// With the owner: it has to give them away.
+    NotYet,
+}
+
+/// Makes host `to` the owner of every VIP that only the other one owns. Its raised priority stays for `keep` (`None`: until
+/// [`end_raise`]), but for that it goes by what is tracked: a host that fails yields as ever.
+///
+/// # Errors
+/// A host is out of reach. That the standby cannot take over is none.
+pub(super) async fn take_over(
+    cx: &Context<'_>,
+    pair: &mut Pair,
+    to: usize,
+    keep: Option<Duration>,
+) -> Result<Moved, RolloutError> {
+    let statuses = pair.statuses().await?;
+    let instances = roles::owned_by_the_other(&statuses, to);
+    if instances.is_empty() {
+        return Ok(Moved::NotYet);
+    }
+    let [taking, giving] = [to, 1 - to].map(|host| pair.members[host].host().to_owned());
+    let otherwise = format!("{giving} gives the VIP away, and {taking} has it after its skew time");
+    if statuses[to].engine != Some(Engine::Agent) {
+        let what = format!("keepalived cannot take over on command: {otherwise}");
+        cx.observer.fact(&taking, what);
+        return Ok(Moved::NotYet);
+    }
+    if let Some(why) = ask(pair, to, &instances, keep).await? {
+        let what = format!("it does not take over on command ({why}): {otherwise}");
+        cx.observer.warn(&taking, what);
+        return Ok(Moved::NotYet);
+    }
+    let began = Instant::now();
+    loop {
+        let statuses = pair.statuses().await?;
+        let has = |name: &String| statuses[to].running.iter().any(|i| i.name == *name && i.owns_vip);
+        if instances.iter().all(has) && !roles::is_split(&statuses) {
+            return Ok(Moved::AtOnce);
+        }
+        if began.elapsed() > YIELDS {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    cx.observer.warn(
+        &taking,
+        format!("it took the VIP over, and {giving} does not yield, so it was told to stand back: {otherwise}"),
+    );
+    let order = VrrpOrder::Resume;
+    pair.members[to].order(Request::Vrrp { order }).await?;
+    Ok(Moved::NotYet)
+}
+
+/// Ends the raised priority of host `stood_in`; what it owns it keeps until a better one takes it. Failing that, the time of the
+/// raise ends it: then a hint for the error that is on its way.
+pub(super) async fn end_raise(pair: &mut Pair, stood_in: usize, keep: Duration) -> Option<String> {
+    let order = VrrpOrder::Resume;
+    let told = pair.members[stood_in].order(Request::Vrrp { order }).await;
+    let why = told.err()?;
+    let name = pair.members[stood_in].host();
+    let seconds = keep.as_secs();
+    Some(format!(
+        "{name} could not be told that it need not keep the VIP any longer ({why}): it does so for {seconds} s at most, or until \
+         `hapair handover --resume`"
+    ))
+}
+
+/// Host `host` takes back at once what it would take back by itself after three adverts.
+///
+/// # Errors
+/// A host is out of reach. That it takes the three adverts is none.
+pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: usize) -> Result<(), RolloutError> {
+    let statuses = pair.statuses().await?;
+    let instances = roles::to_take_back(&statuses, host);
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let name = pair.members[host].host().to_owned();
+    let why = if statuses[host].engine == Some(Engine::Agent) {
+        ask(pair, host, &instances, Some(MOMENT)).await?
+    } else {
+        Some("keepalived cannot".to_owned())
+    };
+    if let Some(why) = why {
+        let what =
+            format!("it does not take over on command ({why}): it has the VIP after three adverts and its skew time");
+        cx.observer.fact(&name, what);
+    }
+    Ok(())
+}
+
+/// Asks until the host has taken over; else the reason why it does not.
+async fn ask(
+    pair: &mut Pair,
+    to: usize,
+    instances: &[String],
+    keep: Option<Duration>,
+) -> Result<Option<String>, RolloutError> {
+    let began = Instant::now();
+    loop {
+        let order = VrrpOrder::TakeOver {
+            instances: instances.to_vec(),
+            seconds: keep.map(|time| time.as_secs()),
+        };
+        let refused = match pair.members[to].order(Request::Vrrp { order }).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.kind == RolloutErrorKind::Unreachable => return Err(error),
+            Err(error) => error,
+        };
+        let status = pair.members[to].status().await?;
+        let mut asked = status.running.iter().filter(|i| instances.contains(&i.name));
+        if began.elapsed() > PATIENCE || !asked.any(|i| i.pending) {
+            return Ok(Some(refused.bare().to_owned()));
+        }
+        tokio::time::sleep(2 * POLL).await;
+    }
+}
