@@ -95,6 +95,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
         }
     }
     lines.extend(report.other_routers.iter().map(ToString::to_string));
+    lines.extend(report.duplicates.iter().map(ToString::to_string));
     for (vip, interface) in &report.uninvited {
         lines.push(format!(
             "the VIP {vip} is on {interface}, where no instance of this host put it"
