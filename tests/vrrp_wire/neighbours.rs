@@ -1,5 +1,6 @@
 //! Who is heard, and what is wrong around a host, is named: in status, metrics and log.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use hapair::vrrp::packet::GROUP4;
@@ -371,4 +372,32 @@ fn another_host_that_sends_from_our_ipv6_address_is_named() {
     until("it is named", || warned(&pair.a, &line));
     let said = "another host sends adverts from our own address";
     assert_eq!(lines(&pair.a, said, &source), 1);
+}
+
+/// Prometheus takes no page on which a series stands twice.
+#[test]
+fn a_sender_of_many_kinds_of_bad_packets_has_one_series_for_each() {
+    if !able(&[]) {
+        return;
+    }
+    let (pair, _stranger, forger) = owner_and_forger();
+    let src = Ipv4Addr::new(10, 77, 0, 3);
+    let good = advert(2, 90).encode(src.into(), IpAddr::V4(GROUP4), Form::Plain);
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let (checksum, kind, version) = (changed(6, !good[6]), changed(0, 0x22), changed(0, 0x41));
+    for bytes in [&checksum[..], &kind, &version, &good[..12]] {
+        forger.send(src, GROUP4, 255, bytes);
+    }
+    until("they are refused", || pair.a.counter("ignored") == 4);
+    let metrics = pair.a.agent(&["metrics"]).0;
+    let series = metrics.lines().filter(|l| !l.starts_with('#'));
+    let names: Vec<&str> = series.map(|l| l.rsplit_once(' ').map_or(l, |(name, _)| name)).collect();
+    let different: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), different.len(), "{metrics}");
+    let of_it = |l: &&&str| l.starts_with("hapair_neighbour_packets{") && l.contains("\"10.77.0.3\"");
+    assert_eq!(names.iter().filter(of_it).count(), 4, "{metrics}");
 }
