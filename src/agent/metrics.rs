@@ -319,6 +319,12 @@ pub(super) fn render(status: &Value) -> String {
         &length(&status["other_routers"]),
     );
     text.one(
+        "duplicate_addresses",
+        Gauge,
+        "hosts that used an address that our adverts come from in the last five minutes",
+        &length(&status["duplicate_addresses"]),
+    );
+    text.one(
         "uninvited_vips",
         Gauge,
         "VIPs on interfaces of this host that it does not own and did not put there",

@@ -9,6 +9,7 @@ pub mod config;
 mod control;
 pub mod daemon;
 mod debounce;
+mod duplicate;
 mod engine;
 mod fifo;
 mod files;

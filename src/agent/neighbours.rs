@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::signing;
 use super::status::{Report, Row};
-use crate::vrrp::{Ignored, Neighbour, Time, Verdict};
+use crate::vrrp::hmac::Refusal;
+use crate::vrrp::{Ignored, Neighbour, PacketError, Time, Verdict};
 
 /// Who was refused is a warning for so long.
 const RECENT: Time = Time::from_secs(60);
@@ -38,7 +39,7 @@ pub(super) fn other_routers(report: &Report) -> Vec<Value> {
     .collect()
 }
 
-/// A word for programs.
+/// A word for programs. Two rows of one sender have different ones, or Prometheus would be given the same series twice.
 fn code(verdict: Verdict) -> &'static str {
     let Verdict::Refused(reason) = verdict else {
         return if verdict == Verdict::Accepted {
@@ -48,7 +49,15 @@ fn code(verdict: Verdict) -> &'static str {
         };
     };
     match reason {
-        Ignored::Packet(_) => "malformed",
+        Ignored::Packet(error) => match error {
+            PacketError::TooShort { .. } => "too_short",
+            PacketError::TooLong { .. } => "too_long",
+            PacketError::Version(_) => "unknown_version",
+            PacketError::Type(_) => "unknown_type",
+            PacketError::Interval => "interval_0",
+            PacketError::Checksum => "checksum",
+            PacketError::Ip => "ip_header",
+        },
         Ignored::Own => "own_address",
         Ignored::Ttl(_) => "ttl",
         Ignored::Foreign => "foreign",
@@ -58,7 +67,15 @@ fn code(verdict: Verdict) -> &'static str {
         Ignored::Password => "password",
         Ignored::Interval(_) => "interval",
         Ignored::Destination(_) => "destination",
-        Ignored::Hmac(_) => "hmac",
+        Ignored::Hmac(refusal) => match refusal {
+            Refusal::Missing => "hmac_missing",
+            Refusal::Unwanted => "hmac_unwanted",
+            Refusal::Malformed => "hmac_malformed",
+            Refusal::UnknownKey(_) => "hmac_unknown_key",
+            Refusal::WrongKey => "hmac_wrong_key",
+            Refusal::Stale { .. } => "hmac_stale",
+            Refusal::Replay => "hmac_replayed",
+        },
         Ignored::Stranger => "not_a_peer",
     }
 }
@@ -96,6 +113,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
         }
     }
     lines.extend(report.other_routers.iter().map(ToString::to_string));
+    lines.extend(report.duplicates.iter().map(ToString::to_string));
     for (vip, interface) in &report.uninvited {
         lines.push(format!(
             "the VIP {vip} is on {interface}, where no instance of this host put it"

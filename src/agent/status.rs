@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::duplicate::Duplicate;
 use super::engine::OtherRouter;
 use super::notify::word;
 use super::{log, neighbours, signing};
@@ -45,6 +46,8 @@ pub(super) struct Report {
     pub(super) processes: Value,
     /// Who announces our VIPs under an id that is not ours.
     pub(super) other_routers: Vec<OtherRouter>,
+    /// Other hosts with our own addresses.
+    pub(super) duplicates: Vec<Duplicate>,
     /// VIPs on interfaces of this host that none of its instances put there.
     pub(super) uninvited: Vec<(IpAddr, String)>,
     /// How late the latest timer since start was.
@@ -61,6 +64,7 @@ impl Report {
             "engine": "agent", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "config": self.config,
             "instances": instances, "other_routers": neighbours::other_routers(self),
             "uninvited_vips": self.uninvited.iter().map(|(ip, interface)| json!({"address": ip, "interface": interface})).collect::<Vec<_>>(),
+            "duplicate_addresses": self.duplicates.iter().map(|d| d.json(self.at)).collect::<Vec<_>>(),
             "warnings": neighbours::warnings(self), "scripts": self.scripts, "processes": self.processes,
             "worst_timer_lag_seconds": self.worst_lag.as_secs_f64(), "dropped_log_lines": log::dropped(),
             "netlink_overruns": self.netlink_overruns,

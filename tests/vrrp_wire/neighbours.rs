@@ -1,13 +1,14 @@
 //! Who is heard, and what is wrong around a host, is named: in status, metrics and log.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use hapair::vrrp::packet::GROUP4;
 use hapair::vrrp::{Advert, Form};
 use serde_json::Value;
 
 use crate::forger::{Forger, advert};
-use crate::net::{Engine, Host, PASS, Pair, VIP, able, config, until};
+use crate::net::{Engine, Host, PASS, Pair, Tap, VIP, able, config, until};
 
 /// A sender, and what the owner says of it.
 struct Case {
@@ -294,4 +295,109 @@ fn a_flood_of_forged_senders_fills_neither_log_nor_metrics_nor_hides_the_peer() 
     assert!(metrics.lines().filter(series).count() <= 32, "{metrics}");
     let said = lines(&pair.a, "adverts are ignored", "10.78.");
     assert!((1..=32).contains(&said), "{said} lines");
+}
+
+/// Whether an ARP request for somebody else has come.
+fn is_asked(tap: &mut Tap) -> bool {
+    let mut frames = std::iter::from_fn(|| tap.next());
+    frames.any(|f| f.get(12..14) == Some(&[8, 6]) && f.get(38..42) == Some(&[10, 77, 0, 7]))
+}
+
+#[test]
+fn another_host_with_our_own_address_is_named() {
+    if !able(&[]) {
+        return;
+    }
+    let pair = Pair::owned_by_a();
+    let stranger = pair.stranger();
+    let mac = stranger.net.ip("-o link show dev eth0");
+    let mac = mac
+        .split_whitespace()
+        .skip_while(|w| *w != "link/ether")
+        .nth(1)
+        .unwrap();
+    let line = format!("another host on eth0, {mac}, uses our own address 10.77.0.1");
+    // The kernel asks by ARP who has the address, naming its own.
+    let ask = || {
+        let send = || UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", "10.77.0.7:9"));
+        drop(stranger.net.inside(send).join().unwrap());
+    };
+    let mut heard = Tap::on(&pair.a.net, "eth0");
+    ask();
+    until("a hears it", || is_asked(&mut heard));
+    stranger.net.ip("addr flush dev eth0");
+    stranger.net.ip("addr add 10.77.0.1/24 dev eth0");
+    until("it is named", || {
+        ask();
+        warned(&pair.a, &line)
+    });
+    ask();
+    let status = pair.a.status();
+    let all = status["duplicate_addresses"].as_array().cloned().unwrap_or_default();
+    let found = all.first().cloned().unwrap_or_default();
+    let is = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        (all.len(), is("address"), is("hardware_address")),
+        (1, "10.77.0.1".into(), mac.into())
+    );
+    assert!(
+        pair.a
+            .agent(&["metrics"])
+            .0
+            .contains("\nhapair_duplicate_addresses 1\n")
+    );
+    assert!(pair.a.agent(&["status"]).0.contains(&format!("warning: {line}")));
+    assert_eq!(lines(&pair.a, &line, "eth0"), 1);
+    assert!(pair.a.owns(VIP));
+}
+
+#[test]
+fn another_host_that_sends_from_our_ipv6_address_is_named() {
+    if !able(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let mut stranger = pair.stranger();
+    let vip = "fd00:77::99";
+    let six = |priority| config(priority, vip, " version 3\n advert_int 0.2\n native_ipv6").replace("/24", "/64");
+    pair.a.write(&six(201));
+    pair.a.start(Engine::Agent);
+    until("a owns the VIP", || pair.a.owns(vip));
+    let source = pair.a.instance()["source"].as_str().unwrap().to_owned();
+    stranger.net.ip("-6 addr flush dev eth0");
+    stranger.net.ip(&format!("addr add {source}/64 dev eth0 nodad"));
+    stranger.write(&six(200));
+    stranger.start(Engine::Agent);
+    let line = format!("adverts of {source} are refused: it sends from our own address");
+    until("it is named", || warned(&pair.a, &line));
+    let said = "another host sends adverts from our own address";
+    assert_eq!(lines(&pair.a, said, &source), 1);
+}
+
+/// Prometheus takes no page on which a series stands twice.
+#[test]
+fn a_sender_of_many_kinds_of_bad_packets_has_one_series_for_each() {
+    if !able(&[]) {
+        return;
+    }
+    let (pair, _stranger, forger) = owner_and_forger();
+    let src = Ipv4Addr::new(10, 77, 0, 3);
+    let good = advert(2, 90).encode(src.into(), IpAddr::V4(GROUP4), Form::Plain);
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let (checksum, kind, version) = (changed(6, !good[6]), changed(0, 0x22), changed(0, 0x41));
+    for bytes in [&checksum[..], &kind, &version, &good[..12]] {
+        forger.send(src, GROUP4, 255, bytes);
+    }
+    until("they are refused", || pair.a.counter("ignored") == 4);
+    let metrics = pair.a.agent(&["metrics"]).0;
+    let series = metrics.lines().filter(|l| !l.starts_with('#'));
+    let names: Vec<&str> = series.map(|l| l.rsplit_once(' ').map_or(l, |(name, _)| name)).collect();
+    let different: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), different.len(), "{metrics}");
+    let of_it = |l: &&&str| l.starts_with("hapair_neighbour_packets{") && l.contains("\"10.77.0.3\"");
+    assert_eq!(names.iter().filter(of_it).count(), 4, "{metrics}");
 }

@@ -27,6 +27,7 @@ use self::strays::Strays;
 use self::units::Unit;
 use super::checks::Checks;
 use super::debounce::Debounce;
+use super::duplicate::Duplicates;
 use super::files::Files;
 use super::mail::Mailer;
 use super::netlink::{Links, Netlink};
@@ -89,6 +90,7 @@ pub(super) struct Engine {
     sockets: BTreeMap<Wire, Ear>,
     undone: Undone,
     strays: Strays,
+    duplicates: Duplicates,
     arrivals: Arrivals,
     units: Vec<Unit>,
     /// When each unit wants its tick: looked at with every wake-up, so it is kept at hand.
@@ -137,6 +139,7 @@ impl Engine {
             sockets: BTreeMap::new(),
             undone: Undone::default(),
             strays: Strays::default(),
+            duplicates: Duplicates::default(),
             arrivals: Arrivals::default(),
             units: Vec::new(),
             due: Vec::new(),
@@ -289,6 +292,7 @@ impl Engine {
         self.execute(now);
         self.retry(now);
         self.look_for_uninvited(now);
+        self.look_for_duplicates(now);
         self.announce_paced(now);
         self.start_delayed(now);
         let checks = self.checks.tick(now);

@@ -174,6 +174,7 @@ impl Engine {
             scripts: self.checks.status(),
             processes: self.processes.status(),
             other_routers: self.other_routers(now),
+            duplicates: self.duplicates.list(now),
             uninvited: self.uninvited().iter().map(|a| (a.ip, interface(a))).collect(),
             worst_lag: self.worst_lag,
             netlink_overruns: self.netlink_overruns,

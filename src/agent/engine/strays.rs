@@ -127,6 +127,24 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Others that use the addresses that our adverts come from.
+    pub(super) fn look_for_duplicates(&mut self, now: Time) {
+        if !self.duplicates.is_due(now) {
+            return;
+        }
+        let members = self.units.iter().flat_map(|unit| &unit.members);
+        let sources =
+            members.filter_map(
+                |member| match (member.source, self.links.named(&member.instance.interface)) {
+                    (Some(IpAddr::V4(ip)), Some(link)) => Some((link.index, ip)),
+                    _ => None,
+                },
+            );
+        self.duplicates.look(now, sources.collect(), &self.links);
+    }
+}
+
 impl std::fmt::Display for OtherRouter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let OtherRouter { src, vrid, vip, .. } = self;
