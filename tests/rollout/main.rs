@@ -2,6 +2,7 @@
 //! what they were ordered, and hold an election of a kind.
 #![cfg(feature = "cli")]
 
+mod clocks;
 mod takeover;
 mod world;
 

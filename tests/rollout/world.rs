@@ -235,6 +235,11 @@ impl World {
         (done, report)
     }
 
+    /// Its clock, compared with that of this machine.
+    pub(crate) fn clock_is_ahead(&self, host: &str, milliseconds: i64) {
+        fs::write(self.dir.path().join(format!("{host}.ahead")), milliseconds.to_string()).expect("written");
+    }
+
     pub(crate) fn mark(&self, host: &str, what: &str) {
         fs::write(self.dir.path().join(format!("{host}.{what}")), "").expect("written");
     }
@@ -264,6 +269,7 @@ while read -r line; do case $line in
 *'"request":"history"'*) cat {me}.history;;
 *'"request":"plan_put_back"'*) cat {me}.put_back;;
 *'"request":"connect"'*) cat {me}.connect;;
+*'"request":"clock"'*) echo '{{"reply":"clock","at_ms":'$((`date +%s%3N` + `cat {me}.ahead`))'}}';;
 *'"request":"lock"'*'"run"'*) echo '{{"reply":"locked","broke":null,"running":null}}';;
 *'"request":"apply"'*) did apply; echo > {me}.applied; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
 *'"request":"put_back"'*) did put_back; if [ -e {me}.wakes ]; then echo > {me}.engine; fi; ended;;
