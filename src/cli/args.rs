@@ -182,7 +182,7 @@ pub(crate) struct HandoverArgs {
     /// It may take them back after this time: 90, 90s, 10m, 2h [default: after --resume]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(crate) hold: Option<std::time::Duration>,
-    /// Both hosts take part as configured again
+    /// Both hosts are in election as configured again; who is preferred takes its VIPs over at once
     #[arg(long, conflicts_with_all = ["from", "hold"])]
     pub(crate) resume: bool,
     /// Seconds the VIP may take to arrive
