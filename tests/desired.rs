@@ -10,7 +10,9 @@ use hapair::inventory::{Inventory, SecretSource};
 use hapair::keepalived::{self, NoFiles};
 use hapair::state::edit;
 use hapair::state::facts::ProfileFormat;
-use hapair::state::{Content, Facts, HostState, Interface, NetworkManagerKind, NginxLayout, Profile, Secret, Spec};
+use hapair::state::{
+    Content, Engine, Facts, HostState, Interface, NetworkManagerKind, NginxLayout, Profile, Secret, Spec,
+};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -513,6 +515,43 @@ fn options() -> keepalived::Options<'static> {
     }
 }
 
+/// Without it, who sends a packet to a host from anywhere takes its VIP.
+#[test]
+fn keepalived_checks_the_source_of_unicast_where_its_version_can() {
+    let render = |engine: Engine, unicast: bool, version: &str| {
+        let mut inventory = load("managed-el9");
+        let vrrp = inventory.vrrp.as_mut().expect("vrrp");
+        vrrp.engine = engine;
+        // What old versions do not know either.
+        vrrp.scripts.clear();
+        vrrp.instances.truncate(1);
+        vrrp.instances[0].track_script.clear();
+        vrrp.instances[0].unicast = unicast;
+        let mut facts = fresh(&inventory, "lb1", 9);
+        facts.keepalived_version = Some(version.to_owned());
+        let state = state(&inventory, "lb1", &facts);
+        let lines = conf(&state)
+            .lines()
+            .filter(|l| l.trim() == "vrrp_check_unicast_src")
+            .count();
+        let noted = state
+            .notes
+            .iter()
+            .any(|n| n.contains("cannot check who sends it unicast adverts"));
+        (lines, noted)
+    };
+    // 1.2.20 was the first.
+    for version in ["1.2.20", "1.3.5", "2.1.5", "v2.2.8", "2.4"] {
+        assert_eq!(render(Engine::Keepalived, true, version), (1, false), "{version}");
+    }
+    for version in ["1.2.13", "1.2.19"] {
+        assert_eq!(render(Engine::Keepalived, true, version), (0, true), "{version}");
+    }
+    assert_eq!(render(Engine::Keepalived, false, "2.2.8"), (0, false));
+    // The agent always does.
+    assert_eq!(render(Engine::Agent, true, "1.2.13"), (0, false));
+}
+
 fn conf(state: &HostState) -> String {
     let found = state.resources.iter().find_map(|r| match &r.spec {
         Spec::File {
@@ -778,4 +817,71 @@ fn an_operator_template_takes_the_place_of_ours() {
         ours.content,
         "[Service]\n# instead of keepalived.service\nRestart=always\n"
     );
+}
+
+/// The example with signed adverts, for that engine.
+fn signed(auth: &str, engine: &str) -> Inventory {
+    let text = include_str!("../inventory.example.yaml")
+        .replace("auth_pass: \"1111\"", &format!("auth_hmac: {auth}"))
+        .replace("engine: agent", &format!("engine: {engine}"));
+    Inventory::parse(&text, Path::new("inventory.yaml")).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn signed_state(inventory: &Inventory, version: Option<&str>) -> Result<HostState, DesiredError> {
+    let mut facts = fresh(inventory, "nginx-master", 9);
+    facts.keepalived_version = version.map(str::to_owned);
+    let mut secrets = Secrets::new();
+    for id in [1, 2] {
+        secrets.set_hmac_key("VI_1", id, Secret::new(format!("hex:{}", format!("a{id}").repeat(32))));
+    }
+    desired::host_state(inventory, "nginx-master", &facts, &Templates::embedded(), &secrets)
+}
+
+#[test]
+fn signed_adverts_are_rendered_as_both_engines_read_them_and_the_key_is_masked() {
+    let inventory = signed("{keys: [{id: 1}, {id: 2}], active_key: 2, mode: permissive}", "agent");
+    let state = signed_state(&inventory, None).unwrap_or_else(|e| panic!("{e}"));
+    let file = desired::files(&state)
+        .into_iter()
+        .find(|f| f.path == "/etc/keepalived/keepalived.conf")
+        .expect("a configuration");
+    assert_eq!(file.mode, 0o600);
+    let (config, diagnostics) = keepalived::parse(&file.content, &keepalived::Options::default());
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let instance = &config.instances[0];
+    assert_eq!(instance.auth, None);
+    let auth = instance.auth_hmac.as_ref().expect("signed");
+    assert_eq!(
+        auth.keys.iter().map(|k| (k.id, k.secret[0])).collect::<Vec<_>>(),
+        [(1, 0xa1), (2, 0xa2)]
+    );
+    assert_eq!(
+        (auth.active_key, auth.mode, auth.window),
+        (2, keepalived::HmacMode::Permissive, Some(5))
+    );
+    for shown in [
+        hapair::state::redact::redact(&file.content, &state.secrets),
+        // As a host shows what it had before, which nobody told us.
+        hapair::state::redact::redact(&file.content.replace("\n", "\n-"), &[]),
+    ] {
+        assert!(!shown.contains("a1a1") && !shown.contains("a2a2"), "{shown}");
+        assert!(shown.contains("active_key 2"), "{shown}");
+    }
+    // Version 3 is signed as well, and nobody asks for a password.
+    let mut v3 = signed("true", "agent");
+    v3.vrrp.as_mut().expect("vrrp").instances[0].version = 3;
+    assert!(signed_state(&v3, None).is_ok());
+}
+
+#[test]
+fn a_keepalived_that_does_not_know_signed_adverts_is_refused() {
+    let inventory = signed("true", "keepalived");
+    for version in [None, Some("1.3.5"), Some("2.2.8"), Some("2.4"), Some("2.4.1")] {
+        let error = signed_state(&inventory, version).expect_err("too old").to_string();
+        assert!(error.contains("does not know auth_hmac"), "{error}");
+    }
+    for version in ["2.4.2", "2.4.3", "2.5", "v3.0.0"] {
+        assert!(signed_state(&inventory, Some(version)).is_ok(), "{version}");
+    }
+    assert!(signed_state(&signed("true", "agent"), Some("2.2.8")).is_ok());
 }

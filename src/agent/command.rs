@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::harden::Hardening;
-use super::{control, neighbours, release, signing};
+use super::{control, neighbours, release};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\
@@ -202,7 +202,7 @@ fn table(value: &Value) -> String {
             },
             vips.join(" "),
             neighbours::lines(i),
-        ) + &signing::warnings(i)
+        )
     });
     let disabled = value["scripts"].as_array().into_iter().flatten().filter_map(|s| {
         let reason = s["disabled"].as_str()?;

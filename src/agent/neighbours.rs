@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::signing;
 use super::status::{Report, Row};
 use crate::vrrp::{Ignored, Neighbour, Time, Verdict};
 
@@ -100,6 +101,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
             "the VIP {vip} is on {interface}, where no instance of this host put it"
         ));
     }
+    lines.extend(report.rows.iter().flat_map(signing::warnings));
     for row in &report.rows {
         let name = &row.instance.name;
         let recent = |n: &&Neighbour| report.at <= n.heard + RECENT;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::status::Row;
 use crate::keepalived::{self, HmacMode, Instance};
-use crate::vrrp::hmac::{AntiReplay, Key, Mode};
+use crate::vrrp::hmac::{Ahead, AntiReplay, Key, Mode};
 use crate::vrrp::{AuthHmac, Snapshot};
 
 /// What the router of an instance signs and checks with.
@@ -34,9 +35,7 @@ pub(super) fn status(written: &keepalived::AuthHmac, router: &Snapshot) -> Value
         .clocks
         .iter()
         .map(|(address, ahead)| {
-            let near = written
-                .window
-                .is_some_and(|window| ahead.millis().unsigned_abs() > u64::from(window) * 500);
+            let near = written.window.is_some_and(|window| is_near(*ahead, window));
             json!({"address": address, "ahead_seconds": seconds(ahead.millis()), "near_the_window": near})
         })
         .collect();
@@ -46,19 +45,25 @@ pub(super) fn status(written: &keepalived::AuthHmac, router: &Snapshot) -> Value
     })
 }
 
-/// For `status`: the clocks of an instance that will soon be too far away, a line each.
-pub(super) fn warnings(instance: &Value) -> String {
-    let auth = &instance["auth_hmac"];
-    let clocks = auth["clocks"].as_array().into_iter().flatten();
+/// Clocks that are so far off that the peers of an instance will soon refuse each other, a line each.
+pub(super) fn warnings(row: &Row) -> Vec<String> {
+    let Some(window) = row.instance.auth_hmac.as_ref().and_then(|auth| auth.window) else {
+        return Vec::new();
+    };
+    let name = &row.instance.name;
+    let clocks = row.router.clocks.iter().filter(|(_, ahead)| is_near(*ahead, window));
     clocks
-        .filter(|clock| clock["near_the_window"] == true)
-        .map(|clock| {
+        .map(|(address, ahead)| {
             format!(
-                "  the clock of {} is {:.1} s off ours; from {} s on (time_window) both hosts own the VIPs: set the clocks right\n",
-                clock["address"].as_str().unwrap_or_default(),
-                clock["ahead_seconds"].as_f64().unwrap_or_default().abs(),
-                auth["time_window"],
+                "{name}: the clock of {address} is {:.1} s off ours; from {window} s on (time_window) both hosts own the VIPs: set \
+                 the clocks right",
+                ahead.millis().unsigned_abs() as f64 / 1000.0,
             )
         })
         .collect()
+}
+
+/// Beyond half of the window, which is in seconds.
+fn is_near(ahead: Ahead, window: u16) -> bool {
+    ahead.millis().unsigned_abs() > u64::from(window) * 500
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::failure::Failure;
 use crate::desired::Secrets;
-use crate::inventory::{Inventory, SecretSource, check_auth_pass};
+use crate::inventory::{Inventory, SecretSource, check_auth_pass, check_hmac_key};
 use crate::state::Secret;
 
 /// How a question is put to the operator; `None`: nobody is there to answer.
@@ -18,10 +18,19 @@ pub(crate) fn resolve(inventory: &Inventory, source: &SecretSource, prompt: Prom
         .map_err(|e| Failure::usage(&e).hint(e.hint()))
 }
 
-/// The VRRP passwords that the inventory names; those it leaves out come from the hosts.
+/// The VRRP passwords and keys that the inventory names; those it leaves out come from the hosts.
 pub(crate) fn vrrp(inventory: &Inventory, prompt: Prompt<'_>) -> Result<Secrets, Failure> {
     let mut secrets = Secrets::new();
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+        for key in instance.auth_hmac.iter().flat_map(|auth| &auth.keys) {
+            let Some(source) = &key.key else { continue };
+            let secret = resolve(inventory, source, prompt)?;
+            check_hmac_key(&secret).map_err(|why| {
+                let (path, name) = (inventory.path.display(), &instance.name);
+                Failure::usage(format!("{path}: key {} of {name} {why}", key.id))
+            })?;
+            secrets.set_hmac_key(&instance.name, key.id, secret);
+        }
         let Some(source) = &instance.auth_pass else { continue };
         let secret = resolve(inventory, source, prompt)?;
         check_auth_pass(&secret).map_err(|why| {

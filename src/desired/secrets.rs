@@ -10,6 +10,7 @@ use crate::state::secret::MASK;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     auth_pass: BTreeMap<String, Secret>,
+    hmac_keys: BTreeMap<String, BTreeMap<u8, Secret>>,
 }
 
 impl Secrets {
@@ -21,13 +22,13 @@ impl Secrets {
     /// Stand-ins of eight asterisks, for showing a desired state without resolving anything.
     pub fn masked(inventory: &Inventory) -> Secrets {
         let mut secrets = Secrets::new();
-        for instance in inventory
-            .vrrp
-            .iter()
-            .flat_map(|v| &v.instances)
-            .filter(|i| i.version == 2)
-        {
-            secrets.set_auth_pass(&instance.name, Secret::new(MASK));
+        for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+            if instance.has_password() {
+                secrets.set_auth_pass(&instance.name, Secret::new(MASK));
+            }
+            for key in instance.auth_hmac.iter().flat_map(|auth| &auth.keys) {
+                secrets.set_hmac_key(&instance.name, key.id, Secret::new(MASK));
+            }
         }
         secrets
     }
@@ -42,8 +43,20 @@ impl Secrets {
         self.auth_pass.get(instance)
     }
 
+    /// Sets the key of an instance's `auth_hmac` with this id.
+    pub fn set_hmac_key(&mut self, instance: &str, id: u8, secret: Secret) {
+        let keys = self.hmac_keys.entry(instance.to_owned()).or_default();
+        keys.insert(id, secret);
+    }
+
+    /// The key of an instance's `auth_hmac` with this id.
+    pub fn hmac_key(&self, instance: &str, id: u8) -> Option<&Secret> {
+        self.hmac_keys.get(instance)?.get(&id)
+    }
+
     /// Every secret, once.
     pub fn all(&self) -> Vec<Secret> {
-        super::distinct(self.auth_pass.values().cloned())
+        let keys = self.hmac_keys.values().flat_map(BTreeMap::values);
+        super::distinct(self.auth_pass.values().chain(keys).cloned())
     }
 }

@@ -77,6 +77,7 @@ struct InstanceView {
     preempt_delay: Option<String>,
     garp_master_refresh: Option<u32>,
     auth_pass: Option<String>,
+    auth_hmac: Option<HmacView>,
     virtual_ipaddress: Vec<String>,
     virtual_ipaddress_excluded: Vec<String>,
     track_interface: Vec<String>,
@@ -84,6 +85,20 @@ struct InstanceView {
     track_process: Vec<String>,
     notify: Vec<NotifyView>,
     smtp_alert: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct HmacView {
+    keys: Vec<HmacKeyView>,
+    active_key: u8,
+    mode: &'static str,
+    time_window: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct HmacKeyView {
+    id: u8,
+    key: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,23 +187,20 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
 const CHECKS_UNICAST_SOURCES: (u32, u32, u32) = (1, 2, 20);
 
 /// Version of the keepalived that will read the file: the installed one, else the release's.
-fn keepalived_release(build: &Build) -> (u32, u32, u32) {
+fn keepalived_version(build: &Build) -> (u32, u32, u32) {
     let installed = build.facts.keepalived_version.as_deref().and_then(|text| {
         let mut numbers = text.trim_start_matches('v').split('.').map(|n| n.parse::<u32>().ok());
-        let (major, minor) = (numbers.next()??, numbers.next()??);
-        Some((major, minor, numbers.next().flatten().unwrap_or(0)))
+        Some((
+            numbers.next()??,
+            numbers.next()??,
+            numbers.next().flatten().unwrap_or(0),
+        ))
     });
     installed.unwrap_or(match build.release() {
         7 => (1, 3, 5),
         8 => (2, 1, 5),
         _ => (2, 2, 8),
     })
-}
-
-/// Its major and minor number.
-fn keepalived_version(build: &Build) -> (u32, u32) {
-    let (major, minor, _) = keepalived_release(build);
-    (major, minor)
 }
 
 /// With unicast, anybody who can send a packet to a host could otherwise take part in its election. hapair's agent always looks at
@@ -198,7 +210,7 @@ fn check_unicast_src(build: &mut Build, vrrp: &Vrrp) -> bool {
     if vrrp.engine != Engine::Keepalived || !unicast {
         return false;
     }
-    let version @ (major, minor, patch) = keepalived_release(build);
+    let version @ (major, minor, patch) = keepalived_version(build);
     let known = version >= CHECKS_UNICAST_SOURCES;
     if !known {
         build.note(format!(
@@ -212,17 +224,23 @@ fn check_unicast_src(build: &mut Build, vrrp: &Vrrp) -> bool {
 /// Refuses words that the host's keepalived would skip with a line in its log and nothing else.
 fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
     let version = keepalived_version(build);
-    let (major, minor) = version;
+    let (major, minor, patch) = version;
     let mut unknown = Vec::new();
-    if version < (2, 0) && !vrrp.track_processes.is_empty() {
+    if version < (2, 0, 0) && !vrrp.track_processes.is_empty() {
         unknown.push("track_process");
     }
-    if version < (2, 0) && vrrp.scripts.iter().any(|s| s.init_fail) {
+    if version < (2, 0, 0) && vrrp.scripts.iter().any(|s| s.init_fail) {
         unknown.push("init_fail");
     }
     // 2.2.7 says "invalid number" and drops the line.
-    if version < (2, 3) && vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
+    if version < (2, 3, 0) && vrrp.scripts.iter().any(|s| s.interval.fract() != 0.0) {
         unknown.push("a script interval in fractions of a second");
+    }
+    if version < (2, 4, 2) && vrrp.instances.iter().any(|i| i.auth_hmac.is_some()) {
+        return Err(build.impossible(
+            format!("keepalived {major}.{minor}.{patch} does not know auth_hmac: it would skip it, and adverts would go out unsigned"),
+            "write engine: agent, install keepalived 2.4.2 or later on both hosts, or leave auth_hmac out",
+        ));
     }
     if !unknown.is_empty() {
         return Err(build.impossible(
@@ -230,7 +248,7 @@ fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
             "leave these keys out, or write whole seconds; release 7 has keepalived 1.3, 8 has 2.1, 9 and 10 have 2.2",
         ));
     }
-    if version < (1, 3) {
+    if version < (1, 3, 0) {
         build.note(format!(
             "keepalived {major}.{minor} knows neither enable_script_security nor script_user and skips them; yum \
              update keepalived brings 1.3.5"
@@ -264,7 +282,7 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
         .clone()
         .or_else(|| runs_scripts.then(|| "root".to_owned()));
     let check_unicast_src = check_unicast_src(build, vrrp);
-    let recent = keepalived_version(build) >= (2, 0);
+    let recent = keepalived_version(build) >= (2, 0, 0);
     let mut interval = |key: &str, value: Option<f64>| {
         let value = value?;
         if value == 0.0 && recent {
@@ -371,14 +389,14 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
     } else {
         (None, None)
     };
-    let auth_pass = match (written.version, build.secrets.auth_pass(name)) {
-        (2, None) => {
+    let auth_pass = match (written.has_password(), build.secrets.auth_pass(name)) {
+        (true, None) => {
             return Err(build.impossible(
                 format!("instance {name} has no auth_pass yet"),
                 "it must be resolved before the desired state is made",
             ));
         }
-        (2, Some(secret)) => {
+        (true, Some(secret)) => {
             build.guard(Place::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
             Some(secret.reveal().to_owned())
         }
@@ -402,6 +420,7 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
         preempt_delay: written.preempt_delay.map(|s| s.to_string()),
         garp_master_refresh: Some(written.garp_master_refresh).filter(|s| *s > 0),
         auth_pass,
+        auth_hmac: auth_hmac(build, written)?,
         virtual_ipaddress: written.virtual_ipaddress.iter().map(vip).collect(),
         virtual_ipaddress_excluded: written.virtual_ipaddress_excluded.iter().map(vip).collect(),
         track_interface: written
@@ -419,6 +438,37 @@ fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceVi
         // Without it keepalived mails nothing about an instance, whatever global_defs say.
         smtp_alert: !vrrp.global_defs.notification_email.is_empty(),
     })
+}
+
+fn auth_hmac(build: &Build, written: &Instance) -> Result<Option<HmacView>, DesiredError> {
+    let Some(auth) = &written.auth_hmac else {
+        return Ok(None);
+    };
+    let name = &written.name;
+    let mut keys = Vec::new();
+    for key in &auth.keys {
+        let Some(secret) = build.secrets.hmac_key(name, key.id) else {
+            return Err(build.impossible(
+                format!("instance {name} has no key {} for auth_hmac yet", key.id),
+                "it must be resolved before the desired state is made",
+            ));
+        };
+        build.guard(
+            Place::KeepalivedWord,
+            &format!("key {} of {name}", key.id),
+            secret.reveal(),
+        )?;
+        keys.push(HmacKeyView {
+            id: key.id,
+            key: secret.reveal().to_owned(),
+        });
+    }
+    Ok(Some(HmacView {
+        keys,
+        active_key: auth.active_key,
+        mode: auth.mode.word(),
+        time_window: auth.window(written.advert_int),
+    }))
 }
 
 /// MASTER only where the higher priority is: anything else is a promise that the first advert breaks.

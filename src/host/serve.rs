@@ -114,6 +114,7 @@ impl Session {
             | Request::History
             | Request::PlanPutBack { .. }
             | Request::Connect { .. }
+            | Request::Clock
             | Request::Fetch { .. } => true,
             // Everything else changes the host or follows a change.
             _ => {
@@ -180,6 +181,7 @@ impl Session {
                 self.watch = None;
                 Ok(Some(Reply::Ack))
             }
+            Request::Clock => Ok(Some(Reply::Clock { at_ms: facts::now_ms() })),
             Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
             Request::Connect { address, timeout_ms } => fetch::connect(&address, timeout_ms).map(|()| Some(Reply::Ack)),
             Request::Vrrp { order } => self

@@ -23,7 +23,7 @@ pub(super) fn find(text: &str) -> Vec<Span> {
     spans
 }
 
-/// `pass`, `password`, `auth_pass`, `pass_phrase`, misspellings of them; not nginx's `proxy_pass`.
+/// `pass`, `password`, `auth_pass`, `pass_phrase`, misspellings of them, and `key`; not nginx's `proxy_pass`.
 pub(super) fn is_secret_word(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let close = |known: &str| super::suggest::nearest(&word, [known]).is_some();
@@ -32,6 +32,7 @@ pub(super) fn is_secret_word(word: &str) -> bool {
             .iter()
             .any(|part| word.contains(part))
             || word == "pw"
+            || word == "key"
             || close("auth_pass")
             || close("password"))
 }
@@ -203,6 +204,8 @@ mod tests {
     fn values_of_secret_keys_are_hidden() {
         for (text, shown) in [
             ("auth_pass: 1111", "auth_pass: *"),
+            ("- {id: 1, key: 11}", "- {id: 1, key: *"),
+            ("{key: \"11\", id: 1}", "{key: *, id: 1}"),
             ("a: {auth_pass: 11, b: 2}", "a: {auth_pass: *, b: 2}"),
             ("a: {b: 1, password: 11,22}", "a: {b: 1, password: *"),
             ("\"password\" : \"a\\\"b\" # c", "\"password\" : * # c"),
@@ -224,6 +227,8 @@ mod tests {
             "password: {env: NAME}",
             "password:\n  file: x",
             "proxy_pass: app",
+            "certificate_key: /etc/pki/x",
+            "key: {env: NAME}",
             "name: edge",
             "password:\nb: c",
         ] {

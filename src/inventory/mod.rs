@@ -22,7 +22,7 @@ use std::path::Path;
 
 pub use error::{InventoryErrors, Problem, Snippet};
 pub use model::*;
-pub use secret::{AUTH_PASS_MAX, SecretError, check_auth_pass};
+pub use secret::{AUTH_PASS_MAX, SecretError, check_auth_pass, check_hmac_key};
 pub use timing::{COMMAND_DEFAULT_TIMEOUT, RESTART_START_SECONDS, minimum_timeout};
 
 impl Inventory {

@@ -113,6 +113,36 @@ pub fn check_auth_pass(secret: &Secret) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a resolved key of `auth_hmac` can go into keepalived.conf: `hex:` and 64 to 128 hexadecimal digits, or 32 to 64
+/// letters, digits and `- _ . : , + = / % ^ * ?`.
+///
+/// # Errors
+///
+/// What is wrong, as the end of a sentence about the key, without the key.
+pub fn check_hmac_key(secret: &Secret) -> Result<(), String> {
+    let text = secret.reveal();
+    if text.starts_with("file:") {
+        return Err("names a file, and hapair writes the key itself".into());
+    }
+    let length = match text.strip_prefix("hex:") {
+        Some(digits) if !digits.bytes().all(|b| b.is_ascii_hexdigit()) || digits.len() % 2 == 1 => {
+            return Err("is not pairs of hexadecimal digits behind its hex:".into());
+        }
+        Some(digits) => digits.len() / 2,
+        None => text.len(),
+    };
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.:,+=/%^*?".contains(&b))
+    {
+        return Err("holds a character that keepalived.conf cannot carry".into());
+    }
+    if !(32..=64).contains(&length) {
+        return Err(format!("has {length} bytes, and must have 32 to 64"));
+    }
+    Ok(())
+}
+
 /// What holds for every secret: sudo and sshd read one line.
 fn check_any(text: &str) -> Result<(), String> {
     if text.is_empty() {
@@ -219,6 +249,28 @@ mod tests {
         ] {
             let message = check_auth_pass(&Secret::new(bad)).expect_err(bad);
             assert!(bad.len() < 2 || !message.contains(bad), "{message}");
+        }
+    }
+
+    #[test]
+    fn hmac_key_rules() {
+        let hex = |digits: usize| format!("hex:{}", "a7".repeat(digits / 2));
+        for good in [hex(64), hex(128), "k".repeat(32), "k-_.:,+=/%^*?".repeat(4)] {
+            assert_eq!(check_hmac_key(&Secret::new(good.as_str())), Ok(()), "{good}");
+        }
+        for bad in [
+            hex(62),
+            hex(130),
+            format!("{}a", hex(64)),
+            hex(64).replacen('a', "g", 1),
+            "k".repeat(31),
+            "k".repeat(65),
+            format!("{}#", "k".repeat(40)),
+            format!("{} k", "k".repeat(40)),
+            format!("file:/etc/{}", "k".repeat(40)),
+        ] {
+            let message = check_hmac_key(&Secret::new(bad.as_str())).expect_err(&bad);
+            assert!(!message.contains(&bad), "{message}");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::state::resource::Spec;
 use crate::state::time::Utc;
 use crate::state::{Engine, HostStatus, Reaction, Request, Stage, TxnId};
 
+use super::clocks;
 use super::confirm::Heading;
 use super::connect::{Context, Member, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
@@ -167,6 +168,9 @@ impl Run<'_> {
             .members
             .iter()
             .any(|m| m.plan.changes.iter().any(|c| c.election_critical));
+        if let Some(vrrp) = &self.cx.inventory.vrrp {
+            clocks::check(pair, &vrrp.instances).await?;
+        }
         self.validate(pair).await?;
         let on_the_way = match critical {
             true => self.on_the_way(pair, &statuses).await?,

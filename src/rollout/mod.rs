@@ -5,6 +5,7 @@
 mod again;
 mod agree;
 mod apply;
+mod clocks;
 mod confirm;
 mod connect;
 mod error;

@@ -32,6 +32,9 @@ pub struct SavedPlan {
     hosts: Vec<SavedHost>,
     /// Passwords that neither inventory nor hosts had, by instance.
     auth_pass: BTreeMap<String, Secret>,
+    /// Keys of `auth_hmac` that neither inventory nor hosts had, by instance and id.
+    #[serde(default)]
+    hmac_keys: BTreeMap<String, BTreeMap<u8, Secret>>,
 }
 
 /// One host's part.
@@ -56,6 +59,21 @@ impl SavedPlan {
         let generated = instances.filter(|name| {
             written.auth_pass(name).is_none() && facts.iter().all(|known| !known.contains_key(name.as_str()))
         });
+        let in_place = pair.members.each_ref().map(|m| &m.link.facts().auth_hmac);
+        let kept = |name: &str, id: u8| {
+            in_place
+                .iter()
+                .any(|k| k.get(name).is_some_and(|h| h.key(id).is_some()))
+        };
+        let mut hmac_keys: BTreeMap<String, BTreeMap<u8, Secret>> = BTreeMap::new();
+        for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
+            let name = &instance.name;
+            for id in instance.auth_hmac.iter().flat_map(|auth| &auth.keys).map(|key| key.id) {
+                if let (None, false, Some(key)) = (written.hmac_key(name, id), kept(name, id), all.hmac_key(name, id)) {
+                    hmac_keys.entry(name.clone()).or_default().insert(id, key.clone());
+                }
+            }
+        }
         SavedPlan {
             format: FORMAT,
             made: Utc::of(SystemTime::now()).rfc3339(),
@@ -74,6 +92,7 @@ impl SavedPlan {
             auth_pass: generated
                 .filter_map(|name| Some((name.clone(), all.auth_pass(name)?.clone())))
                 .collect(),
+            hmac_keys,
         }
     }
 
@@ -98,6 +117,13 @@ impl SavedPlan {
         for (instance, secret) in &self.auth_pass {
             if secrets.auth_pass(instance).is_none() {
                 secrets.set_auth_pass(instance, secret.clone());
+            }
+        }
+        for (instance, keys) in &self.hmac_keys {
+            for (id, secret) in keys {
+                if secrets.hmac_key(instance, *id).is_none() {
+                    secrets.set_hmac_key(instance, *id, secret.clone());
+                }
             }
         }
     }

@@ -47,6 +47,9 @@ pub struct Facts {
     /// inventory leaves out is generated once and then read back from here.
     #[serde(default)]
     pub auth_pass: BTreeMap<String, Secret>,
+    /// `auth_hmac` of the same file, by instance: generated keys are kept there too.
+    #[serde(default)]
+    pub auth_hmac: BTreeMap<String, HmacInPlace>,
     /// What `keepalived -v` calls itself, when it is installed: `1.3.5`.
     pub keepalived_version: Option<String>,
     /// `/etc/cloud` exists and cloud-init is not disabled.
@@ -63,6 +66,36 @@ pub struct Facts {
     pub last_transaction: Option<String>,
     /// A revert timer that waits for a confirm, left by an interrupted run: its transaction.
     pub armed_transaction: Option<String>,
+}
+
+/// `auth_hmac` of an instance as it is on a host now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HmacInPlace {
+    /// Ids and keys as they are written; not those in files of their own. A list: numbers cannot be keys inside of a reply.
+    pub keys: Vec<(u8, Secret)>,
+    /// Who must sign.
+    pub mode: HmacDemand,
+    /// Seconds; `None`: adverts are not judged by the clock.
+    pub window: Option<u16>,
+}
+
+impl HmacInPlace {
+    /// The key with this id.
+    pub fn key(&self, id: u8) -> Option<&Secret> {
+        self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+    }
+}
+
+/// keepalived's `mode` of `auth_hmac`; each asks for more than the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HmacDemand {
+    /// Signs nothing; what is not signed counts too.
+    ReceiveOnly,
+    /// Signs; what is not signed counts too.
+    Permissive,
+    /// Nothing counts that is not signed.
+    Enforce,
 }
 
 /// The operating system release.

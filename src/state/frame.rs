@@ -134,6 +134,8 @@ pub enum Request {
         /// ms for the whole exchange.
         timeout_ms: u64,
     },
+    /// What the host's clock shows; answered by [`Reply::Clock`].
+    Clock,
     /// TCP connect from this host, closed at once: the executor speaks no TLS, so of a port that does this is all it can
     /// see; answered by [`Reply::Ack`] or an error that says why not.
     Connect {
@@ -186,6 +188,7 @@ impl Request {
             | Request::Repair { .. }
             | Request::Unwatch
             | Request::Fetch { .. }
+            | Request::Clock
             | Request::Connect { .. }
             | Request::Unit { .. }
             | Request::Vrrp {
@@ -367,6 +370,11 @@ pub enum Reply {
         node: String,
         /// Why there was no answer.
         error: String,
+    },
+    /// Answer to `Clock`.
+    Clock {
+        /// ms since 1970.
+        at_ms: u64,
     },
     /// The request failed.
     Error {

@@ -2,7 +2,8 @@
 
 use super::secret::{MASK, Secret};
 
-/// Replaces every known secret (as a whole word) and whatever follows `auth_pass` by [`MASK`].
+/// Replaces every known secret (as a whole word), whatever follows `auth_pass`, and the key behind `key ID` at the start of a
+/// line (keepalived's `auth_hmac`) by [`MASK`].
 ///
 /// A word here is a run of characters without white space, quotes or one of `;:,=()[]{}<>`: a short password such as
 /// `1111` must not blacken a port number `11110`. The rule for `auth_pass` covers passwords that nobody told us
@@ -10,10 +11,13 @@ use super::secret::{MASK, Secret};
 pub fn redact(text: &str, secrets: &[Secret]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut previous = "";
+    let mut line = Line::Start;
     for piece in pieces(text) {
         let is_word = !piece.starts_with(is_boundary);
         if is_word
-            && (previous.trim_start_matches(['+', '-']) == "auth_pass" || secrets.iter().any(|s| s.reveal() == piece))
+            && (line == Line::Secret
+                || previous.trim_start_matches(['+', '-']) == "auth_pass"
+                || secrets.iter().any(|s| s.reveal() == piece))
         {
             out.push_str(MASK);
         } else {
@@ -21,8 +25,10 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
         }
         if is_word {
             previous = piece;
-        } else if piece.contains('\n') {
+            line = line.after(piece);
+        } else if piece.contains(['\n', '{', '}']) {
             previous = "";
+            line = Line::Start;
         }
     }
     // A secret with boundary characters inside is no single word; it is long enough to be looked for as it stands.
@@ -33,6 +39,31 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
         }
     }
     out
+}
+
+/// How far a line is on the way to the key of `key 1 hex:…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// No word yet; a diff's sign is none.
+    Start,
+    /// `key`.
+    Key,
+    /// What is left of it is secret.
+    Secret,
+    /// Anything else.
+    Other,
+}
+
+impl Line {
+    fn after(self, word: &str) -> Line {
+        match self {
+            Line::Start if word == "+" || word == "-" => Line::Start,
+            Line::Start if word.trim_start_matches(['+', '-']) == "key" => Line::Key,
+            Line::Key if word.parse::<u8>().is_ok() => Line::Secret,
+            Line::Secret => Line::Secret,
+            _ => Line::Other,
+        }
+    }
 }
 
 fn is_boundary(c: char) -> bool {
@@ -66,6 +97,34 @@ mod tests {
             redact("-auth_pass oldone\n+auth_pass newone\n", &[]),
             format!("-auth_pass {MASK}\n+auth_pass {MASK}\n")
         );
+    }
+
+    #[test]
+    fn a_key_that_nobody_told_us_about_is_masked() {
+        for (text, shown) in [
+            (
+                "+        key 1 hex:00ff00ff\n mode x",
+                "+        key 1 hex:00ff00ff\n mode x",
+            ),
+            ("-key 12 'a b'\nkey_2 1 x", "-key 12 'a b'\nkey_2 1 x"),
+            (
+                "auth_hmac { key 1 secret }\nactive_key 1\n",
+                "auth_hmac { key 1 secret }\nactive_key 1\n",
+            ),
+        ] {
+            let mut shown = shown.to_owned();
+            for secret in ["hex", "00ff00ff", "'a b'", "secret"] {
+                let masked = if secret == "'a b'" {
+                    format!("'{MASK} {MASK}'")
+                } else {
+                    MASK.to_owned()
+                };
+                shown = shown.replace(secret, &masked);
+            }
+            assert_eq!(redact(text, &[]), shown);
+        }
+        let message = "line 3: key 1 has 12 bytes, and must have 32 to 64";
+        assert_eq!(redact(message, &[]), message);
     }
 
     #[test]

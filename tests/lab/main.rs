@@ -12,6 +12,7 @@ mod cut_off;
 mod drift;
 mod election;
 mod engine;
+mod foreign_cluster;
 mod handover;
 mod its_nginx;
 mod load;

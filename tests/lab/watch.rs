@@ -34,6 +34,18 @@ impl Seen {
         );
     }
 
+    /// A planned move between two agents: nobody waits for a skew time, which lasts 0.61 s here. One missed look is 250 ms.
+    #[track_caller]
+    pub(crate) fn at_once(&self, what: &str) {
+        self.one_owner(what);
+        eprintln!("{what}: VIP away for {:?}", self.longest_outage);
+        assert!(
+            self.longest_outage < Duration::from_millis(500),
+            "{what}: VIP away for {:?}",
+            self.longest_outage
+        );
+    }
+
     /// Never two owners.
     #[track_caller]
     pub(crate) fn one_owner(&self, what: &str) {

@@ -8,7 +8,9 @@ mod beside_keepalived;
 mod capture;
 mod election;
 mod farewell;
+mod forger;
 mod giving_up;
+mod neighbours;
 mod net;
 #[path = "../netns/mod.rs"]
 mod netns;

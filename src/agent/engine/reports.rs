@@ -100,7 +100,8 @@ impl Engine {
                     Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
                 };
                 log::event(level, &message, &[("instance", name), ("from", json!(src))]);
-                if matches!(alarm, Alarm::Ignored { .. }) {
+                // Once for each: a flood of forged senders does not say again and again who is suspected already.
+                if matches!(alarm, Alarm::Ignored { src, .. } if router.second_owner(now) == Some(src)) {
                     suspect(router, &instance.name, now);
                 }
             }

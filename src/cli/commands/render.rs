@@ -30,6 +30,12 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
     let mut prompt = |text: &str| rpassword::prompt_password(format!("{text}: ")).ok().map(Secret::new);
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
         // What the inventory leaves out is on the hosts, which this command does not ask.
+        for key in instance.auth_hmac.iter().flat_map(|auth| &auth.keys) {
+            if let Some(source) = &key.key {
+                let secret = secrets::resolve(inventory, source, &mut prompt)?;
+                secrets.set_hmac_key(&instance.name, key.id, secret);
+            }
+        }
         if let Some(source) = &instance.auth_pass {
             secrets.set_auth_pass(&instance.name, secrets::resolve(inventory, source, &mut prompt)?);
         }

@@ -50,6 +50,7 @@ pub(in crate::drill) fn inventory(port: u16) -> Inventory {
         version: 3,
         advert_int: 0.01,
         auth_pass: None,
+        auth_hmac: None,
         interface: Some("eth0".into()),
         state: None,
         unicast: false,

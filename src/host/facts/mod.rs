@@ -175,6 +175,7 @@ fn from_files(root: &Root) -> Facts {
         selinux_runtime: Some(selinux_runtime(root)),
         nginx_layout: system::nginx_layout(root),
         auth_pass: system::auth_pass(root),
+        auth_hmac: system::auth_hmac(root),
         cloud_init: system::cloud_init(root),
         repository_files: root
             .names("/etc/yum.repos.d")

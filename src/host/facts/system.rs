@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::host::exec;
 use crate::host::root::Root;
 use crate::keepalived;
+use crate::state::facts::{HmacDemand, HmacInPlace};
 use crate::state::{Facts, NginxLayout, Release, Secret, SelinuxMode};
 
 /// Reads `/etc/os-release` (os-release(5): shell assignments, values may be quoted).
@@ -121,6 +122,33 @@ pub(super) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
         _ => None,
     };
     config.instances.iter().filter_map(password).collect()
+}
+
+/// `auth_hmac` of the instances in keepalived.conf.
+pub(super) fn auth_hmac(root: &Root) -> BTreeMap<String, HmacInPlace> {
+    let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
+        return BTreeMap::new();
+    };
+    let (config, _) = keepalived::parse(&text, &keepalived::Options::default());
+    let in_place = |auth: &keepalived::AuthHmac| HmacInPlace {
+        // A path means something on this host alone.
+        keys: auth
+            .keys
+            .iter()
+            .filter(|key| !key.written.starts_with("file:"))
+            .map(|key| (key.id, Secret::new(key.written.as_str())))
+            .collect(),
+        mode: match auth.mode {
+            keepalived::HmacMode::ReceiveOnly => HmacDemand::ReceiveOnly,
+            keepalived::HmacMode::Permissive => HmacDemand::Permissive,
+            keepalived::HmacMode::Enforce => HmacDemand::Enforce,
+        },
+        window: auth.window,
+    };
+    let instances = config.instances.iter();
+    instances
+        .filter_map(|i| Some((i.name.clone(), in_place(i.auth_hmac.as_ref()?))))
+        .collect()
 }
 
 /// cloud-init is installed and not switched off (its file or the kernel's command line).

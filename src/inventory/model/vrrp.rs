@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::SecretSource;
+use crate::keepalived::HmacMode;
 use crate::state::Engine;
 
 /// VRRP: keepalived's words.
@@ -129,6 +130,8 @@ pub struct Instance {
     pub advert_int: f64,
     /// `None`: one is generated and kept. At most 8 bytes. Only version 2 sends it.
     pub auth_pass: Option<SecretSource>,
+    /// keepalived's `auth_hmac`, in place of a password; `None`: adverts are not signed.
+    pub auth_hmac: Option<AuthHmac>,
     /// `None`: the host's network interface.
     pub interface: Option<String>,
     /// `None`: MASTER on the host of higher priority, BACKUP on the other (BACKUP on both with `nopreempt`).
@@ -157,7 +160,42 @@ pub struct Instance {
     pub notify: Notify,
 }
 
+/// keepalived's `auth_hmac`: signed adverts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthHmac {
+    /// At least one, each id once.
+    pub keys: Vec<HmacKey>,
+    /// Id of the key that signs; one of `keys`.
+    pub active_key: u8,
+    /// Who must sign.
+    pub mode: HmacMode,
+    /// Seconds, 1 to 300: how old an advert may be by the receiver's clock. `None`: three adverts, at least 5 s.
+    pub time_window: Option<u16>,
+}
+
+impl AuthHmac {
+    /// `time_window` in seconds as keepalived derives it, for adverts every `advert_int` seconds.
+    pub fn window(&self, advert_int: f64) -> u16 {
+        // The whole seconds of the interval count.
+        self.time_window.unwrap_or((advert_int as u16 * 3).clamp(5, 300))
+    }
+}
+
+/// A key of `auth_hmac`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HmacKey {
+    /// 1 to 255.
+    pub id: u8,
+    /// `None`: one is generated and kept.
+    pub key: Option<SecretSource>,
+}
+
 impl Instance {
+    /// It sends a password: version 2 without `auth_hmac`, which takes the password's place.
+    pub fn has_password(&self) -> bool {
+        self.version == 2 && self.auth_hmac.is_none()
+    }
+
     /// Name of the host with the higher priority.
     pub fn preferred(&self) -> &str {
         self.priorities

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::address;
 use super::hosts::{RawHost, usable};
 use super::vrrp::by_host;
+use super::{address, hmac};
 use crate::inventory::context::{At, Context};
 use crate::inventory::grammar::{INTERFACE, PATH, WORD};
-use crate::inventory::model::{InitialState, Instance, Notify, SecretSource, Vip};
+use crate::inventory::model::{AuthHmac, InitialState, Instance, Notify, SecretSource, Vip};
 use crate::inventory::node::{Node, Value};
 use crate::inventory::secret::check_auth_pass;
 use crate::inventory::source::Span;
@@ -21,6 +21,7 @@ const KEYS: &[&str] = &[
     "version",
     "advert_int",
     "auth_pass",
+    "auth_hmac",
     "interface",
     "state",
     "unicast",
@@ -55,6 +56,7 @@ pub(super) struct RawInstance {
     pub(super) version: u8,
     advert_int: f64,
     auth_pass: Option<SecretSource>,
+    auth_hmac: Option<AuthHmac>,
     pub(super) interface: Option<At<String>>,
     state: Option<InitialState>,
     pub(super) unicast: bool,
@@ -83,6 +85,7 @@ impl RawInstance {
             version: self.version,
             advert_int: self.advert_int,
             auth_pass: self.auth_pass,
+            auth_hmac: self.auth_hmac,
             interface: self.interface.map(|i| i.value),
             state: self.state,
             unicast: self.unicast,
@@ -153,6 +156,7 @@ pub(super) fn read(context: &Context, node: &Node, hosts: &[RawHost]) -> Option<
         version,
         advert_int: advert_int(&table, version),
         auth_pass: auth_pass(&table, version),
+        auth_hmac: hmac::read(&table),
         interface: table.word("interface", &INTERFACE),
         state,
         unicast: table.flag("unicast").is_some_and(|u| u.value),

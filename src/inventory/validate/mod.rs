@@ -3,6 +3,7 @@
 mod address;
 mod election;
 mod extra_files;
+mod hmac;
 mod hosts;
 mod instance;
 mod nginx;
