@@ -31,7 +31,8 @@ fn advert() -> impl Strategy<Value = (Advert, IpAddr, IpAddr, Form)> {
                     interval: if v2 {
                         interval & 0xff
                     } else {
-                        interval & packet::MAX_INTERVAL_V3
+                        // 0 is malformed there.
+                        (interval & packet::MAX_INTERVAL_V3).max(1)
                     },
                     auth_type: if v2 { auth_type } else { 0 },
                     auth_data: if v2 { auth_data } else { [0; 8] },

@@ -213,3 +213,20 @@ fn a_lower_owner_beside_a_dead_better_one_is_a_living_owner() {
         assert_eq!(b.mastery().map(|m| m.1), Some(Cause::Silence), "{input:?}");
     }
 }
+
+#[test]
+fn the_end_of_who_was_not_the_owner_shortens_no_wait() {
+    let mut b = Bench::new(settings(100));
+    b.hear_for(200, 3);
+    let from = b.now - secs(1.0);
+    let loser = IpAddr::from([10, 0, 0, 7]);
+    let payload = b.router.settings().advert(0).encode(loser, GROUP, Form::Pseudo);
+    b.give(Input::Packet(Packet {
+        src: loser,
+        dst: GROUP,
+        ttl: 255,
+        payload: &payload,
+    }));
+    b.pass(10.0);
+    assert_eq!(b.mastery(), Some((from + secs(3.609375), Cause::Silence)));
+}

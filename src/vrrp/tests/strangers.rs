@@ -187,3 +187,48 @@ fn a_flood_of_lower_adverts_is_answered_ten_times_a_second_at_most() {
     assert!((40..=51).contains(&count(b'S')), "{}", count(b'S'));
     assert!(count(b'G') <= 7, "{}", count(b'G'));
 }
+
+#[test]
+fn after_a_reload_the_new_list_says_who_is_a_stranger() {
+    let mut b = Bench::new(settings(100));
+    let old = settings(100);
+    let new = Settings {
+        vips: vec!["10.0.0.60".parse().unwrap()],
+        ..settings(100)
+    };
+    let effective = Effective {
+        priority: 100,
+        fault: false,
+        pending: false,
+    };
+    b.give(Input::Configure(Box::new(new.clone()), effective));
+    for _ in 0..10 {
+        send(&mut b, peer(), GROUP, 255, &new.advert(150));
+        b.pass(1.0);
+    }
+    assert_eq!(b.state(), State::Backup);
+    for _ in 0..10 {
+        send(&mut b, peer(), GROUP, 255, &old.advert(150));
+        b.pass(1.0);
+    }
+    assert_eq!(b.state(), State::Master);
+}
+
+#[test]
+fn what_came_over_a_router_or_with_another_password_does_not_count() {
+    let s = settings(100);
+    let wrong = Advert {
+        auth_data: *b"secret13",
+        ..s.advert(150)
+    };
+    for (ttl, advert, expected) in [(254, s.advert(150), Ignored::Ttl(254)), (255, wrong, Ignored::Password)] {
+        let mut b = Bench::new(s.clone());
+        b.take();
+        send(&mut b, peer(), GROUP, ttl, &advert);
+        assert!(
+            matches!(&b.said[..], [(_, Output::Alarm(Alarm::Ignored { reason, .. }))] if *reason == expected),
+            "{:?}",
+            b.said
+        );
+    }
+}

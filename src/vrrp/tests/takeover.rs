@@ -171,3 +171,38 @@ fn a_group_takes_over_as_a_whole_or_not_at_all() {
         }
     }
 }
+
+#[test]
+fn what_is_refused_to_a_group_leaves_nothing_behind() {
+    let now = secs(1000.0);
+    let pending = |pending| {
+        Input::Tracked(Effective {
+            priority: 100,
+            fault: false,
+            pending,
+        })
+    };
+    let member = |vrid| Router::new(Settings { vrid, ..settings(100) });
+    let mut group = Group::new(vec![member(1), member(2)]);
+    group.handle(now, 1, pending(true));
+    group.handle_all(now, &Input::Start { crashed: false });
+    // The first hears an owner, the second has waited long enough, and its check has not answered.
+    let now = secs(1003.7);
+    let payload = group.routers()[0]
+        .settings()
+        .advert(150)
+        .encode(peer(), GROUP, Form::Pseudo);
+    let owner = Packet {
+        src: peer(),
+        dst: GROUP,
+        ttl: 255,
+        payload: &payload,
+    };
+    group.handle(now, 0, Input::Packet(owner));
+    group.handle_all(now, &Input::Tick);
+    assert_eq!(group.takeover_refusal(), Some(TakeoverRefusal::Pending));
+    assert_eq!(group.handle_all(now, &Input::Takeover(None)), []);
+    // Else the first would still want what it was refused.
+    group.handle(now, 1, pending(false));
+    assert!(group.routers().iter().all(|r| r.state() == State::Backup));
+}
