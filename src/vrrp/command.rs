@@ -14,6 +14,15 @@ pub(super) struct Raise {
     pub(super) until: Option<Time>,
 }
 
+/// A takeover before any owner was heard: whoever answers it is outbid, once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outbid {
+    /// Later somebody is no owner that was merely not heard yet.
+    pub(super) before: Time,
+    /// When the raised priority ends; `None`: until it is ended.
+    pub(super) until: Option<Time>,
+}
+
 /// Why a router does not take over on command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TakeoverRefusal {
@@ -67,6 +76,11 @@ impl Router {
                 priority: priority.saturating_add(1),
                 until,
             });
+        // A router that has just started may not have heard its owner: that one answers at once.
+        self.outbid = best.is_none().then(|| Outbid {
+            before: now + self.s.interval(),
+            until,
+        });
         self.down_cause = Cause::Takeover;
         self.down_at = None;
         if self.grouped {
@@ -74,6 +88,20 @@ impl Router {
         } else {
             self.promote(now, out);
         }
+    }
+
+    /// Outbids an owner that a takeover did not know of. Returns whether it did.
+    pub(super) fn outbids(&mut self, now: Time, owner: u8, out: &mut Vec<Output>) -> bool {
+        let Some(outbid) = self.outbid.take().filter(|o| now <= o.before && owner < 255) else {
+            return false;
+        };
+        self.raise = Some(Raise {
+            priority: owner + 1,
+            until: outbid.until,
+        });
+        self.send(self.announced(), out);
+        self.advert_at = now + self.s.interval();
+        true
     }
 
     /// The priority that adverts carry while this router is owner.

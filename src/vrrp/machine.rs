@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Time;
 use super::backup::{Hold, Owner};
-use super::command::Raise;
+use super::command::{Outbid, Raise};
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
 use super::hmac::{Senders, Sequence};
 use super::master::Unsent;
@@ -50,6 +50,8 @@ pub struct Router {
     pub(super) answered: Option<Time>,
     /// Master: what a takeover announces.
     pub(super) raise: Option<Raise>,
+    /// Master: a takeover whose owner had not been heard.
+    pub(super) outbid: Option<Outbid>,
     /// Master: which adverts could not be sent.
     pub(super) unsent: Unsent,
     /// The addresses of the settings, sorted.
@@ -93,6 +95,7 @@ impl Router {
             lower_announced: None,
             answered: None,
             raise: None,
+            outbid: None,
             unsent: Unsent::default(),
             vips: sorted(&settings.vips),
             learned: None,
@@ -234,6 +237,7 @@ impl Router {
             self.lower_announced = None;
             self.answered = None;
             self.raise = None;
+            self.outbid = None;
         }
         (self.state, self.since, self.cause) = (to, now, cause);
         if from != to {

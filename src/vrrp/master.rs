@@ -92,6 +92,9 @@ impl Router {
             return;
         }
         if (sender.priority, sender.src) > (self.announced(), self.s.source) {
+            if self.outbids(now, sender.priority, out) {
+                return;
+            }
             if self.s.higher_prio_send_advert {
                 self.send(self.announced(), out);
             }

@@ -206,3 +206,28 @@ fn what_is_refused_to_a_group_leaves_nothing_behind() {
     group.handle(now, 1, pending(false));
     assert!(group.routers().iter().all(|r| r.state() == State::Backup));
 }
+
+#[test]
+fn an_owner_that_was_not_heard_yet_is_outbid_when_it_answers() {
+    let mut b = Bench::new(settings(100));
+    b.take();
+    b.give(Input::Takeover(Some(secs(10.0))));
+    assert_eq!((b.state(), sent(&b)), (State::Master, vec![100]));
+    b.pass(0.01);
+    b.hear(101);
+    assert_eq!((b.state(), sent(&b)), (State::Master, vec![100, 102]));
+    assert_eq!(b.router.snapshot(b.now).raised, Some(102));
+    // Once: who is still better has its own reason.
+    b.hear(103);
+    assert_eq!(b.state(), State::Backup);
+    // Nor somebody who comes later, or who cannot be outbid.
+    let mut b = Bench::new(settings(100));
+    b.give(Input::Takeover(None));
+    b.pass(1.5);
+    b.hear(101);
+    assert_eq!(b.state(), State::Backup);
+    let mut b = Bench::new(settings(100));
+    b.give(Input::Takeover(None));
+    b.hear(255);
+    assert_eq!(b.state(), State::Backup);
+}
