@@ -1,5 +1,5 @@
 //! A packet that does not count costs no memory: whoever sends thousands of them a second must not make the agent allocate as
-//! often. What is told once (an alarm for a sender and a reason) may allocate that once, and so many alarms are kept at most.
+//! often. An alarm for a sender and a reason is raised once and may allocate then, and so many alarms are kept at most.
 //!
 //! A test binary of its own, since it counts what the allocator is asked for.
 

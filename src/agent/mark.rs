@@ -5,7 +5,7 @@
 //! exec does not keep it. It would also be dropped if the daemon closed another descriptor of the same file, so the daemon
 //! opens it once.
 //!
-//! Whoever can open the file for reading can take a shared lock, or wait for one and get it when the daemon dies: the daemon would
+//! Any user who can open the file for reading can take a shared lock, or wait for one and get it when the daemon dies: the daemon would
 //! seem to live for ever. So the lock is on a file that never was open to anybody else ([`ours_alone`]), in a directory that nobody
 //! else writes to, and what somebody else has put there is removed. Older versions locked the mark itself, which everybody could
 //! read; there only the write lock counts, which nobody else can take ([`holder`]).

@@ -153,7 +153,7 @@ impl Host {
         self.signal(libc::SIGHUP);
     }
 
-    /// What a list of scripts has got; the directory and the process by their placeholders.
+    /// The lines that a list of scripts has written, with the names of directory and process replaced by fixed words.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join(name)).unwrap();
         text.lines().map(|l| self.same(l)).collect()

@@ -1,4 +1,4 @@
-//! Whose process it is. A name says nothing of that: any user can run something called `nginx`, and so can a container whose process ids
+//! Finds the owner of a process. A name does not tell it: any user can run something called `nginx`, and so can a container whose process ids
 //! the host sees. keepalived.conf knows only the name, so that it stays readable by keepalived; whose process is meant is found out
 //! here, from the best that there is:
 //!

@@ -225,7 +225,7 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
         ttl: 255,
         payload: &payload,
     };
-    // Whoever did not run for too long steps down before anything else.
+    // An owner that did not run for too long steps down before anything else.
     bench.tick();
     let foreign = !s.vips.is_empty() && !advert.addresses.iter().any(|a| s.vips.contains(a));
     let before = bench.look();
