@@ -202,6 +202,7 @@ impl Talking {
     }
 
     fn wait(&mut self) -> Option<i32> {
+        wait_until("hapair ends", Duration::from_secs(600), || self.ended());
         self.child.wait().expect("a child").code()
     }
 

@@ -174,8 +174,8 @@ fn meanwhile(twins: &Twins, work: impl FnOnce()) -> (Option<i32>, String) {
     let other = EXAMPLE.replace("10.0.0.12:8080", "10.0.0.13:8080");
     let is_other = std::fs::read_to_string(twins.inventory()).is_ok_and(|text| text.contains("10.0.0.13:8080"));
     twins.write(if is_other { EXAMPLE } else { &other });
-    // So that it is surely still at work.
-    twins.hold_after(BACKUP, 1);
+    // So that it is surely still at work: after the stage has started, and its first resource.
+    twins.hold_after(BACKUP, 2);
     let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
     let mut lines = lines(&mut child);
     until_changing(&mut lines, BACKUP);

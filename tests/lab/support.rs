@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,11 @@ pub(crate) fn engine_unit() -> &'static str {
 pub(crate) fn pair_name() -> String {
     std::env::var("HAPAIR_LAB_NAME").unwrap_or_else(|_| "hapair-tests".to_owned())
 }
+
+/// No command of a test takes as long. A test that waits in vain must fail: a run of all the tests that hangs says nothing.
+const COMMAND_LIMIT: Duration = Duration::from_secs(600);
+/// No command is silent for as long.
+const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -170,7 +176,19 @@ impl Twins {
     }
 
     fn plain(&self, args: &[&str]) -> Run {
-        Run::from(self.command(args).output().expect("hapair runs"))
+        let mut command = self.command(args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("hapair runs");
+        let id = child.id();
+        let (ended, wait) = mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait_with_output()));
+        match wait.recv_timeout(COMMAND_LIMIT) {
+            Ok(output) => Run::from(output.expect("its output")),
+            Err(_) => {
+                kill(id);
+                panic!("hapair {args:?} did not end within {COMMAND_LIMIT:?}");
+            }
+        }
     }
 
     /// `hapair --lab ARGS`.
@@ -296,10 +314,29 @@ impl Twins {
     }
 }
 
-/// What a child that was spawned says on stdout, line by line.
+/// What a child that was spawned says on stdout, line by line. One that falls silent for [`SILENCE_LIMIT`] is killed and fails
+/// the test.
 pub(crate) fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let stdout = child.stdout.take().expect("stdout");
-    BufReader::new(stdout).lines().map_while(Result::ok)
+    let id = child.id();
+    let stdout = BufReader::new(child.stdout.take().expect("stdout"));
+    let (said, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let all = stdout.lines().map_while(Result::ok);
+        all.take_while(|line| said.send(line.clone()).is_ok()).for_each(drop);
+    });
+    std::iter::from_fn(move || match wait.recv_timeout(SILENCE_LIMIT) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            kill(id);
+            panic!("hapair said nothing for {SILENCE_LIMIT:?}");
+        }
+    })
+}
+
+fn kill(id: u32) {
+    // SAFETY: sends a signal; the process is a child that nobody has waited for yet.
+    unsafe { libc::kill(id as libc::pid_t, libc::SIGKILL) };
 }
 
 /// Waits until a host is being changed.
