@@ -202,8 +202,9 @@ fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
         twins.sh(
             MASTER,
             &format!(
-                "(echo '{bob}'; sleep 60) | systemd-run --quiet --pipe --unit bob \
-                 $(ls /usr/local/hapair/sbin/hapair-agent-* | head -n 1) serve >/dev/null 2>&1 & sleep 1"
+                "{{ (echo '{bob}'; sleep 600) | systemd-run --quiet --pipe --unit bob \
+                 $(ls /usr/local/hapair/sbin/hapair-agent-* | head -n 1) serve; }} >/dev/null 2>&1 & \
+                 until grep -q bob@desk /run/hapair.lock; do sleep 0.1; done"
             ),
         );
     });
