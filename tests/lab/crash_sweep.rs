@@ -124,7 +124,7 @@ fn cut(twins: &Twins, point: Point) -> Silence {
         Cut::Connection => twins.kill_connections(host),
         Cut::Executor => twins.kill_executor(host),
         Cut::Power => {
-            let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
+            let lab = twins.lab();
             lab.power_off(host).expect("off");
             lab.power_on(host).expect("on");
         }

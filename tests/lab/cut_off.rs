@@ -85,7 +85,7 @@ fn what_the_segment_shows_to_be_wrong_is_refused_before_anything_is_touched() {
         assert!(Command::new("ip").args(away).status().expect("ip runs").success());
     });
     twins.sh(MASTER, "ip addr add 192.168.0.77/24 dev enp0s3");
-    let known = hapair::lab::Lab::open(&pair_name()).expect("lab").known_hosts();
+    let known = twins.lab().known_hosts();
     let keys = std::fs::read_to_string(&known).expect("known hosts");
     let theirs = keys.lines().filter(|l| l.contains("192.168.0.201"));
     let more: String = theirs
@@ -214,7 +214,7 @@ fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
     twins.apply().expect(0);
 
     // It is the same host, but who knows what became of it.
-    let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
+    let lab = twins.lab();
     let (code, said) = meanwhile(&twins, || {
         lab.power_off(MASTER).expect("off");
         lab.power_on(MASTER).expect("on");

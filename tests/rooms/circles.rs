@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The groups of two and more files that can all be reached from each other (Tarjan's strongly connected components).
-pub(crate) fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
+pub(crate) fn circles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<&str>> {
     let mut walk = Walk {
         arrows,
         number: BTreeMap::new(),
@@ -12,34 +12,34 @@ pub(crate) fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<
         found: Vec::new(),
     };
     for file in arrows.keys() {
-        if !walk.number.contains_key(file) {
+        if !walk.number.contains_key(file.as_str()) {
             walk.visit(file);
         }
     }
     walk.found
 }
 
-struct Walk<'w, 'a> {
-    arrows: &'w BTreeMap<&'a str, BTreeSet<&'a str>>,
+struct Walk<'a> {
+    arrows: &'a BTreeMap<String, BTreeSet<String>>,
     number: BTreeMap<&'a str, usize>,
     lowest: BTreeMap<&'a str, usize>,
     open: Vec<&'a str>,
     found: Vec<Vec<&'a str>>,
 }
 
-impl<'a> Walk<'_, 'a> {
+impl<'a> Walk<'a> {
     fn visit(&mut self, file: &'a str) {
         let number = self.number.len();
         self.number.insert(file, number);
         self.lowest.insert(file, number);
         self.open.push(file);
         for next in self.arrows.get(file).into_iter().flatten() {
-            let reached = match self.number.get(next) {
+            let reached = match self.number.get(next.as_str()) {
                 None => {
                     self.visit(next);
-                    self.lowest[next]
+                    self.lowest[next.as_str()]
                 }
-                Some(number) if self.open.contains(next) => *number,
+                Some(number) if self.open.contains(&next.as_str()) => *number,
                 Some(_) => continue,
             };
             let lowest = self.lowest.get_mut(file).expect("it has been met");

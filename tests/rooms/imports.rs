@@ -123,7 +123,7 @@ impl Sources {
     }
 
     /// Every file to the files that it uses, by their paths.
-    pub(crate) fn arrows(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+    pub(crate) fn arrows(&self) -> BTreeMap<String, BTreeSet<String>> {
         let arrow = |(module, file): (&Module, &File)| {
             let mut paths = Paths::default();
             paths.visit_file(&file_without_tests(&file.syntax));
@@ -134,15 +134,10 @@ impl Sources {
             to.remove(module);
             to
         };
-        let path = |module: &Module| self.files[module].path.as_str();
+        let path = |module: &Module| self.files[module].path.clone();
         let all = self.files.iter();
-        all.map(|(module, file)| {
-            (
-                file.path.as_str(),
-                arrow((module, file)).into_iter().map(path).collect(),
-            )
-        })
-        .collect()
+        all.map(|(module, file)| (file.path.clone(), arrow((module, file)).into_iter().map(path).collect()))
+            .collect()
     }
 
     /// The module that a path stands for.

@@ -3,9 +3,10 @@
 mod circles;
 mod imports;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use circles::circles;
 use imports::Sources;
@@ -90,6 +91,12 @@ fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Every file to the files that it uses.
+fn arrows() -> &'static BTreeMap<String, BTreeSet<String>> {
+    static ARROWS: OnceLock<BTreeMap<String, BTreeSet<String>>> = OnceLock::new();
+    ARROWS.get_or_init(|| Sources::read(&src()).arrows())
+}
+
 /// The room of a file below `src`; the files beside the rooms have none.
 fn room(path: &str) -> Option<&str> {
     path.split_once('/').map(|(room, _)| room)
@@ -98,9 +105,8 @@ fn room(path: &str) -> Option<&str> {
 #[test]
 fn arrows_between_rooms_go_one_way() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
-    let sources = Sources::read(&src());
     let mut wrong = Vec::new();
-    for (file, used) in sources.arrows() {
+    for (file, used) in arrows() {
         let Some(from) = room(file) else { continue };
         for to in used {
             match room(to) {
@@ -114,8 +120,7 @@ fn arrows_between_rooms_go_one_way() {
 
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    let sources = Sources::read(&src());
-    let circles = circles(&sources.arrows());
+    let circles = circles(arrows());
     let shown: Vec<String> = circles.iter().map(|files| files.join(" ")).collect();
     assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), shown.join("\n"));
 }
