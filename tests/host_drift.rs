@@ -9,7 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 use hapair::host::status::status;
-use hapair::host::txn::{Journal, Stored, Txn};
+use hapair::host::txn::Txn;
+use hapair::host::txn::journal::Journal;
+use hapair::host::txn::request::Stored;
 use hapair::state::edit::Edit;
 use hapair::state::frame::Look;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};

@@ -6,7 +6,10 @@ mod host_support;
 
 use std::fs;
 
-use hapair::host::txn::{Journal, Stored, Txn, history, plan_back, state_behind};
+use hapair::host::txn::back::state_behind;
+use hapair::host::txn::journal::Journal;
+use hapair::host::txn::request::Stored;
+use hapair::host::txn::{Txn, history, plan_back};
 use hapair::state::resource::Content;
 use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::error::{Error, Result};
 use crate::agent::config::{self, Files};
 use crate::agent::script;
+use crate::host::os::error::{Error, Result};
 use crate::keepalived::{Diagnostic, Options, Severity, lint};
 use crate::state::DisabledCheck;
 

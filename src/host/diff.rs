@@ -2,8 +2,8 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::critical;
-use super::observe::{IS_EXECUTOR, Node, Observed};
+use crate::host::critical;
+use crate::host::observe::{IS_EXECUTOR, Node, Observed};
 use crate::state::edit::{self, Edit};
 use crate::state::redact::redact;
 use crate::state::resource::{Content, NetworkSpec, Resource, SelinuxMode, Spec};
@@ -321,7 +321,7 @@ pub fn selinux_edits(mode: SelinuxMode) -> [Edit; 1] {
 fn selinux(mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Option<Found> {
     let mut todo = Vec::new();
     let mut text = None;
-    let configured = node.text().map(|t| super::facts::parse_selinux(&t));
+    let configured = node.text().map(|t| crate::host::facts::system::parse_selinux(&t));
     match configured {
         // No file: no policy is installed, which is what `disabled` asks for.
         None if mode == SelinuxMode::Disabled => {}

@@ -1,14 +1,14 @@
 //! What is no longer as hapair left it: what is different, and a diff of it. Who did it is told in `hand`.
 
-mod hand;
+pub(crate) mod hand;
 
 use std::path::PathBuf;
 
-use super::diff::{self, Context};
-use super::facts::Tools;
-use super::memory::{self, Kept, Left, node_of};
-use super::observe::{Node, Observed, edit_target};
-use super::root::Root;
+use crate::host::diff::{self, Context};
+use crate::host::facts::Tools;
+use crate::host::memory::{self, Kept, Left, node_of};
+use crate::host::observe::{Node, Observed, edit_target};
+use crate::host::os::root::Root;
 use crate::state::redact::redact;
 use crate::state::resource::{Content, HostState, Resource, Spec};
 use crate::state::{Drift, Remedy};

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::error::{Error, Result};
-use super::root::Root;
-use super::{facts, fault, reboot, systemd};
 use crate::agent;
+use crate::host::facts::net;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
+use crate::host::os::systemd;
+use crate::host::{fault, reboot};
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Fault};
 
@@ -25,7 +27,7 @@ pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(
     let Some(unit) = engine.map(Engine::unit) else {
         return Ok(());
     };
-    let lost = || facts::owned(before).len() < before.len();
+    let lost = || net::owned(before).len() < before.len();
     if !lost() || !systemd::one(unit).is_active() {
         return Ok(());
     }

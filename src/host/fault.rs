@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result, at};
-use super::root::Root;
-use super::{place, systemd, txn};
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::root::Root;
+use crate::host::os::{files, systemd};
+use crate::host::txn;
 use crate::state::{Engine, Fault};
 
 /// What was before each fault that is in force.
@@ -69,7 +70,7 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
 
 fn hold(traces: &Traces, active: bool) -> Result<()> {
     if let Some(parent) = traces.memory.parent() {
-        place::private_directory(parent)?;
+        files::private_directory(parent)?;
     }
     txn::write_private(&traces.memory, &Before { active })?;
     if let Some(parent) = traces.hold.parent() {
@@ -79,7 +80,7 @@ fn hold(traces: &Traces, active: bool) -> Result<()> {
         "# hapair's drill holds this unit down\n[Unit]\nConditionPathExists=!{}\n",
         traces.memory.display()
     );
-    place::file(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::file(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
     systemd::daemon_reload()
 }
 
@@ -97,12 +98,12 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
         return Ok(());
     };
     let before: Before = serde_json::from_slice(&text).unwrap_or(Before { active: true });
-    place::remove(&traces.hold)?;
+    files::remove(&traces.hold)?;
     if let Some(parent) = traces.hold.parent() {
         // Only if it is empty: other hands may have a drop-in there.
         let _ = fs::remove_dir(parent);
     }
-    place::remove(&traces.memory)?;
+    files::remove(&traces.memory)?;
     if !root.is_live() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::root::Root;
+use crate::host::os::root::Root;
 use crate::state::UnitState;
 use crate::state::resource::FirewallSpec;
 

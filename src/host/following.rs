@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::output::Output;
-use super::systemd;
-use super::txn::{Tail, Txn};
+use crate::host::os::systemd;
+use crate::host::output::Output;
+use crate::host::txn::Txn;
+use crate::host::txn::journal::Tail;
 use crate::state::{EventKind, Reply};
 
 /// A transaction whose events are sent until it ends, or this is dropped.

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result, at};
-use super::facts::now_ms;
-use super::root::Root;
+use crate::host::facts::now_ms;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::root::Root;
 use crate::state::frame::{IfHeld, Operator, TakenOver};
 use crate::state::time::Utc;
 

@@ -9,11 +9,11 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::diff::{Context, diff};
-use super::facts::{self, now_ms};
-use super::observe::{IS_EXECUTOR, Node, Observed, nobody_knows};
-use super::root::Root;
-use super::txn::{self, LAST};
+use crate::host::diff::{Context, diff};
+use crate::host::facts::{now_ms, system};
+use crate::host::observe::{IS_EXECUTOR, Node, Observed, nobody_knows};
+use crate::host::os::root::Root;
+use crate::host::txn::{self, LAST};
 use crate::state::TxnId;
 use crate::state::resource::{Content, HostState, Resource, Spec};
 
@@ -131,10 +131,10 @@ fn hash(root: &Root, spec: &Spec, content: &[u8]) -> String {
         } => Some(path),
         _ => None,
     };
-    let of = |bytes: &[u8]| facts::hex(&Sha256::digest(bytes));
+    let of = |bytes: &[u8]| system::hex(&Sha256::digest(bytes));
     let mut hash = match executor {
         // The name of the executor that looks has its hash; another version's copy is read.
-        Some(_) if content == IS_EXECUTOR => facts::executor_hash(),
+        Some(_) if content == IS_EXECUTOR => system::executor_hash(),
         Some(path) => of(&fs::read(root.path(path)).unwrap_or_default()),
         None => of(content),
     };

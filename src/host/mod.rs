@@ -4,36 +4,29 @@
 //! an apply is stored ([`txn`]) and run by PID 1, and `serve` only follows its journal. Everything is static and
 //! NSS-free, and asks of the host only what CentOS 7 has.
 
-pub mod arp;
 pub mod check_config;
 pub mod converge;
-mod critical;
+pub(crate) mod critical;
 pub mod diff;
 pub mod drift;
 pub mod engine;
-mod erase;
-pub mod error;
-pub mod exec;
 pub mod facts;
 pub mod fault;
-pub mod fetch;
 pub mod firewall;
-mod following;
+pub(crate) mod following;
 pub mod lock;
 pub mod memory;
 pub mod observe;
+pub mod os;
 pub mod output;
 pub(crate) mod own;
-mod own_stop;
-pub mod place;
+pub(crate) mod own_stop;
 pub mod react;
 pub mod reboot;
-pub mod root;
-mod running;
+pub(crate) mod running;
 pub mod segment;
 pub mod serve;
 pub mod status;
-pub mod systemd;
 pub mod txn;
 pub mod validate;
 pub mod watch;
@@ -41,8 +34,8 @@ pub mod watch;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::error::{Error, Result};
-use self::root::Root;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
 use crate::state::{Fault, TxnId};
 
 const HELP: &str = "\

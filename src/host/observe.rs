@@ -9,9 +9,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::facts::{self, Tools};
-use super::firewall;
-use super::root::{Database, Root};
+use crate::host::facts::{Tools, net, system};
+use crate::host::firewall;
+use crate::host::os::root::{Database, Root};
 use crate::state::resource::{Content, HostState, NetworkSpec, Resource, SelinuxMode, Spec};
 
 /// What one resource is now.
@@ -289,7 +289,7 @@ fn network(root: &Root, spec: &NetworkSpec) -> Observed {
             routed: true,
         };
     }
-    let present = facts::addresses_of(&spec.interface);
+    let present = net::addresses_of(&spec.interface);
     let missing = spec
         .addresses
         .iter()
@@ -297,7 +297,7 @@ fn network(root: &Root, spec: &NetworkSpec) -> Observed {
         .cloned()
         .collect();
     let routed = spec.gateway.as_ref().is_none_or(|gateway| {
-        facts::default_routes(root)
+        net::default_routes(root)
             .iter()
             .any(|r| r.gateway == *gateway && r.interface == spec.interface)
     });
@@ -312,8 +312,8 @@ pub(super) fn nobody_knows() -> SelinuxMode {
 fn selinux(root: &Root) -> Observed {
     let path = "/etc/selinux/config";
     let file = node(root, &edit_target(root, path));
-    let runtime = facts::selinux_runtime(root);
-    let configured = file.text().as_deref().and_then(facts::parse_selinux);
+    let runtime = system::selinux_runtime(root);
+    let configured = file.text().as_deref().and_then(system::parse_selinux);
     let settled = match (configured.unwrap_or(SelinuxMode::Disabled), runtime) {
         (SelinuxMode::Disabled, SelinuxMode::Permissive) => SelinuxMode::Disabled,
         (configured, SelinuxMode::Disabled) => configured,
@@ -323,7 +323,7 @@ fn selinux(root: &Root) -> Observed {
         file,
         runtime,
         settled,
-        since_boot: facts::written_since_boot(root, path),
+        since_boot: system::written_since_boot(root, path),
     }
 }
 
@@ -337,7 +337,7 @@ fn same_address(a: &str, b: &str) -> bool {
 }
 
 fn booleans(root: &Root, values: &BTreeMap<String, bool>) -> Option<BTreeMap<String, Option<bool>>> {
-    if facts::selinux_runtime(root) == SelinuxMode::Disabled {
+    if system::selinux_runtime(root) == SelinuxMode::Disabled {
         return None;
     }
     let read = |name: &String| match root.line(&format!("/sys/fs/selinux/booleans/{name}")).chars().next() {
@@ -356,10 +356,10 @@ pub fn fingerprint(state: &HostState, observed: &[Observed]) -> String {
         hash.update([0]);
         hash.update(digest(observed));
     }
-    facts::hex(&hash.finalize())
+    system::hex(&hash.finalize())
 }
 
 /// Hash of one observation.
 pub fn digest(observed: &Observed) -> String {
-    facts::hex(&Sha256::digest(serde_json::to_vec(observed).unwrap_or_default()))
+    system::hex(&Sha256::digest(serde_json::to_vec(observed).unwrap_or_default()))
 }

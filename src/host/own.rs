@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{Error, Result, at};
-use super::root::Root;
-use super::txn::{self, Forgotten, Log, Undo};
-use super::{fault, place, systemd};
+use crate::host::fault;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::root::Root;
+use crate::host::os::{files, systemd};
+use crate::host::txn::pruned::Forgotten;
+use crate::host::txn::undo::{Log, Undo};
+use crate::host::txn::{self, left, runner};
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -35,7 +38,7 @@ pub(super) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) ->
     let created = forgotten.created.iter();
     let untouched = created.filter(|(path, left)| print(path) == **left);
     let mut all: BTreeSet<PathBuf> = own.chain(untouched.map(|(path, _)| path.clone())).collect();
-    all.retain(|path| print(path) != txn::missing());
+    all.retain(|path| print(path) != left::missing());
     all
 }
 
@@ -44,7 +47,7 @@ pub(super) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) ->
 /// # Errors
 /// One cannot be removed.
 pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: &mut dyn FnMut(&str)) -> Result<()> {
-    let all = paths(root, forgotten, txn::print_of);
+    let all = paths(root, forgotten, left::print_of);
     if all.is_empty() {
         return Ok(());
     }
@@ -63,9 +66,9 @@ pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: 
     for path in all.into_iter().rev() {
         undo.keep(&path)?;
         log(&format!("remove {}", path.display()));
-        place::remove(&path)?;
+        files::remove(&path)?;
         if path.parent().is_some_and(|p| p.ends_with("keepalived.service.d")) {
-            place::remove(path.parent().unwrap_or(&path))?;
+            files::remove(path.parent().unwrap_or(&path))?;
         }
     }
     if root.is_live() {
@@ -92,8 +95,8 @@ pub(super) fn purge(root: &Root) -> Result<()> {
         )));
     }
     // Held to the end: a transaction that would start now finds no request.
-    let Some(_exclusive) = txn::exclusive(root, PATIENCE) else {
-        let running = txn::running(root).map(|id| format!(" {id}")).unwrap_or_default();
+    let Some(_exclusive) = runner::exclusive(root, PATIENCE) else {
+        let running = runner::running(root).map(|id| format!(" {id}")).unwrap_or_default();
         return Err(Error::new(format!("transaction{running} runs on this host"))
             .hint("wait for it to end, then run the command again"));
     };
@@ -104,24 +107,24 @@ pub(super) fn purge(root: &Root) -> Result<()> {
     // The agent's own files; a machine that keeps twins has a directory of theirs there.
     let runtime = root.path("/run/hapair");
     for entry in std::fs::read_dir(&runtime).into_iter().flatten().flatten() {
-        place::remove(&entry.path())?;
+        files::remove(&entry.path())?;
     }
-    place::remove(&runtime)?;
+    files::remove(&runtime)?;
     for path in ["/run/hapair-txn.lock", "/run/hapair.lock"] {
-        place::remove(&root.path(path))?;
+        files::remove(&root.path(path))?;
     }
     let running = std::env::current_exe().unwrap_or_default();
     let directory = root.path(EXECUTORS).join("sbin");
     for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
         if entry.path() != running {
-            place::remove(&entry.path())?;
+            files::remove(&entry.path())?;
         }
     }
     if running.parent() == Some(directory.as_path()) {
-        place::remove(&running)?;
+        files::remove(&running)?;
     }
-    place::remove(&directory)?;
-    place::remove(&root.path(EXECUTORS))
+    files::remove(&directory)?;
+    files::remove(&root.path(EXECUTORS))
 }
 
 fn remove_tree(path: &Path) -> Result<()> {

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::error::Result;
-use super::root::Root;
-use super::{place, systemd};
+use crate::host::os::error::Result;
+use crate::host::os::root::Root;
+use crate::host::os::{files, systemd};
 use crate::state::frame::UnitAction;
 
 /// A note of each, gone with the boot, which starts them.
@@ -33,13 +33,13 @@ pub(super) fn order(root: &Root, unit: &str, action: UnitAction) -> Result<()> {
 }
 
 fn remember(root: &Root, unit: &str) -> Result<()> {
-    place::private_directory(&root.path(DIRECTORY))?;
+    files::private_directory(&root.path(DIRECTORY))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    place::file(&note(root, unit), b"", 0o600, uid, gid, None)
+    files::file(&note(root, unit), b"", 0o600, uid, gid, None)
 }
 
 fn forget(root: &Root, unit: &str) -> Result<()> {
-    place::remove(&note(root, unit))
+    files::remove(&note(root, unit))
 }
 
 /// A unit that was stopped last at this time (ms since 1970) was stopped by hapair.

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
-use super::converge::Worker;
-use super::error::{Error, Result};
-use super::txn::Undo;
-use super::{exec, systemd};
+use crate::host::converge::Worker;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::{exec, systemd};
+use crate::host::txn::undo::Undo;
 use crate::state::Reaction;
 
 /// How long a package manager may take to fetch metadata.
@@ -88,7 +88,7 @@ fn one(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
 }
 
 fn make_cache(worker: &mut Worker<'_>) -> Result<()> {
-    let program = super::converge::packages::manager()?;
+    let program = crate::host::converge::packages::manager()?;
     // dnf serves old metadata of a changed repository until told otherwise.
     exec::must(&program, &["clean", "expire-cache"], METADATA)?;
     let journal = &mut worker.journal;
@@ -96,7 +96,7 @@ fn make_cache(worker: &mut Worker<'_>) -> Result<()> {
     if output.ok() {
         return Ok(());
     }
-    Err(super::converge::packages::explain(
+    Err(crate::host::converge::packages::explain(
         &program,
         "makecache",
         &output,

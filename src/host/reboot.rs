@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::error::{Error, Result, at};
-use super::observe::Observed;
-use super::root::Root;
-use super::{exec, place, systemd, txn};
+use crate::host::observe::Observed;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::root::Root;
+use crate::host::os::{exec, files, systemd};
+use crate::host::txn::{self, runner};
 use crate::state::resource::{Resource, SelinuxMode, Spec};
 
 /// The configuration that the next boot will read.
@@ -100,7 +101,7 @@ const NOTICE: u64 = 1;
 /// # Errors
 /// A transaction runs, or systemd refuses; then the host goes on as it was.
 pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
-    if !txn::idle(root) {
+    if !runner::idle(root) {
         return Err(Error::new("a transaction runs on this host").hint("wait for its end, then apply again"));
     }
     let systemctl =
@@ -159,7 +160,7 @@ pub fn release(root: &Root) -> Result<()> {
     }
     let mark = released(root);
     if let Some(parent) = mark.parent() {
-        place::private_directory(parent)?;
+        files::private_directory(parent)?;
     }
     std::fs::write(&mark, "").map_err(at("write", &mark))?;
     systemd::forget_at_boot(HOLD);

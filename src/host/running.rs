@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use super::root::Root;
-use super::status::Word;
-use super::{critical, facts};
 use crate::agent::config::Files;
+use crate::host::critical;
+use crate::host::facts::net;
+use crate::host::os::root::Root;
+use crate::host::status::Word;
 use crate::keepalived::{Instance, NoFiles, Options, Resolver, parse};
 use crate::state::{AgentInstance, RunningInstance};
 
@@ -33,7 +34,7 @@ fn by_agent(told: &AgentInstance, configured: &[Arc<Instance>]) -> RunningInstan
         virtual_router_id: told.virtual_router_id,
         state: told.state,
         priority: told.priority,
-        owns_vip: !facts::owned(&told.vips).is_empty(),
+        owns_vip: !net::owned(&told.vips).is_empty(),
         vips: told.vips.clone(),
         waits: told.held || waits,
         raised: told.raised,
@@ -43,7 +44,7 @@ fn by_agent(told: &AgentInstance, configured: &[Arc<Instance>]) -> RunningInstan
 
 fn by_file(instance: &Instance, word: Option<&Word>) -> RunningInstance {
     let known = critical::reference(instance);
-    let owns_vip = !facts::owned(&known.vips).is_empty();
+    let owns_vip = !net::owned(&known.vips).is_empty();
     let (state, priority, held) = Word::of_any(word, &known, owns_vip);
     RunningInstance {
         name: known.name,

@@ -5,10 +5,10 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use super::arp::{self, Interface};
-use super::error::{Error, Result};
-use super::facts;
-use super::root::Root;
+use crate::host::facts::net;
+use crate::host::os::arp::{self, Interface};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
 use crate::state::resource::NetworkSpec;
 
 /// Three questions are on the way by then.
@@ -34,9 +34,9 @@ pub fn preflight(root: &Root, spec: &NetworkSpec) -> Result<()> {
     let Some(interface) = Interface::named(root, name) else {
         return Ok(());
     };
-    let own: Vec<(Ipv4Addr, u8)> = addresses(&facts::addresses_of(name));
+    let own: Vec<(Ipv4Addr, u8)> = addresses(&net::addresses_of(name));
     for (address, _) in addresses(&spec.addresses) {
-        if !facts::owned(&[address.to_string()]).is_empty() {
+        if !net::owned(&[address.to_string()]).is_empty() {
             continue;
         }
         // Without an address of our own in the question: it must not spoil the tables of whoever has it.
@@ -77,7 +77,7 @@ pub fn expected(root: &Root, spec: &NetworkSpec) -> Gateway {
     if !is_default(root, spec) {
         return Gateway::MustAnswer;
     }
-    let own = addresses(&facts::addresses_of(&spec.interface));
+    let own = addresses(&net::addresses_of(&spec.interface));
     let asked = Interface::named(root, &spec.interface).zip(own.first().copied());
     match asked {
         Some((interface, (address, _))) if !silent(root, interface, gateway, address, MOMENT) => Gateway::MustAnswer,
@@ -129,7 +129,7 @@ fn gateway(spec: &NetworkSpec) -> Option<Ipv4Addr> {
 
 /// It is the default gateway already.
 fn is_default(root: &Root, spec: &NetworkSpec) -> bool {
-    facts::default_routes(root)
+    net::default_routes(root)
         .iter()
         .any(|r| Some(&r.gateway) == spec.gateway.as_ref() && r.interface == spec.interface)
 }

@@ -4,18 +4,20 @@ use std::io::BufRead;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::diff::{Context, diff};
-use super::error::{Error, Result};
-use super::facts::{self, Tools};
-use super::following::Following;
-use super::lock::{self, Lock};
-use super::observe::{fingerprint, observe};
-use super::output::Output;
-use super::reboot::Config;
-use super::root::Root;
-use super::txn::{self, Stored, Txn};
-use super::watch::{self, Watch};
-use super::{converge, drift, engine, fault, fetch, own, own_stop, reboot, status, systemd};
+use crate::host::diff::{Context, diff};
+use crate::host::facts::{self, Tools};
+use crate::host::following::Following;
+use crate::host::lock::{self, Lock};
+use crate::host::observe::{fingerprint, observe};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
+use crate::host::os::{http_get, systemd};
+use crate::host::output::Output;
+use crate::host::reboot::{self, Config};
+use crate::host::txn::request::Stored;
+use crate::host::txn::{self, Txn, arm, back, runner};
+use crate::host::watch::{self, Watch};
+use crate::host::{converge, drift, engine, fault, own, own_stop, status};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
 use crate::state::{Engine, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
@@ -164,7 +166,7 @@ impl Session {
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
                 .known(&txn)
-                .and_then(|t| txn::confirm(&t))
+                .and_then(|t| arm::confirm(&t))
                 .map(|()| Some(Reply::Ack)),
             Request::Cancel { txn } => self.cancel(&txn).map(|()| Some(Reply::Ack)),
             Request::Status { state, look } => Ok(Some(Reply::Status {
@@ -182,8 +184,10 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Clock => Ok(Some(Reply::Clock { at_ms: facts::now_ms() })),
-            Request::Fetch { url, timeout_ms } => Ok(Some(fetch::fetch(&url, timeout_ms))),
-            Request::Connect { address, timeout_ms } => fetch::connect(&address, timeout_ms).map(|()| Some(Reply::Ack)),
+            Request::Fetch { url, timeout_ms } => Ok(Some(http_get::fetch(&url, timeout_ms))),
+            Request::Connect { address, timeout_ms } => {
+                http_get::connect(&address, timeout_ms).map(|()| Some(Reply::Ack))
+            }
             Request::Vrrp { order } => self
                 .must_hold_lock()
                 .and_then(|()| engine::order(&self.root, order))
@@ -258,7 +262,7 @@ impl Session {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
         let request = Stored {
-            state: txn::state_behind(&self.root, &back),
+            state: back::state_behind(&self.root, &back),
             stages: Vec::new(),
             confirm_timeout,
             operator: operator.name,
@@ -359,7 +363,7 @@ impl Session {
             return Ok(Reply::Ack);
         };
         let broke = self.keep_lock(operator)?;
-        let running = txn::running(&self.root);
+        let running = runner::running(&self.root);
         Ok(Reply::Locked { broke, running })
     }
 

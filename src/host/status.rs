@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::facts::{self, Tools};
-use super::observe::observe;
-use super::root::Root;
-use super::running::running;
-use super::{check_config, drift, exec, txn};
 use crate::agent;
+use crate::host::facts::{Tools, net};
+use crate::host::observe::observe;
+use crate::host::os::exec;
+use crate::host::os::root::Root;
+use crate::host::running::running;
+use crate::host::txn::history;
+use crate::host::{check_config, drift};
 use crate::state::frame::Look;
 use crate::state::resource::{InstanceRef, Resource};
 use crate::state::{AgentStatus, DisabledCheck, Drift, Engine, HostState, HostStatus, InstanceState, InstanceStatus};
@@ -38,7 +40,7 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
         .instances
         .iter()
         .map(|instance| {
-            let owns_vip = !facts::owned(&instance.vips).is_empty();
+            let owns_vip = !net::owned(&instance.vips).is_empty();
             let (state, priority, held) = Word::of_any(word.as_ref(), instance, owns_vip);
             InstanceStatus {
                 name: instance.name.clone(),
@@ -75,7 +77,7 @@ pub fn status(root: &Root, state: &HostState, look: Look, tools: &mut Tools) -> 
         drift_details: drift,
         transactions: match look {
             Look::Glance => Vec::new(),
-            Look::Whole => txn::last(root, SHOWN),
+            Look::Whole => history::last(root, SHOWN),
         },
     }
 }

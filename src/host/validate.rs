@@ -9,10 +9,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::check_config::{self, Scope};
-use super::error::{Error, Result, at};
-use super::exec::{self, Output};
-use super::place;
+use crate::host::check_config::{self, Scope};
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::exec::{self, Output};
+use crate::host::os::files;
 use crate::state::Validator;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -229,7 +229,7 @@ struct Mount {
 
 /// Copies what the files live in, changes the copies, and says what to lay over what.
 fn stage(files: &[Staged], scratch: &Path) -> Result<Vec<Mount>> {
-    place::private_directory(scratch)?;
+    files::private_directory(scratch)?;
     let mut mounts: Vec<Mount> = Vec::new();
     for file in files {
         let base = base_of(&file.path);

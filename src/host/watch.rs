@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::facts;
-use super::output::Output;
+use crate::host::facts::{self, net};
+use crate::host::output::Output;
 use crate::state::Reply;
 
 /// A watch that runs until it is dropped.
@@ -33,7 +33,7 @@ pub fn start(addresses: Vec<String>, output: Output) -> std::io::Result<Watch> {
     std::thread::spawn(move || {
         let mut last: Option<Vec<String>> = None;
         while !stopped.load(Ordering::Relaxed) {
-            let owned = facts::owned(&addresses);
+            let owned = net::owned(&addresses);
             if last.as_ref() != Some(&owned) {
                 output.send(&Reply::Owned {
                     at_ms: facts::now_ms(),

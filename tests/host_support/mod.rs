@@ -7,10 +7,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 pub(crate) use hapair::host::facts::Tools;
-pub(crate) use hapair::host::root::Root;
+pub(crate) use hapair::host::os::root::Root;
 use hapair::host::serve::plan;
-pub(crate) use hapair::host::txn::execute;
-use hapair::host::txn::{Journal, Stored, Tail, Txn};
+use hapair::host::txn::Txn;
+use hapair::host::txn::journal::{Journal, Tail};
+use hapair::host::txn::request::Stored;
+pub(crate) use hapair::host::txn::runner::execute;
 use hapair::state::edit::Edit;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};
 pub(crate) use hapair::state::{EventKind, Outcome};

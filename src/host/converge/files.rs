@@ -4,14 +4,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::Worker;
+use crate::host::converge::Worker;
 use crate::host::diff::edited_text;
-use crate::host::error::{Error, Result, at};
 use crate::host::observe::{Node, edit_target};
-use crate::host::place;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::files;
 use crate::state::Spec;
 
-pub(super) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Result<()> {
+pub(crate) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Result<()> {
     let root = worker.root;
     match spec {
         Spec::File {
@@ -23,9 +23,9 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Res
             ..
         } => {
             let at = root.path(path);
-            let (uid, gid) = place::ids(root, owner, group)?;
+            let (uid, gid) = files::ids(root, owner, group)?;
             refuse_odd(&at, node)?;
-            replace(worker, &at, &super::bytes_of(content)?, *mode, uid, gid)
+            replace(worker, &at, &crate::host::converge::bytes_of(content)?, *mode, uid, gid)
         }
         Spec::Edit {
             path,
@@ -44,7 +44,7 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Res
         Spec::Absent { path, .. } => {
             let at = root.path(path);
             worker.undo.keep(&at)?;
-            place::remove(&at)
+            files::remove(&at)
         }
         Spec::Directory { path, mode } => directory(worker, &root.path(path), *mode, node),
         _ => Ok(()),
@@ -62,7 +62,7 @@ fn refuse_odd(path: &Path, node: &Node) -> Result<()> {
 }
 
 /// Writes an edited file: an existing one keeps owner and mode.
-pub(super) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) -> Result<()> {
+pub(crate) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) -> Result<()> {
     match fs::metadata(path) {
         Ok(meta) => replace(
             worker,
@@ -73,31 +73,31 @@ pub(super) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) 
             meta.gid(),
         ),
         Err(_) => {
-            let (uid, gid) = place::ids(worker.root, "root", "root")?;
+            let (uid, gid) = files::ids(worker.root, "root", "root")?;
             replace(worker, path, text.as_bytes(), mode, uid, gid)
         }
     }
 }
 
 /// Writes a file of root's that the undo log knows already.
-pub(super) fn write(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let (uid, gid) = place::ids(worker.root, "root", "root")?;
-    place::file(path, bytes, mode, uid, gid, place::label_of(path).as_deref())
+pub(crate) fn write(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let (uid, gid) = files::ids(worker.root, "root", "root")?;
+    files::file(path, bytes, mode, uid, gid, files::label_of(path).as_deref())
 }
 
 fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> Result<()> {
     worker.undo.keep(path)?;
-    for parent in place::missing_parents(path) {
+    for parent in files::missing_parents(path) {
         fs::create_dir(&parent).map_err(at("create", &parent))?;
         fs::set_permissions(&parent, fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", &parent))?;
     }
     // A link is replaced, so what it points to keeps its own label.
-    let label = if path.is_symlink() { None } else { place::label_of(path) };
-    place::file(path, bytes, mode, uid, gid, label.as_deref())
+    let label = if path.is_symlink() { None } else { files::label_of(path) };
+    files::file(path, bytes, mode, uid, gid, label.as_deref())
 }
 
 fn directory(worker: &mut Worker<'_>, path: &Path, mode: u32, node: &Node) -> Result<()> {
-    let (uid, gid) = place::ids(worker.root, "root", "root")?;
+    let (uid, gid) = files::ids(worker.root, "root", "root")?;
     match node {
         Node::Missing | Node::Directory { .. } => {}
         _ => {
@@ -107,6 +107,6 @@ fn directory(worker: &mut Worker<'_>, path: &Path, mode: u32, node: &Node) -> Re
     }
     worker.undo.keep(path)?;
     fs::create_dir_all(path).map_err(at("create", path))?;
-    place::own(path, mode, uid, gid)?;
-    place::sync_parent(path)
+    files::own(path, mode, uid, gid)?;
+    files::sync_parent(path)
 }

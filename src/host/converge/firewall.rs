@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::Worker;
-use crate::host::error::{Error, Result};
+use crate::host::converge::Worker;
 use crate::host::firewall::Observed;
-use crate::host::txn::Undo;
-use crate::host::{exec, systemd};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::{exec, systemd};
+use crate::host::txn::undo::Undo;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UNIT: &str = "firewalld.service";
 
-pub(super) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
+pub(crate) fn converge(worker: &mut Worker<'_>, have: &Observed) -> Result<()> {
     if !have.installed {
         return Err(Error::new("firewalld is not installed on this host")
             .hint("`yum install firewalld`, or leave `system.firewalld` out of the inventory"));

@@ -1,23 +1,27 @@
 //! Making one resource as desired: exactly the difference. One file a kind.
 
-mod files;
-mod firewall;
+pub(crate) mod files;
+pub(crate) mod firewall;
 pub mod network;
 pub mod packages;
-mod repositories;
-mod selinux;
-mod service;
+pub(crate) mod repositories;
+pub(crate) mod selinux;
+pub(crate) mod service;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::diff::{Context, diff, edited_text};
-use super::error::{Error, Result};
-use super::facts::Tools;
-use super::observe::{Node, Observed, edit_target, observe};
-use super::root::Root;
-use super::txn::{Journal, Log, Stored, Txn, Undo};
-use super::{exec, fault, segment, validate};
+use crate::host::diff::{Context, diff, edited_text};
+use crate::host::facts::Tools;
+use crate::host::observe::{Node, Observed, edit_target, observe};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec;
+use crate::host::os::root::Root;
+use crate::host::txn::Txn;
+use crate::host::txn::journal::Journal;
+use crate::host::txn::request::Stored;
+use crate::host::txn::undo::{Log, Undo};
+use crate::host::{fault, segment, validate};
 use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 
 /// What a running transaction carries.
@@ -263,7 +267,7 @@ fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Stag
 }
 
 /// Bytes of a file's content.
-pub(super) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
+pub(crate) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
     match content {
         Content::Text(text) => Ok(text.as_bytes().to_vec()),
         Content::Secret(secret) => Ok(secret.reveal().as_bytes().to_vec()),

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Worker, files};
+use crate::host::converge::{Worker, files};
 use crate::host::diff::edited_text;
-use crate::host::error::{Error, Result};
+use crate::host::facts::net;
 use crate::host::observe::{Node, edit_target};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::{exec, systemd};
 use crate::host::segment::{self, Gateway};
-use crate::host::txn::{self, Undo};
-use crate::host::{exec, facts, systemd};
+use crate::host::txn::runner;
+use crate::host::txn::undo::Undo;
 use crate::state::NetworkManagerKind;
 use crate::state::resource::NetworkSpec;
 
@@ -22,7 +24,7 @@ const GATEWAY: Duration = Duration::from_secs(60);
 /// How long addresses may take to appear after the manager said it is done.
 const SETTLE: Duration = Duration::from_secs(15);
 
-pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node) -> Result<()> {
+pub(crate) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node) -> Result<()> {
     let path = edit_target(worker.root, &spec.path);
     let gateway = match worker.root.is_live() {
         true => segment::expected(worker.root, spec),
@@ -70,17 +72,17 @@ pub(super) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
 /// Not so long that the revert timer would come first.
 fn await_gateway(worker: &Worker<'_>, spec: &NetworkSpec) -> Result<()> {
     let patience = GATEWAY.min(Duration::from_secs(worker.request.confirm_timeout) / 2);
-    segment::await_gateway(worker.root, spec, patience, &mut || txn::check_cancel(worker.txn))
+    segment::await_gateway(worker.root, spec, patience, &mut || runner::check_cancel(worker.txn))
 }
 
 /// Waits until the wanted addresses and the route are there; else says what is missing.
 fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), String> {
     let deadline = Instant::now() + SETTLE;
     loop {
-        let have = facts::addresses_of(&spec.interface);
+        let have = net::addresses_of(&spec.interface);
         let missing: Vec<&String> = spec.addresses.iter().filter(|a| !have.contains(a)).collect();
         let routed = spec.gateway.as_ref().is_none_or(|gateway| {
-            let routes = facts::default_routes(worker.root);
+            let routes = net::default_routes(worker.root);
             routes
                 .iter()
                 .any(|r| r.gateway == *gateway && r.interface == spec.interface)

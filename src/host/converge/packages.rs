@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Worker;
-use crate::host::erase;
-use crate::host::error::{Error, Result};
-use crate::host::exec::{self, Output};
+use crate::host::converge::Worker;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec::{self, Output};
+use crate::host::os::rpm_erase;
 use crate::host::react;
-use crate::host::txn::Undo;
+use crate::host::txn::undo::Undo;
 use crate::state::Reaction;
 
 /// A slow mirror and "Development Tools" together.
@@ -21,7 +21,7 @@ pub fn manager() -> Result<String> {
     exec::which(&["yum", "dnf"]).ok_or_else(|| Error::new("neither yum nor dnf is installed on this host"))
 }
 
-pub(super) fn install(worker: &mut Worker<'_>, names: &[String], repositories: &[String]) -> Result<()> {
+pub(crate) fn install(worker: &mut Worker<'_>, names: &[String], repositories: &[String]) -> Result<()> {
     react::now(worker, &Reaction::MakeCache)?;
     let mut args = vec!["-y".to_owned()];
     if !repositories.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn install(worker: &mut Worker<'_>, names: &[String], repositories: &
     transaction(worker, &args, names)
 }
 
-pub(super) fn group(worker: &mut Worker<'_>, name: &str, missing: &[String]) -> Result<()> {
+pub(crate) fn group(worker: &mut Worker<'_>, name: &str, missing: &[String]) -> Result<()> {
     react::now(worker, &Reaction::MakeCache)?;
     let args = ["-y", "groupinstall", name].map(str::to_owned);
     transaction(worker, &args, missing)?;
@@ -60,11 +60,11 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     worker.undo.add(&Undo::Installed {
         packages: names.to_vec(),
     })?;
-    let before = erase::everything();
+    let before = rpm_erase::everything();
     let journal = &mut worker.journal;
     journal.log(&format!("{program} {}", args.join(" ")));
     let output = exec::run_lines(&program, &args, INSTALL, &mut |line| journal.log(line))?;
-    if let (Some(before), Some(after)) = (before, erase::everything()) {
+    if let (Some(before), Some(after)) = (before, rpm_erase::everything()) {
         let new = after.difference(&before).filter(|name| !names.contains(name));
         let packages: Vec<String> = new.cloned().collect();
         if !packages.is_empty() {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::Worker;
-use crate::host::error::{Error, Result, at};
-use crate::host::place;
-use crate::host::txn::Undo;
+use crate::host::converge::Worker;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::files;
+use crate::host::txn::undo::Undo;
 
 /// Renames `X.repo` to `X.repo.bak`, which yum does not read. A `.bak` that is there already is kept in the
 /// transaction, not lost.
-pub(super) fn set_aside(worker: &mut Worker<'_>, directory: &str, names: &[String]) -> Result<()> {
+pub(crate) fn set_aside(worker: &mut Worker<'_>, directory: &str, names: &[String]) -> Result<()> {
     for name in names {
         let from = worker.root.path(&format!("{directory}/{name}"));
         let to = worker.root.path(&format!("{directory}/{name}.bak"));
@@ -20,13 +20,13 @@ pub(super) fn set_aside(worker: &mut Worker<'_>, directory: &str, names: &[Strin
             to: to.clone(),
         })?;
         fs::rename(&from, &to).map_err(at("set aside", &from))?;
-        place::sync_parent(&from)?;
+        files::sync_parent(&from)?;
     }
     Ok(())
 }
 
 /// Copies a disc; `.discinfo` comes last, so that a copy that was cut goes on where it stopped.
-pub(super) fn copy_media(worker: &mut Worker<'_>, from: &str, to: &str, mounted: bool) -> Result<()> {
+pub(crate) fn copy_media(worker: &mut Worker<'_>, from: &str, to: &str, mounted: bool) -> Result<()> {
     let (source, target) = (worker.root.path(from), worker.root.path(to));
     if !mounted {
         return Err(
@@ -42,7 +42,7 @@ pub(super) fn copy_media(worker: &mut Worker<'_>, from: &str, to: &str, mounted:
     let info = source.join(".discinfo");
     let copy = target.join(".discinfo");
     fs::copy(&info, &copy).map_err(at("copy to", &copy))?;
-    place::sync_parent(&copy)
+    files::sync_parent(&copy)
 }
 
 fn copy_tree(source: &Path, target: &Path) -> Result<()> {

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Worker, files};
+use crate::host::converge::{Worker, files};
 use crate::host::diff::selinux_edits;
-use crate::host::error::{Error, Result};
+use crate::host::facts::system;
 use crate::host::observe::{Node, edit_target};
-use crate::host::txn::Undo;
-use crate::host::{exec, facts};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec;
+use crate::host::txn::undo::Undo;
 use crate::state::SelinuxMode;
 use crate::state::edit;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub(super) fn mode(worker: &mut Worker<'_>, mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Result<()> {
+pub(crate) fn mode(worker: &mut Worker<'_>, mode: SelinuxMode, node: &Node, runtime: SelinuxMode) -> Result<()> {
     let path = edit_target(worker.root, "/etc/selinux/config");
     let old = node.text();
-    let configured = old.as_deref().and_then(facts::parse_selinux);
+    let configured = old.as_deref().and_then(system::parse_selinux);
     if configured != Some(mode) && !(old.is_none() && mode == SelinuxMode::Disabled) {
         if old.is_none() {
             return Err(
@@ -37,7 +38,7 @@ pub(super) fn mode(worker: &mut Worker<'_>, mode: SelinuxMode, node: &Node, runt
     exec::must("setenforce", &[if enforcing { "1" } else { "0" }], LIMIT).map(drop)
 }
 
-pub(super) fn booleans(
+pub(crate) fn booleans(
     worker: &mut Worker<'_>,
     values: &BTreeMap<String, bool>,
     have: &BTreeMap<String, Option<bool>>,

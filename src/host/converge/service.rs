@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::Worker;
-use crate::host::error::{Error, Result};
-use crate::host::txn::Undo;
-use crate::host::{react, systemd};
+use crate::host::converge::Worker;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::systemd;
+use crate::host::react;
+use crate::host::txn::undo::Undo;
 use crate::state::Reaction;
 
-pub(super) fn converge(worker: &mut Worker<'_>, unit: &str, enabled: Option<bool>, active: Option<bool>) -> Result<()> {
+pub(crate) fn converge(worker: &mut Worker<'_>, unit: &str, enabled: Option<bool>, active: Option<bool>) -> Result<()> {
     react::now(worker, &Reaction::DaemonReload)?;
     let now = systemd::one(unit);
     if !now.exists() {

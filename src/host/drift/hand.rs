@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::host::facts::Tools;
 use crate::host::memory::Left;
 use crate::host::observe::Observed;
-use crate::host::root::{Database, Root};
-use crate::host::{exec, fault, own_stop, systemd, txn};
+use crate::host::os::root::{Database, Root};
+use crate::host::os::{exec, systemd};
+use crate::host::txn::left;
+use crate::host::{fault, own_stop};
 use crate::state::{By, Moment, Packaged};
 
 /// What rpm leaves beside a file that it would have replaced, or did replace.
@@ -20,15 +22,15 @@ const RPM: Duration = Duration::from_secs(30);
 
 /// Who and when.
 #[derive(Debug, Default)]
-pub(super) struct Hand {
-    pub(super) by: Option<By>,
-    pub(super) when: Option<Moment>,
-    pub(super) package: Option<Packaged>,
-    pub(super) beside: Vec<String>,
+pub(crate) struct Hand {
+    pub(crate) by: Option<By>,
+    pub(crate) when: Option<Moment>,
+    pub(crate) package: Option<Packaged>,
+    pub(crate) beside: Vec<String>,
 }
 
 /// Of what is at a path, or is not there any more.
-pub(super) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
+pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
     let meta = fs::symlink_metadata(path).ok();
     let mut hand = match &meta {
         Some(meta) => Hand {
@@ -39,7 +41,7 @@ pub(super) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
         None => of_directory(root, path),
     };
     hand.beside = beside(path, left.at_ms);
-    if let Some(id) = txn::left_by_unended(root, path, &left.transaction) {
+    if let Some(id) = left::left_by_unended(root, path, &left.transaction) {
         let what = format!("in transaction {id}, which has not come to its end");
         hand.by = Some(By::Hapair { what });
         return hand;
@@ -155,7 +157,7 @@ fn is_as_shipped(text: &str, path: &str) -> bool {
 }
 
 /// Of a unit that was started, stopped, enabled or disabled.
-pub(super) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, tools: &Tools) -> Hand {
+pub(crate) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, tools: &Tools) -> Hand {
     let active = |observed: &Observed| match observed {
         Observed::Unit { active, .. } => *active,
         Observed::Firewall(firewall) => firewall.running,

@@ -1,17 +1,17 @@
 //! What the host is, read from files, /proc, one `rpm` and one `systemctl`.
 
-mod net;
-mod system;
+pub(crate) mod net;
+pub(crate) mod system;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::root::Root;
-use super::{exec, systemd, txn};
+use crate::host::os::root::Root;
+use crate::host::os::{exec, systemd};
+use crate::host::txn;
 use crate::state::{Facts, UnitState};
 
 pub use net::{addresses, addresses_of, default_routes, owned};
-pub(crate) use system::{executor_hash, hex};
 pub use system::{parse_selinux, selinux_config, selinux_runtime, written_since_boot};
 
 /// Units that facts tell of.

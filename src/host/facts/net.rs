@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::host::root::Root;
+use crate::host::os::root::Root;
 use crate::state::facts::{DefaultRoute, ProfileFormat};
 use crate::state::{Facts, Interface, NetworkManagerKind, Profile};
 
@@ -54,7 +54,7 @@ pub fn owned(wanted: &[String]) -> Vec<String> {
 }
 
 /// Every interface but `lo`; managers and profiles are filled in later, when the units are known.
-pub(super) fn interfaces(root: &Root) -> Vec<Interface> {
+pub(crate) fn interfaces(root: &Root) -> Vec<Interface> {
     let mut by_name = if root.is_live() { addresses() } else { BTreeMap::new() };
     let profiles = profiles(root);
     let of = |name: &str| {
@@ -198,7 +198,7 @@ fn choose(profiles: &[Profile], name: &str, mac: &str) -> Option<Profile> {
 }
 
 /// Says of each interface who configures it (facts: NetworkManager keeps a file for each device it knows in /run).
-pub(super) fn managers(root: &Root, facts: &mut Facts) {
+pub(crate) fn managers(root: &Root, facts: &mut Facts) {
     let active = |unit: &str| facts.units.get(unit).is_some_and(|u| u.is_active());
     let (manager, service) = (active("NetworkManager.service"), active("network.service"));
     for interface in &mut facts.interfaces {

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::exec;
-use crate::host::root::Root;
+use crate::host::os::exec;
+use crate::host::os::root::Root;
 use crate::keepalived;
 use crate::state::facts::{HmacDemand, HmacInPlace};
 use crate::state::{Facts, NginxLayout, Release, Secret, SelinuxMode};
 
 /// Reads `/etc/os-release` (os-release(5): shell assignments, values may be quoted).
-pub(super) fn release(text: &str) -> Release {
+pub(crate) fn release(text: &str) -> Release {
     let value = |key: &str| {
         text.lines()
             .filter_map(|l| l.trim().split_once('='))
@@ -34,7 +34,7 @@ pub(super) fn release(text: &str) -> Release {
 }
 
 /// `nameserver` lines.
-pub(super) fn nameservers(text: &str) -> Vec<String> {
+pub(crate) fn nameservers(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
@@ -90,7 +90,7 @@ fn booted_at(root: &Root) -> Option<SystemTime> {
 const USER_HZ: f64 = 100.0;
 
 /// Told by what `nginx.conf` itself holds: only the distribution's has a server in it.
-pub(super) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
+pub(crate) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
     let text = root.read("/etc/nginx/nginx.conf")?;
     let code: Vec<&str> = text
         .lines()
@@ -109,7 +109,7 @@ pub(super) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
 }
 
 /// Passwords of the instances in keepalived.conf.
-pub(super) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
+pub(crate) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
     let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
         return BTreeMap::new();
     };
@@ -125,7 +125,7 @@ pub(super) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
 }
 
 /// `auth_hmac` of the instances in keepalived.conf.
-pub(super) fn auth_hmac(root: &Root) -> BTreeMap<String, HmacInPlace> {
+pub(crate) fn auth_hmac(root: &Root) -> BTreeMap<String, HmacInPlace> {
     let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
         return BTreeMap::new();
     };
@@ -152,14 +152,14 @@ pub(super) fn auth_hmac(root: &Root) -> BTreeMap<String, HmacInPlace> {
 }
 
 /// cloud-init is installed and not switched off (its file or the kernel's command line).
-pub(super) fn cloud_init(root: &Root) -> bool {
+pub(crate) fn cloud_init(root: &Root) -> bool {
     root.path("/etc/cloud").is_dir()
         && !root.path("/etc/cloud/cloud-init.disabled").exists()
         && !root.line("/proc/cmdline").contains("cloud-init=disabled")
 }
 
 /// Free bytes, root's reserve included.
-pub(super) fn free_bytes(root: &Root) -> BTreeMap<String, u64> {
+pub(crate) fn free_bytes(root: &Root) -> BTreeMap<String, u64> {
     ["/", "/etc", "/usr/local", "/var/lib"]
         .into_iter()
         .filter_map(|path| {
@@ -170,7 +170,7 @@ pub(super) fn free_bytes(root: &Root) -> BTreeMap<String, u64> {
 }
 
 /// The version from the package; a keepalived that no package knows is asked itself.
-pub(super) fn keepalived_version(facts: &Facts) -> Option<String> {
+pub(crate) fn keepalived_version(facts: &Facts) -> Option<String> {
     if let Some(full) = facts.packages.get("keepalived") {
         let version = full.split_once(':').map_or(full.as_str(), |(_, rest)| rest);
         return Some(version.split('-').next().unwrap_or(version).to_owned());

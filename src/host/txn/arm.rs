@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::{Txn, executor};
-use crate::host::error::{Error, Result, at};
-use crate::host::systemd;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::systemd;
+use crate::host::txn::{Txn, executor};
 
 /// The unit that reverts at a boot.
 fn guard_unit(txn: &Txn) -> String {
@@ -12,7 +12,7 @@ fn guard_unit(txn: &Txn) -> String {
 }
 
 /// The unit that the timer starts.
-pub(super) fn revert_unit(txn: &Txn) -> String {
+pub(crate) fn revert_unit(txn: &Txn) -> String {
     format!("hapair-revert-{}", txn.id)
 }
 
@@ -20,7 +20,7 @@ pub(super) fn revert_unit(txn: &Txn) -> String {
 ///
 /// # Errors
 /// Nothing may be touched then.
-pub(super) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
+pub(crate) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
     for stale in ["confirmed", "awaiting", "reverting"] {
         let _ = fs::remove_file(txn.file(stale));
     }
@@ -55,7 +55,7 @@ fn write_guard(txn: &Txn) -> Result<()> {
     systemd::start_at_boot(&guard_unit(txn), &text)
 }
 
-pub(super) fn remove_guard(txn: &Txn) {
+pub(crate) fn remove_guard(txn: &Txn) {
     systemd::forget_at_boot(&guard_unit(txn));
 }
 

@@ -1,19 +1,22 @@
 //! Putting transactions back that were done: a rollback is a transaction of its own, with an undo log of its own, so
 //! that one that fails, is killed or is not confirmed leaves the host as it was before it.
 
-mod plan;
+pub(crate) mod plan;
 
 use std::net::IpAddr;
 
-use super::history::{self, ROLLED_BACK};
-use super::revert::{inverse, put_back_entries};
-use super::runner::{arm_timer, await_confirm, check_cancel};
-use super::undo::{self, Undo};
-use super::{Log, Stored, Txn};
 use crate::host::converge::Worker;
-use crate::host::error::{Error, Result};
-use crate::host::root::Root;
-use crate::host::{erase, facts, own, systemd};
+use crate::host::facts::{net, system};
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
+use crate::host::os::{rpm_erase, systemd};
+use crate::host::own;
+use crate::host::txn::Txn;
+use crate::host::txn::history::{self, ROLLED_BACK};
+use crate::host::txn::request::Stored;
+use crate::host::txn::revert::{inverse, put_back_entries};
+use crate::host::txn::runner::{arm_timer, await_confirm, check_cancel};
+use crate::host::txn::undo::{self, Log, Undo};
 use crate::state::{Engine, EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
 
 pub use plan::plan;
@@ -82,7 +85,7 @@ impl Target {
         // A file of the network is one of a resource that says so.
         by_kind
             || Stored::load(&self.txn).is_ok_and(|request| {
-                let started = super::interrupted::started(&self.txn, &request);
+                let started = crate::host::txn::interrupted::started(&self.txn, &request);
                 started.iter().any(|resource| resource.cuts_ssh)
             })
     }
@@ -92,14 +95,14 @@ impl Target {
 ///
 /// # Errors
 /// What failed; the worker's undo log then leads back to where this began.
-pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>> {
+pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>> {
     let root = worker.root;
     let planned = plan(root, what)?.plan;
     let targets = targets(root, what)?;
     if root.is_live() && targets.iter().any(Target::cuts_ssh) {
         arm_timer(worker)?;
     }
-    let forgotten = super::pruned::read(root);
+    let forgotten = crate::host::txn::pruned::read(root);
     for target in &targets {
         check_cancel(worker.txn)?;
         let began = std::time::Instant::now();
@@ -134,7 +137,7 @@ pub(super) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     if what.goal == Goal::RemoveWithPackages {
         // Not to be undone, so it comes last, and what fails is told.
         let journal = &mut worker.journal;
-        match erase::run(root, &plan::installed(root, &forgotten), &mut |line| journal.log(line)) {
+        match rpm_erase::run(root, &plan::installed(root, &forgotten), &mut |line| journal.log(line)) {
             Ok(left) => stays.extend(left.into_iter().filter(|text| !planned.notes.contains(text))),
             Err(error) => stays.push(format!("packages stay installed: {error}")),
         }
@@ -160,7 +163,7 @@ pub fn state_behind(root: &Root, what: &PutBack) -> HostState {
 fn mark(txn: &Txn, by: &TxnId) -> Result<()> {
     let path = txn.file(ROLLED_BACK);
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    crate::host::place::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
+    crate::host::os::files::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
 }
 
 /// Takes note of what is there now, so that putting `entry` back can itself be undone.
@@ -187,7 +190,7 @@ fn capture(root: &Root, undo: &mut Log, entry: &Undo) -> Result<()> {
             running: root.line("/proc/sys/kernel/hostname"),
         }),
         Undo::Selinux { .. } => undo.add(&Undo::Selinux {
-            enforcing: facts::selinux_runtime(root) == SelinuxMode::Enforcing,
+            enforcing: system::selinux_runtime(root) == SelinuxMode::Enforcing,
         }),
         Undo::Boolean { name, .. } => undo.add(&Undo::Boolean {
             name: name.clone(),
@@ -214,7 +217,7 @@ fn address_after(worker: &Worker<'_>, targets: &[Target]) -> String {
     });
     let state = &worker.request.state;
     let is_vip = |address: &str| state.instances.iter().any(|i| i.vips.iter().any(|v| v == address));
-    let addresses = interfaces.flat_map(|name| facts::addresses_of(name));
+    let addresses = interfaces.flat_map(|name| net::addresses_of(name));
     let plain = addresses.filter_map(|a| Some(a.split_once('/')?.0.to_owned()));
     let mut fit = plain.filter(|a| a.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4()) && !is_vip(a));
     fit.next().unwrap_or_default()

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Tail, Txn, all, undo};
-use crate::host::root::Root;
-use crate::host::systemd;
+use crate::host::os::root::Root;
+use crate::host::os::systemd;
+use crate::host::txn::journal::Tail;
+use crate::host::txn::{Txn, all, undo};
 use crate::state::{EventKind, OutcomeKind, PutBack, Transaction, TransactionOutcome, TxnId};
 
 /// The part of `request.json` that tells who and what; the rest, which is long, is passed over.
@@ -16,10 +17,10 @@ struct Who {
 }
 
 /// Marker: holds the id of the transaction that put this one back.
-pub(super) const ROLLED_BACK: &str = "rolled_back";
+pub(crate) const ROLLED_BACK: &str = "rolled_back";
 
 /// Marker: was killed, and later transactions went on from there.
-pub(super) const INTERRUPTED: &str = "interrupted";
+pub(crate) const INTERRUPTED: &str = "interrupted";
 
 /// Every transaction, oldest first.
 pub fn history(root: &Root) -> Vec<Transaction> {
@@ -35,7 +36,7 @@ pub fn last(root: &Root, count: usize) -> Vec<Transaction> {
 }
 
 /// One transaction; `None` where its request cannot be read: it never began.
-pub(super) fn describe(root: &Root, txn: &Txn) -> Option<Transaction> {
+pub(crate) fn describe(root: &Root, txn: &Txn) -> Option<Transaction> {
     let who: Who = serde_json::from_slice(&std::fs::read(txn.file("request.json")).ok()?).ok()?;
     let events = Tail::new(&txn.file("journal"), 0).read();
     let done = events.iter();
@@ -80,7 +81,7 @@ fn is_rolled_back(root: &Root, txn: &Txn) -> bool {
 }
 
 /// What of the host's history is in force and can be put back, newest first.
-pub(super) fn in_force(root: &Root) -> Vec<Txn> {
+pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
     let standing = |txn: &Txn| {
         describe(root, txn).is_some_and(|t| {
             t.can_be_put_back() || (t.puts_back.is_empty() && t.outcome == TransactionOutcome::Running)
@@ -93,6 +94,6 @@ pub(super) fn in_force(root: &Root) -> Vec<Txn> {
 }
 
 /// It is in force and can be put back.
-pub(super) fn is_in_force(root: &Root, txn: &Txn) -> bool {
+pub(crate) fn is_in_force(root: &Root, txn: &Txn) -> bool {
     describe(root, txn).is_some_and(|t| t.can_be_put_back())
 }

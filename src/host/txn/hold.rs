@@ -6,14 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How many events may still be written, then `held`. Only root can make it; nothing but a test does.
-pub(super) const FILE: &str = "/run/hapair-txn.hold";
+pub(crate) const FILE: &str = "/run/hapair-txn.hold";
 
 /// Content while a transaction waits.
 const HELD: &str = "held";
 
 /// Counts one event. After the last of them it waits until the file is gone. Another process that comes by meanwhile
 /// (the revert that ends the waiting one) goes on.
-pub(super) fn after_event(file: &Path) {
+pub(crate) fn after_event(file: &Path) {
     let Ok(text) = fs::read_to_string(file) else { return };
     match text.trim().parse::<u64>() {
         Err(_) => {}

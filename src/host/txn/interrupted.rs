@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::arm::revert_unit;
-use super::history::INTERRUPTED;
-use super::revert::{outcome, put_back};
-use super::{Journal, Stored, Tail, Txn, all};
-use crate::host::error::Error;
-use crate::host::root::Root;
-use crate::host::systemd;
+use crate::host::os::error::Error;
+use crate::host::os::root::Root;
+use crate::host::os::systemd;
+use crate::host::txn::arm::revert_unit;
+use crate::host::txn::history::INTERRUPTED;
+use crate::host::txn::journal::{Journal, Tail};
+use crate::host::txn::request::Stored;
+use crate::host::txn::revert::{outcome, put_back};
+use crate::host::txn::{Txn, all};
 use crate::state::resource::{Resource, Stage};
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 
@@ -29,7 +31,7 @@ fn is_put_back(txn: &Txn) -> bool {
 }
 
 /// Resources that a transaction began to change.
-pub(super) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
+pub(crate) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
     let events = Tail::new(&txn.file("journal"), 0).read();
     let started: Vec<&str> = events
         .iter()
@@ -107,7 +109,7 @@ pub fn changes(root: &Root, engine_active: bool) -> Vec<Change> {
 }
 
 /// Ends every killed transaction; returns what is to be set off.
-pub(super) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTreeSet<Reaction> {
+pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTreeSet<Reaction> {
     let mut pending = BTreeSet::new();
     for txn in interrupted(root).into_iter().filter(|txn| txn.id != current.id) {
         let Ok(request) = Stored::load(&txn) else { continue };

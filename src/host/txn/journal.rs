@@ -5,9 +5,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Txn, hold};
-use crate::host::error::{Result, at};
 use crate::host::facts::now_ms;
+use crate::host::os::error::{Result, at};
+use crate::host::txn::{Txn, hold};
 use crate::state::redact::redact;
 use crate::state::{Event, EventKind, Outcome, Secret};
 
@@ -106,7 +106,7 @@ impl Journal {
 }
 
 /// How the transaction ended, if the last event is `Finished`.
-pub(super) fn finished(path: &Path) -> Option<Outcome> {
+pub(crate) fn finished(path: &Path) -> Option<Outcome> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let last = text.lines().rev().find_map(|l| serde_json::from_str::<Event>(l).ok());
     match last?.kind {
@@ -159,7 +159,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::root::Root;
+    use crate::host::os::root::Root;
     use crate::state::TxnId;
 
     #[test]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Txn, all};
-use crate::host::facts::hex;
-use crate::host::place::Saved;
-use crate::host::root::Root;
+use crate::host::facts::system::hex;
+use crate::host::os::files::Saved;
+use crate::host::os::root::Root;
+use crate::host::txn::{Txn, all};
 use crate::state::TxnId;
 
 /// One line of the file `left`.
@@ -24,7 +24,7 @@ struct Line {
 const MISSING: &str = "missing";
 
 /// What is at a path, in a word that tells two states of it apart: kind, mode, owner, bytes.
-pub(in crate::host) fn print_of(path: &Path) -> String {
+pub(crate) fn print_of(path: &Path) -> String {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return MISSING.to_owned();
     };
@@ -40,7 +40,7 @@ pub(in crate::host) fn print_of(path: &Path) -> String {
 }
 
 /// The same of what a transaction keeps.
-pub(super) fn print_of_saved(saved: &Saved, old: &Path) -> String {
+pub(crate) fn print_of_saved(saved: &Saved, old: &Path) -> String {
     match saved {
         Saved::Missing => MISSING.to_owned(),
         Saved::Symlink { target } => format!("link {target}"),
@@ -52,7 +52,7 @@ pub(super) fn print_of_saved(saved: &Saved, old: &Path) -> String {
 }
 
 /// Of a path at which nothing is.
-pub(in crate::host) fn missing() -> String {
+pub(crate) fn missing() -> String {
     MISSING.to_owned()
 }
 
@@ -67,7 +67,7 @@ fn file(bytes: Option<&[u8]>, mode: u32, uid: u32, gid: u32) -> String {
 
 /// Takes note of these paths as they are now. A note that cannot be written makes a rollback ask for `--force`; it is
 /// no reason to fail.
-pub(super) fn note(txn: &Txn, paths: &[PathBuf]) {
+pub(crate) fn note(txn: &Txn, paths: &[PathBuf]) {
     use std::io::Write;
     let mut text = String::new();
     for path in paths {
@@ -83,7 +83,7 @@ pub(super) fn note(txn: &Txn, paths: &[PathBuf]) {
 }
 
 /// What the transaction left, as far as it got to take note; the last note of a path counts.
-pub(super) fn read(txn: &Txn) -> BTreeMap<PathBuf, String> {
+pub(crate) fn read(txn: &Txn) -> BTreeMap<PathBuf, String> {
     let text = fs::read_to_string(txn.file("left")).unwrap_or_default();
     let lines = text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok());
     lines.map(|l| (l.path, l.print)).collect()
@@ -91,7 +91,7 @@ pub(super) fn read(txn: &Txn) -> BTreeMap<PathBuf, String> {
 
 /// A transaction after `since` that did not end well, or has not ended, and left this path as it is now: what it did is
 /// remembered nowhere else.
-pub(in crate::host) fn left_by_unended(root: &Root, path: &Path, since: &TxnId) -> Option<TxnId> {
+pub(crate) fn left_by_unended(root: &Root, path: &Path, since: &TxnId) -> Option<TxnId> {
     let now = print_of(path);
     let later = all(root).into_iter().filter(|txn| txn.id.parts() > since.parts());
     let unended = later.filter(|txn| !txn.is_done());

@@ -13,23 +13,23 @@
 //! interrupted    was killed, and a later transaction went on from there
 //! ```
 
-mod arm;
-mod back;
-mod history;
-mod hold;
-mod interrupted;
-mod journal;
-mod left;
-mod pruned;
-mod request;
-mod revert;
-mod runner;
-mod undo;
+pub(crate) mod arm;
+pub(crate) mod back;
+pub(crate) mod history;
+pub(crate) mod hold;
+pub(crate) mod interrupted;
+pub(crate) mod journal;
+pub(crate) mod left;
+pub(crate) mod pruned;
+pub(crate) mod request;
+pub(crate) mod revert;
+pub(crate) mod runner;
+pub(crate) mod undo;
 
 use std::path::{Path, PathBuf};
 
-use super::error::{Result, at};
-use super::root::Root;
+use crate::host::os::error::{Result, at};
+use crate::host::os::root::Root;
 use crate::state::{OutcomeKind, TxnId};
 
 pub use arm::{confirm, disarm};
@@ -37,11 +37,8 @@ pub use back::{plan as plan_back, state_behind};
 pub use history::{history, last};
 pub use interrupted::changes as interrupted_changes;
 pub use journal::{Journal, Tail};
-pub(super) use left::{left_by_unended, missing, print_of};
-pub(super) use pruned::Forgotten;
 pub use request::Stored;
 pub use revert::{by_timer, put_back};
-pub(super) use runner::exclusive;
 pub use runner::{check_cancel, execute, idle, run, running};
 pub use undo::{Log, Undo};
 
@@ -181,7 +178,8 @@ pub fn executor() -> String {
 
 /// Writes JSON to a private file, atomically.
 pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let bytes = serde_json::to_vec(value).map_err(|e| super::error::Error::new(format!("cannot encode: {e}")))?;
+    let bytes =
+        serde_json::to_vec(value).map_err(|e| crate::host::os::error::Error::new(format!("cannot encode: {e}")))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    super::place::file(path, &bytes, 0o600, uid, gid, None)
+    crate::host::os::files::file(path, &bytes, 0o600, uid, gid, None)
 }

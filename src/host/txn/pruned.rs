@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::undo::{self, Undo};
-use super::{Txn, history, left};
-use crate::host::place::Saved;
-use crate::host::root::Root;
+use crate::host::os::files::Saved;
+use crate::host::os::root::Root;
+use crate::host::txn::undo::{self, Undo};
+use crate::host::txn::{Txn, history, left};
 
 const FILE: &str = "/var/lib/hapair/pruned";
 
@@ -35,19 +35,19 @@ struct Touched {
 
 /// What all forgotten transactions did, taken together.
 #[derive(Debug, Default)]
-pub(in crate::host) struct Forgotten {
+pub(crate) struct Forgotten {
     /// Paths that did not exist before the first of them, with what the last of them left there.
-    pub(in crate::host) created: BTreeMap<PathBuf, String>,
+    pub(crate) created: BTreeMap<PathBuf, String>,
     /// What was there before is lost.
-    pub(in crate::host) lost: BTreeSet<String>,
+    pub(crate) lost: BTreeSet<String>,
     /// Installed by hapair.
-    pub(in crate::host) packages: BTreeSet<String>,
+    pub(crate) packages: BTreeSet<String>,
     /// Brought along for those.
-    pub(in crate::host) along: BTreeSet<String>,
+    pub(crate) along: BTreeSet<String>,
 }
 
 /// Takes note of a transaction that is about to be forgotten.
-pub(super) fn note(root: &Root, txn: &Txn) {
+pub(crate) fn note(root: &Root, txn: &Txn) {
     let mut entries = undo::read(txn);
     if !history::is_in_force(root, txn) {
         // What it replaced is in place again; what it installed stayed.
@@ -65,7 +65,7 @@ pub(super) fn note(root: &Root, txn: &Txn) {
         match entry {
             Undo::Path { path, saved } => {
                 // Its first state counts.
-                if *path != root.path(super::LAST) && line.paths.iter().all(|t| t.path != *path) {
+                if *path != root.path(crate::host::txn::LAST) && line.paths.iter().all(|t| t.path != *path) {
                     line.paths.push(Touched {
                         path: path.clone(),
                         before: left::print_of_saved(saved, &txn.old()),
@@ -99,7 +99,7 @@ pub(super) fn note(root: &Root, txn: &Txn) {
 }
 
 /// Everything that was noted.
-pub(in crate::host) fn read(root: &Root) -> Forgotten {
+pub(crate) fn read(root: &Root) -> Forgotten {
     let mut all = Forgotten::default();
     let text = root.read(FILE).unwrap_or_default();
     for line in text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok()) {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Txn;
-use crate::host::error::{Error, Result, at};
-use crate::host::place;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::files;
+use crate::host::txn::Txn;
 use crate::state::{HostState, PutBack, Stage};
 
 /// `request.json`.
@@ -32,8 +32,8 @@ impl Stored {
         if txn.dir.exists() {
             return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
         }
-        let stored = place::private_directory(&txn.old())
-            .and_then(|()| super::write_private(&txn.file("request.json"), self))
+        let stored = files::private_directory(&txn.old())
+            .and_then(|()| crate::host::txn::write_private(&txn.file("request.json"), self))
             .and_then(|()| txn.reserve());
         if stored.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::runner::exclusive;
-use super::undo::{self, Undo};
-use super::{Journal, Stored, Txn, arm};
-use crate::host::converge;
-use crate::host::error::{Error, Result};
-use crate::host::root::Root;
-use crate::host::{engine, exec, facts, place, systemd};
+use crate::host::facts::net;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
+use crate::host::os::{exec, files, systemd};
+use crate::host::txn::journal::Journal;
+use crate::host::txn::request::Stored;
+use crate::host::txn::runner::exclusive;
+use crate::host::txn::undo::{self, Undo};
+use crate::host::txn::{Txn, arm};
+use crate::host::{converge, engine};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
 /// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
@@ -28,7 +31,7 @@ pub fn put_back(root: &Root, txn: &Txn, boot: bool, log: &mut dyn FnMut(&str)) -
 ///
 /// # Errors
 /// What could not be put back.
-pub(super) fn put_back_entries(
+pub(crate) fn put_back_entries(
     root: &Root,
     txn: &Txn,
     entries: &[Undo],
@@ -62,7 +65,7 @@ pub(super) fn put_back_entries(
             Undo::Path { path, saved } => {
                 units_changed |= path.components().any(|c| c.as_os_str() == "systemd");
                 log(&format!("put back {}", path.display()));
-                tried(place::restore(path, saved, &txn.old()), log);
+                tried(files::restore(path, saved, &txn.old()), log);
             }
             Undo::Renamed { from, to } if to.exists() => {
                 let renamed = std::fs::rename(to, from);
@@ -74,7 +77,7 @@ pub(super) fn put_back_entries(
     if root.is_live() {
         let state = Stored::load(txn).map(|request| request.state).unwrap_or_default();
         let vips: Vec<String> = state.instances.iter().flat_map(|i| i.vips.iter().cloned()).collect();
-        let vips = facts::owned(&vips);
+        let vips = net::owned(&vips);
         if units_changed
             || entries.contains(&Undo::Reaction {
                 reaction: Reaction::DaemonReload,
@@ -140,7 +143,7 @@ fn judge_firewall(args: &[&str], output: &exec::Output, limit: Duration) -> Resu
 }
 
 /// `--remove-…` of `--add-…`, and the other way round.
-pub(super) fn inverse(option: &str) -> String {
+pub(crate) fn inverse(option: &str) -> String {
     match option.strip_prefix("--remove-") {
         Some(what) => format!("--add-{what}"),
         None => option.replacen("--add-", "--remove-", 1),
@@ -169,15 +172,15 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
 }
 
 /// A unit before the transaction.
-pub(super) struct Before {
+pub(crate) struct Before {
     /// It ran.
-    pub(super) active: bool,
+    pub(crate) active: bool,
     /// It started at boot.
-    pub(super) enabled: bool,
+    pub(crate) enabled: bool,
 }
 
 /// Units as they were before the first of these entries, which come newest first.
-pub(super) fn units_before(entries: &[Undo]) -> BTreeMap<&str, Before> {
+pub(crate) fn units_before(entries: &[Undo]) -> BTreeMap<&str, Before> {
     let mut units = BTreeMap::new();
     for entry in entries {
         if let Undo::Unit { unit, active, enabled } = entry {
@@ -239,7 +242,7 @@ fn put_back_reaction(entry: &Undo) -> Result<()> {
 }
 
 /// What a revert says at the end of the journal.
-pub(super) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
+pub(crate) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
     let mut hints = error.hints;
     let (result, message) = match reverted {
         Ok(stays) => {

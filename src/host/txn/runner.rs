@@ -5,17 +5,19 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use super::revert::{outcome, put_back};
-use super::undo::Log;
-use super::{Journal, LAST, Stored, Txn, all, arm, back, interrupted, prune};
 use crate::host::converge::{self, Worker};
 use crate::host::diff::{Context, diff};
-use crate::host::error::{Error, Result};
-use crate::host::facts::Tools;
+use crate::host::facts::{Tools, net};
 use crate::host::observe::observe;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
 use crate::host::reboot::{self, Config};
-use crate::host::root::Root;
-use crate::host::{engine, facts, memory, react};
+use crate::host::txn::journal::Journal;
+use crate::host::txn::request::Stored;
+use crate::host::txn::revert::{outcome, put_back};
+use crate::host::txn::undo::Log;
+use crate::host::txn::{LAST, Txn, all, arm, back, interrupted, prune};
+use crate::host::{engine, memory, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
@@ -122,7 +124,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// One transaction at a time: the lock lives as long as this process. Waits for another one, but not longer than that.
-pub(in crate::host) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
+pub(crate) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
     let until = Instant::now() + patience;
     loop {
         let lock = try_exclusive(root);
@@ -268,16 +270,16 @@ fn vips(worker: &Worker<'_>) -> Vec<String> {
 }
 
 /// Arms the revert timer, before something that could cut us off is touched.
-pub(super) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
+pub(crate) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
     let seconds = worker.request.confirm_timeout;
     arm::arm(worker.txn, seconds)?;
     worker.armed = true;
-    worker.vips_before = facts::owned(&vips(worker));
+    worker.vips_before = net::owned(&vips(worker));
     worker.journal.write(EventKind::Armed { seconds })
 }
 
 /// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
-pub(super) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<()> {
+pub(crate) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<()> {
     let txn = worker.txn;
     txn.mark("awaiting")
         .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;

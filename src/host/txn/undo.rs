@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Txn, left};
-use crate::host::erase;
-use crate::host::error::{Result, at};
-use crate::host::place::{self, Saved};
-use crate::host::root::Root;
+use crate::host::os::error::{Result, at};
+use crate::host::os::files::{self, Saved};
+use crate::host::os::root::Root;
+use crate::host::os::rpm_erase;
+use crate::host::txn::{Txn, left};
 use crate::state::{NetworkManagerKind, Reaction};
 
 /// One thing to put back.
@@ -98,7 +98,7 @@ pub enum Undo {
 
 impl Undo {
     /// What of it stays, in words for the operator.
-    pub(super) fn stays(&self, root: &Root) -> Option<String> {
+    pub(crate) fn stays(&self, root: &Root) -> Option<String> {
         match self {
             // Noted before they were installed: some may never have been.
             Undo::Installed { packages } => told(root, packages, |names| {
@@ -113,7 +113,7 @@ impl Undo {
     }
 
     /// Paths that it is about.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         match self {
             Undo::Path { path, .. } => vec![path.clone()],
             Undo::Renamed { from, to } => vec![from.clone(), to.clone()],
@@ -123,7 +123,7 @@ impl Undo {
 }
 
 fn told(root: &Root, packages: &[String], words: impl Fn(String) -> String) -> Option<String> {
-    let there = erase::installed(root, packages);
+    let there = rpm_erase::installed(root, packages);
     (!there.is_empty()).then(|| words(there.join(" ")))
 }
 
@@ -198,14 +198,14 @@ impl Log {
     /// # Errors
     /// It cannot be read or kept.
     pub fn keep(&mut self, path: &Path) -> Result<()> {
-        for directory in place::missing_parents(path) {
+        for directory in files::missing_parents(path) {
             self.add(&Undo::Path {
                 path: directory,
                 saved: Saved::Missing,
             })?;
         }
         self.next += 1;
-        let saved = place::save(path, &self.old.join(format!("{:04}", self.next)))?;
+        let saved = files::save(path, &self.old.join(format!("{:04}", self.next)))?;
         self.add(&Undo::Path {
             path: path.to_owned(),
             saved,
@@ -214,7 +214,7 @@ impl Log {
 }
 
 /// All entries, oldest first.
-pub(super) fn read(txn: &Txn) -> Vec<Undo> {
+pub(crate) fn read(txn: &Txn) -> Vec<Undo> {
     let text = std::fs::read_to_string(txn.file("undo")).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Target, targets};
 use crate::host::diff::{path_of, unified};
-use crate::host::erase::{Erasure, Ours};
-use crate::host::error::{Error, Result};
-use crate::host::place::Saved;
-use crate::host::root::Root;
-use crate::host::txn::left;
+use crate::host::facts::system;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::files::Saved;
+use crate::host::os::root::Root;
+use crate::host::os::rpm_erase::{self, Erasure, Ours};
+use crate::host::os::systemd;
+use crate::host::txn::back::{Target, targets};
 use crate::host::txn::pruned::{self, Forgotten};
+use crate::host::txn::request::Stored;
 use crate::host::txn::revert::{Before, units_before};
 use crate::host::txn::undo::{self, Undo};
-use crate::host::txn::{LAST, Stored, all};
-use crate::host::{critical, erase, facts, fault, own, systemd};
+use crate::host::txn::{LAST, all, left};
+use crate::host::{critical, fault, own};
 use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
@@ -135,7 +137,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
         }));
     }
     let packages = match what.goal {
-        Goal::RemoveWithPackages => erase::plan(root, &installed(root, &forgotten))?,
+        Goal::RemoveWithPackages => rpm_erase::plan(root, &installed(root, &forgotten))?,
         Goal::Rollback | Goal::Remove => Erasure::default(),
     };
     stays.extend(packages.stays);
@@ -234,7 +236,7 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
                 change("hostname", Stage::Hostname, format!("set back to {running}"))
             }
             Undo::Selinux { enforcing } => {
-                let enforces = facts::selinux_runtime(root) == crate::state::SelinuxMode::Enforcing;
+                let enforces = system::selinux_runtime(root) == crate::state::SelinuxMode::Enforcing;
                 if enforces == *enforcing {
                     continue;
                 }
@@ -253,7 +255,7 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
                 )
             }
             Undo::Firewall { zone, options } => {
-                let out: Vec<String> = options.iter().map(|o| super::inverse(o)).collect();
+                let out: Vec<String> = options.iter().map(|o| crate::host::txn::back::inverse(o)).collect();
                 change(format!("firewall zone {zone}"), Stage::Firewall, out.join(" "))
             }
             _ => continue,
@@ -313,7 +315,7 @@ fn goes_on(goal: Goal, units: &BTreeMap<&str, Before>, packages: &[String], now:
 }
 
 /// Packages that hapair installed, as far as it is known: also by what was put back since, as they stayed.
-pub(super) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
+pub(crate) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
     let mut ours = Ours {
         asked: forgotten.packages.clone(),
         along: forgotten.along.clone(),
@@ -331,7 +333,7 @@ pub(super) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
 /// Moves when the host does.
 fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
     let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
-    facts::hex(&Sha256::digest(bytes))
+    system::hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -4,36 +4,36 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::error::{Error, Result};
-use super::exec::{self, Output};
-use super::root::Root;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec::{self, Output};
+use crate::host::os::root::Root;
 
 /// Scriptlets that stop services take their time.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Packages that hapair installed, as far as the host remembers.
 #[derive(Debug, Default)]
-pub(super) struct Ours {
+pub(crate) struct Ours {
     /// Named by hapair.
-    pub(super) asked: BTreeSet<String>,
+    pub(crate) asked: BTreeSet<String>,
     /// Brought along by the package manager, for those.
-    pub(super) along: BTreeSet<String>,
+    pub(crate) along: BTreeSet<String>,
 }
 
 /// What can be taken off.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Erasure {
+pub(crate) struct Erasure {
     /// Packages, without version.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// What stays, in words for the operator.
-    pub(super) stays: Vec<String>,
+    pub(crate) stays: Vec<String>,
 }
 
 /// Finds out what can be taken off. Read-only.
 ///
 /// # Errors
 /// Something that hapair did not install depends on a package that it did.
-pub(super) fn plan(root: &Root, ours: &Ours) -> Result<Erasure> {
+pub(crate) fn plan(root: &Root, ours: &Ours) -> Result<Erasure> {
     let asked: Vec<String> = ours.asked.iter().cloned().collect();
     let all: Vec<String> = ours.asked.union(&ours.along).cloned().collect();
     let (asked, all) = (installed(root, &asked), installed(root, &all));
@@ -91,7 +91,7 @@ fn choose(
 ///
 /// # Errors
 /// As [`plan`], or rpm fails.
-pub(super) fn run(root: &Root, ours: &Ours, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
+pub(crate) fn run(root: &Root, ours: &Ours, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let Erasure { names, stays } = plan(root, ours)?;
     if !names.is_empty() && root.is_live() {
         let args = args(&["-e"], &names);
@@ -105,7 +105,7 @@ pub(super) fn run(root: &Root, ours: &Ours, log: &mut dyn FnMut(&str)) -> Result
 }
 
 /// Which of these are installed, in the order given; all of them where there is no rpm to ask.
-pub(super) fn installed(root: &Root, names: &[String]) -> Vec<String> {
+pub(crate) fn installed(root: &Root, names: &[String]) -> Vec<String> {
     if names.is_empty() || !root.is_live() {
         return names.to_vec();
     }
@@ -118,7 +118,7 @@ pub(super) fn installed(root: &Root, names: &[String]) -> Vec<String> {
 }
 
 /// Names of everything that is installed; `None`: rpm does not say.
-pub(super) fn everything() -> Option<BTreeSet<String>> {
+pub(crate) fn everything() -> Option<BTreeSet<String>> {
     let output = exec::run("rpm", &["-qa", "--qf", "%{NAME}\\n"], Duration::from_secs(120)).ok()?;
     output.ok().then(|| output.stdout.lines().map(str::to_owned).collect())
 }

@@ -6,9 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{Error, Result, at};
-use super::facts::now_ms;
-use super::{exec, place};
+use crate::host::facts::now_ms;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::{exec, files};
 use crate::state::UnitState;
 
 /// A start of nginx or keepalived that takes longer hangs.
@@ -194,13 +194,13 @@ fn boot_paths(unit: &str) -> (PathBuf, PathBuf) {
 /// It cannot be written.
 pub fn start_at_boot(unit: &str, text: &str) -> Result<()> {
     let (file, wish) = boot_paths(unit);
-    place::file(&file, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::file(&file, text.as_bytes(), 0o644, 0, 0, None)?;
     if let Some(directory) = wish.parent() {
         fs::create_dir_all(directory).map_err(at("create", directory))?;
     }
     let _ = fs::remove_file(&wish);
     symlink(&file, &wish).map_err(at("write", &wish))?;
-    place::sync_parent(&wish)
+    files::sync_parent(&wish)
 }
 
 /// Takes such a unit away; one that is not there is fine.

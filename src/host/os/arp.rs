@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::root::Root;
+use crate::host::os::root::Root;
 
 const ETH_P_ARP: u16 = 0x0806;
 /// Ethernet, IPv4, their address lengths.

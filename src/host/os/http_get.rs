@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::error::Error;
+use crate::host::os::error::Error;
 use crate::state::{NODE_HEADER, Reply};
 
 /// Fetches `url` within `timeout_ms`.

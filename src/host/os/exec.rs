@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::error::{Error, Result};
+use crate::host::os::error::{Error, Result};
 
 /// CentOS's own; `/usr/local` is not in it on purpose: nothing of the operator's shadows a system tool.
 pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

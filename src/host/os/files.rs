@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result, at};
-use super::exec;
-use super::root::Root;
+use crate::host::os::error::{Error, Result, at};
+use crate::host::os::exec;
+use crate::host::os::root::Root;
 
 /// What was at a path before a transaction touched it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,7 +313,7 @@ fn set_label(file: &File, label: &str) {
 /// # Errors
 /// `/etc/passwd` or `/etc/group` has no such name.
 pub fn ids(root: &Root, owner: &str, group: &str) -> Result<(u32, u32)> {
-    use super::root::Database;
+    use crate::host::os::root::Database;
     let find = |what: &str, database: Database, name: &str| {
         root.id_of(database, name).ok_or_else(|| {
             Error::new(format!("there is no {what} `{name}` on this host"))
