@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
+use hapair::host::record::journal::Journal;
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::Txn;
 use hapair::host::status::status;
-use hapair::host::txn::Txn;
-use hapair::host::txn::journal::Journal;
-use hapair::host::txn::request::Stored;
 use hapair::state::edit::Edit;
 use hapair::state::frame::Look;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};

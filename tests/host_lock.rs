@@ -9,8 +9,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use hapair::host::txn::Txn;
-use hapair::host::txn::request::Stored;
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::Txn;
 use hapair::state::frame::{IfHeld, Operator, UnitAction};
 use hapair::state::{Reply, Request, TxnId};
 use host_support::*;

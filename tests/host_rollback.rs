@@ -6,10 +6,11 @@ mod host_support;
 
 use std::fs;
 
-use hapair::host::txn::back::state_behind;
-use hapair::host::txn::journal::Journal;
-use hapair::host::txn::request::Stored;
-use hapair::host::txn::{Txn, history, plan_back};
+use hapair::host::record::history;
+use hapair::host::record::journal::Journal;
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::{Txn, plan_back};
+use hapair::host::transaction::rollback::state_behind;
 use hapair::state::resource::Content;
 use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
-use crate::host::txn;
+use crate::host::record::txn;
 use crate::state::{Engine, Fault};
 
 /// What was before each fault that is in force.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::host::os::systemd;
 use crate::host::output::Output;
-use crate::host::txn::Txn;
-use crate::host::txn::journal::Tail;
+use crate::host::record::journal::Tail;
+use crate::host::record::txn::Txn;
 use crate::state::{EventKind, Reply};
 
 /// A transaction whose events are sent until it ends, or this is dropped.

@@ -13,7 +13,7 @@ use crate::host::diff::{Context, diff};
 use crate::host::facts::{now_ms, system};
 use crate::host::observe::{IS_EXECUTOR, Node, Observed, nobody_knows};
 use crate::host::os::root::Root;
-use crate::host::txn::{self, LAST};
+use crate::host::record::txn::{self, LAST};
 use crate::state::TxnId;
 use crate::state::resource::{Content, HostState, Resource, Spec};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::host::converge::Worker;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, systemd};
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 use crate::state::Reaction;
 
 /// How long a package manager may take to fetch metadata.

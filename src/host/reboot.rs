@@ -10,7 +10,8 @@ use crate::host::observe::Observed;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, files, systemd};
-use crate::host::txn::{self, runner};
+use crate::host::record::txn;
+use crate::host::transaction::runner;
 use crate::state::resource::{Resource, SelinuxMode, Spec};
 
 /// The configuration that the next boot will read.

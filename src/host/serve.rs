@@ -14,10 +14,12 @@ use crate::host::os::root::Root;
 use crate::host::os::{http_get, systemd};
 use crate::host::output::Output;
 use crate::host::reboot::{self, Config};
-use crate::host::txn::request::Stored;
-use crate::host::txn::{self, Txn, arm, back, runner};
+use crate::host::record::request::Stored;
+use crate::host::record::txn::{self, Txn};
+use crate::host::record::{history, revert_timer};
+use crate::host::transaction::{interrupted, rollback, rollback_plan, runner, uninstall};
 use crate::host::watch::{self, Watch};
-use crate::host::{converge, drift, engine, fault, own, own_stop, status};
+use crate::host::{converge, drift, engine, fault, own_stop, status};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
 use crate::state::{Engine, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
@@ -141,11 +143,11 @@ impl Session {
                 })
                 .map(|()| None),
             Request::History => Ok(Some(Reply::History {
-                transactions: txn::history(&self.root),
-                installed: own::is_installed(&self.root),
+                transactions: history::history(&self.root),
+                installed: uninstall::is_installed(&self.root),
             })),
             Request::PlanPutBack { back } => {
-                txn::plan_back(&self.root, &back).map(|plan| Some(Reply::PutBackPlan { plan }))
+                rollback_plan::plan(&self.root, &back).map(|plan| Some(Reply::PutBackPlan { plan }))
             }
             Request::PutBack {
                 txn,
@@ -160,13 +162,13 @@ impl Session {
                 .map(|()| None),
             Request::Purge => self
                 .must_hold_lock()
-                .and_then(|()| own::purge(&self.root))
+                .and_then(|()| uninstall::purge(&self.root))
                 .map(|()| Some(Reply::Ack)),
             Request::Validate { stages } => self.validate(&stages).map(|()| Some(Reply::Ack)),
             Request::Attach { txn, after } => self.attach(&txn, after).map(|()| None),
             Request::Confirm { txn } => self
                 .known(&txn)
-                .and_then(|t| arm::confirm(&t))
+                .and_then(|t| revert_timer::confirm(&t))
                 .map(|()| Some(Reply::Ack)),
             Request::Cancel { txn } => self.cancel(&txn).map(|()| Some(Reply::Ack)),
             Request::Status { state, look } => Ok(Some(Reply::Status {
@@ -258,11 +260,11 @@ impl Session {
             // What holds a unit down would outlive what knows of it.
             fault::repair_all(&self.root)?;
         }
-        if txn::plan_back(&self.root, &back)?.plan.fingerprint != expected {
+        if rollback_plan::plan(&self.root, &back)?.plan.fingerprint != expected {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
         let request = Stored {
-            state: back::state_behind(&self.root, &back),
+            state: rollback::state_behind(&self.root, &back),
             stages: Vec::new(),
             confirm_timeout,
             operator: operator.name,
@@ -394,7 +396,7 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         secrets: &state.secrets,
         engine_active,
     };
-    let mut changes = txn::interrupted_changes(root, engine_active);
+    let mut changes = interrupted::changes(root, engine_active);
     let pairs = resources.iter().zip(&observed);
     changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
     let drift = drift::drift(root, state, &resources, &observed, tools);

@@ -8,11 +8,11 @@ use std::path::Path;
 
 pub(crate) use hapair::host::facts::Tools;
 pub(crate) use hapair::host::os::root::Root;
+use hapair::host::record::journal::{Journal, Tail};
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::Txn;
 use hapair::host::serve::plan;
-use hapair::host::txn::Txn;
-use hapair::host::txn::journal::{Journal, Tail};
-use hapair::host::txn::request::Stored;
-pub(crate) use hapair::host::txn::runner::execute;
+pub(crate) use hapair::host::transaction::runner::execute;
 use hapair::state::edit::Edit;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};
 pub(crate) use hapair::state::{EventKind, Outcome};

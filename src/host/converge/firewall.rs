@@ -6,7 +6,7 @@ use crate::host::converge::Worker;
 use crate::host::firewall::Observed;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, systemd};
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UNIT: &str = "firewalld.service";

@@ -17,10 +17,10 @@ use crate::host::observe::{Node, Observed, edit_target, observe};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
 use crate::host::os::root::Root;
-use crate::host::txn::Txn;
-use crate::host::txn::journal::Journal;
-use crate::host::txn::request::Stored;
-use crate::host::txn::undo::{Log, Undo};
+use crate::host::record::journal::Journal;
+use crate::host::record::request::Stored;
+use crate::host::record::txn::Txn;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::{fault, segment, validate};
 use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 

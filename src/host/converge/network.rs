@@ -9,9 +9,9 @@ use crate::host::facts::net;
 use crate::host::observe::{Node, edit_target};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, systemd};
+use crate::host::record::undo::Undo;
 use crate::host::segment::{self, Gateway};
-use crate::host::txn::runner;
-use crate::host::txn::undo::Undo;
+use crate::host::transaction::runner;
 use crate::state::NetworkManagerKind;
 use crate::state::resource::NetworkSpec;
 

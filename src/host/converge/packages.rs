@@ -7,7 +7,7 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::exec::{self, Output};
 use crate::host::os::rpm_erase;
 use crate::host::react;
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 use crate::state::Reaction;
 
 /// A slow mirror and "Development Tools" together.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::host::converge::Worker;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 
 /// Renames `X.repo` to `X.repo.bak`, which yum does not read. A `.bak` that is there already is kept in the
 /// transaction, not lost.

@@ -9,7 +9,7 @@ use crate::host::facts::system;
 use crate::host::observe::{Node, edit_target};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 use crate::state::SelinuxMode;
 use crate::state::edit;
 

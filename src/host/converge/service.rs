@@ -6,7 +6,7 @@ use crate::host::converge::Worker;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::systemd;
 use crate::host::react;
-use crate::host::txn::undo::Undo;
+use crate::host::record::undo::Undo;
 use crate::state::Reaction;
 
 pub(crate) fn converge(worker: &mut Worker<'_>, unit: &str, enabled: Option<bool>, active: Option<bool>) -> Result<()> {

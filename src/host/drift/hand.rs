@@ -10,7 +10,7 @@ use crate::host::memory::Left;
 use crate::host::observe::Observed;
 use crate::host::os::root::{Database, Root};
 use crate::host::os::{exec, systemd};
-use crate::host::txn::left;
+use crate::host::record::fingerprint;
 use crate::host::{fault, own_stop};
 use crate::state::{By, Moment, Packaged};
 
@@ -41,7 +41,7 @@ pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
         None => of_directory(root, path),
     };
     hand.beside = beside(path, left.at_ms);
-    if let Some(id) = left::left_by_unended(root, path, &left.transaction) {
+    if let Some(id) = fingerprint::left_by_unended(root, path, &left.transaction) {
         let what = format!("in transaction {id}, which has not come to its end");
         hand.by = Some(By::Hapair { what });
         return hand;

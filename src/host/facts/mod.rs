@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::host::os::root::Root;
 use crate::host::os::{exec, systemd};
-use crate::host::txn;
+use crate::host::record::txn;
 use crate::state::{Facts, UnitState};
 
 pub use net::{addresses, addresses_of, default_routes, owned};

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::systemd;
-use crate::host::txn::{Txn, executor};
+use crate::host::record::txn::{Txn, executor};
 
 /// The unit that reverts at a boot.
 fn guard_unit(txn: &Txn) -> String {

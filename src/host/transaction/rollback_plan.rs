@@ -12,13 +12,15 @@ use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
 use crate::host::os::rpm_erase::{self, Erasure, Ours};
 use crate::host::os::systemd;
-use crate::host::txn::back::{Target, targets};
-use crate::host::txn::pruned::{self, Forgotten};
-use crate::host::txn::request::Stored;
-use crate::host::txn::revert::{Before, units_before};
-use crate::host::txn::undo::{self, Undo};
-use crate::host::txn::{LAST, all, left};
-use crate::host::{critical, fault, own};
+use crate::host::record::archive::{self, Forgotten};
+use crate::host::record::fingerprint;
+use crate::host::record::request::Stored;
+use crate::host::record::txn::{LAST, all};
+use crate::host::record::undo::{self, Undo};
+use crate::host::transaction::revert::{Before, units_before};
+use crate::host::transaction::rollback::{Target, targets};
+use crate::host::transaction::uninstall;
+use crate::host::{critical, fault};
 use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
@@ -32,7 +34,7 @@ struct End {
 impl End {
     fn now(path: &Path) -> End {
         End {
-            print: left::print_of(path),
+            print: fingerprint::print_of(path),
             text: text_at(path),
         }
     }
@@ -43,7 +45,7 @@ impl End {
             _ => None,
         };
         End {
-            print: left::print_of_saved(saved, old),
+            print: fingerprint::print_of_saved(saved, old),
             text,
         }
     }
@@ -63,7 +65,7 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
     let mut ends: BTreeMap<PathBuf, End> = BTreeMap::new();
     let mut foreign = BTreeSet::new();
     for target in targets {
-        let notes = left::read(&target.txn);
+        let notes = fingerprint::read(&target.txn);
         let old = target.txn.old();
         // Before its first entry for a path, which comes last.
         let mut before: BTreeMap<PathBuf, End> = BTreeMap::new();
@@ -72,7 +74,7 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
                 Undo::Path { path, saved } => drop(before.insert(path.clone(), End::saved(saved, &old))),
                 Undo::Renamed { from, to } => {
                     let moved = ends.remove(to).unwrap_or_else(|| End::now(to));
-                    if moved.print != left::missing() {
+                    if moved.print != fingerprint::missing() {
                         before.insert(from.clone(), moved);
                     }
                 }
@@ -82,7 +84,7 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
         for (path, end) in before {
             let now = ends
                 .get(&path)
-                .map_or_else(|| left::print_of(&path), |e| e.print.clone());
+                .map_or_else(|| fingerprint::print_of(&path), |e| e.print.clone());
             if path != root.path(LAST) && now != end.print && notes.get(&path) != Some(&now) {
                 foreign.insert(path.clone());
             }
@@ -108,7 +110,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     let requests: Vec<Stored> = targets.iter().filter_map(|t| Stored::load(&t.txn).ok()).collect();
     let state = requests.first().map(|r| r.state.clone()).unwrap_or_default();
     let entries: Vec<Undo> = targets.iter().flat_map(|t| t.entries.iter().cloned()).collect();
-    let forgotten = pruned::read(root);
+    let forgotten = archive::read(root);
     let mut plan = Plan {
         host: state.host.clone(),
         ..Plan::default()
@@ -123,11 +125,12 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
         .filter_map(|e| e.stays(root))
         .collect();
     if what.goal != Goal::Rollback {
-        for path in own::paths(root, &forgotten, |path| {
-            ends.get(path).map_or_else(|| left::print_of(path), |e| e.print.clone())
+        for path in uninstall::paths(root, &forgotten, |path| {
+            ends.get(path)
+                .map_or_else(|| fingerprint::print_of(path), |e| e.print.clone())
         }) {
             let gone = End {
-                print: left::missing(),
+                print: fingerprint::missing(),
                 text: None,
             };
             ends.insert(path, gone);
@@ -197,7 +200,7 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
     }
     let at = path.display().to_string();
     let is_directory = now.print.starts_with("directory");
-    let summary = match (end.print == left::missing(), is_directory) {
+    let summary = match (end.print == fingerprint::missing(), is_directory) {
         (true, true) => "remove if nothing is left in it",
         (true, false) => "remove",
         (false, _) => "as before",
@@ -255,7 +258,10 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
                 )
             }
             Undo::Firewall { zone, options } => {
-                let out: Vec<String> = options.iter().map(|o| crate::host::txn::back::inverse(o)).collect();
+                let out: Vec<String> = options
+                    .iter()
+                    .map(|o| crate::host::transaction::revert::inverse(o))
+                    .collect();
                 change(format!("firewall zone {zone}"), Stage::Firewall, out.join(" "))
             }
             _ => continue,

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
-use crate::host::txn::journal::Tail;
-use crate::host::txn::{Txn, all, undo};
+use crate::host::record::journal::Tail;
+use crate::host::record::txn::{Txn, all};
+use crate::host::record::undo;
 use crate::state::{EventKind, OutcomeKind, PutBack, Transaction, TransactionOutcome, TxnId};
 
 /// The part of `request.json` that tells who and what; the rest, which is long, is passed over.

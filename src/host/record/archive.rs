@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
-use crate::host::txn::undo::{self, Undo};
-use crate::host::txn::{Txn, history, left};
+use crate::host::record::txn::Txn;
+use crate::host::record::undo::{self, Undo};
+use crate::host::record::{fingerprint, history};
 
 const FILE: &str = "/var/lib/hapair/pruned";
 
@@ -53,7 +54,7 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
         // What it replaced is in place again; what it installed stayed.
         entries.retain(|e| matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. }));
     }
-    let notes = left::read(txn);
+    let notes = fingerprint::read(txn);
     let mut line = Line {
         id: txn.id.to_string(),
         paths: Vec::new(),
@@ -65,10 +66,10 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
         match entry {
             Undo::Path { path, saved } => {
                 // Its first state counts.
-                if *path != root.path(crate::host::txn::LAST) && line.paths.iter().all(|t| t.path != *path) {
+                if *path != root.path(crate::host::record::txn::LAST) && line.paths.iter().all(|t| t.path != *path) {
                     line.paths.push(Touched {
                         path: path.clone(),
-                        before: left::print_of_saved(saved, &txn.old()),
+                        before: fingerprint::print_of_saved(saved, &txn.old()),
                         left: notes
                             .get(path)
                             .cloned()
@@ -107,7 +108,7 @@ pub(crate) fn read(root: &Root) -> Forgotten {
         all.packages.extend(line.packages);
         all.along.extend(line.along);
         for Touched { path, before, left } in line.paths {
-            let ours = before == left::missing() || all.created.get(&path) == Some(&before);
+            let ours = before == fingerprint::missing() || all.created.get(&path) == Some(&before);
             match left {
                 Some(left) if ours => drop(all.created.insert(path, left)),
                 _ => {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::host::facts::now_ms;
 use crate::host::os::error::{Result, at};
-use crate::host::txn::{Txn, hold};
+use crate::host::record::test_hold;
+use crate::host::record::txn::Txn;
 use crate::state::redact::redact;
 use crate::state::{Event, EventKind, Outcome, Secret};
 
@@ -74,7 +75,7 @@ impl Journal {
             .map_err(at("write", &self.path))?;
         // What a tool says in the middle of a step is no step.
         if !matches!(event.kind, EventKind::Log { .. }) {
-            hold::after_event(&self.hold);
+            test_hold::after_event(&self.hold);
         }
         Ok(())
     }

@@ -12,11 +12,13 @@ use crate::host::observe::observe;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::reboot::{self, Config};
-use crate::host::txn::journal::Journal;
-use crate::host::txn::request::Stored;
-use crate::host::txn::revert::{outcome, put_back};
-use crate::host::txn::undo::Log;
-use crate::host::txn::{LAST, Txn, all, arm, back, interrupted, prune};
+use crate::host::record::journal::Journal;
+use crate::host::record::request::Stored;
+use crate::host::record::revert_timer;
+use crate::host::record::txn::{LAST, Txn, all, prune};
+use crate::host::record::undo::Log;
+use crate::host::transaction::revert::{outcome, put_back};
+use crate::host::transaction::{interrupted, rollback};
 use crate::host::{engine, memory, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
@@ -68,7 +70,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     };
     let done = match &request.back {
         None => steps(&mut worker),
-        Some(what) => back::run(&mut worker, what),
+        Some(what) => rollback::run(&mut worker, what),
     };
     txn.release();
     let armed = worker.armed;
@@ -110,7 +112,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
             }
             let reverted = put_back(root, txn, false, &mut |line| journal.log(line));
             if armed {
-                arm::disarm(txn);
+                revert_timer::disarm(txn);
             }
             outcome(reverted, error)
         }
@@ -272,7 +274,7 @@ fn vips(worker: &Worker<'_>) -> Vec<String> {
 /// Arms the revert timer, before something that could cut us off is touched.
 pub(crate) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
     let seconds = worker.request.confirm_timeout;
-    arm::arm(worker.txn, seconds)?;
+    revert_timer::arm(worker.txn, seconds)?;
     worker.armed = true;
     worker.vips_before = net::owned(&vips(worker));
     worker.journal.write(EventKind::Armed { seconds })
@@ -295,7 +297,7 @@ pub(crate) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    arm::disarm(txn);
+    revert_timer::disarm(txn);
     worker.armed = false;
     worker.journal.write(EventKind::Confirmed)
 }

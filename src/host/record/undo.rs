@@ -11,7 +11,8 @@ use crate::host::os::error::{Result, at};
 use crate::host::os::files::{self, Saved};
 use crate::host::os::root::Root;
 use crate::host::os::rpm_erase;
-use crate::host::txn::{Txn, left};
+use crate::host::record::fingerprint;
+use crate::host::record::txn::Txn;
 use crate::state::{NetworkManagerKind, Reaction};
 
 /// One thing to put back.
@@ -180,7 +181,7 @@ impl Log {
     /// A step is done: takes note of what it left, for a rollback to see what other hands did since.
     pub fn step_done(&mut self) {
         if !self.touched.is_empty() {
-            left::note(&self.txn, &std::mem::take(&mut self.touched));
+            fingerprint::note(&self.txn, &std::mem::take(&mut self.touched));
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
-use crate::host::txn::Txn;
+use crate::host::record::txn::Txn;
 use crate::state::{HostState, PutBack, Stage};
 
 /// `request.json`.
@@ -33,7 +33,7 @@ impl Stored {
             return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
         }
         let stored = files::private_directory(&txn.old())
-            .and_then(|()| crate::host::txn::write_private(&txn.file("request.json"), self))
+            .and_then(|()| crate::host::record::txn::write_private(&txn.file("request.json"), self))
             .and_then(|()| txn.reserve());
         if stored.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);

@@ -13,34 +13,11 @@
 //! interrupted    was killed, and a later transaction went on from there
 //! ```
 
-pub(crate) mod arm;
-pub(crate) mod back;
-pub(crate) mod history;
-pub(crate) mod hold;
-pub(crate) mod interrupted;
-pub(crate) mod journal;
-pub(crate) mod left;
-pub(crate) mod pruned;
-pub(crate) mod request;
-pub(crate) mod revert;
-pub(crate) mod runner;
-pub(crate) mod undo;
-
 use std::path::{Path, PathBuf};
 
 use crate::host::os::error::{Result, at};
 use crate::host::os::root::Root;
 use crate::state::{OutcomeKind, TxnId};
-
-pub use arm::{confirm, disarm};
-pub use back::{plan as plan_back, state_behind};
-pub use history::{history, last};
-pub use interrupted::changes as interrupted_changes;
-pub use journal::{Journal, Tail};
-pub use request::Stored;
-pub use revert::{by_timer, put_back};
-pub use runner::{check_cancel, execute, idle, run, running};
-pub use undo::{Log, Undo};
 
 /// Where transactions are.
 pub const DIRECTORY: &str = "/var/lib/hapair/txn";
@@ -62,7 +39,7 @@ pub struct Txn {
     /// Its directory.
     pub dir: PathBuf,
     /// See [`hold`].
-    hold: PathBuf,
+    pub(crate) hold: PathBuf,
 }
 
 impl Txn {
@@ -71,7 +48,7 @@ impl Txn {
         Txn {
             id: id.clone(),
             dir: root.path(DIRECTORY).join(id.as_str()),
-            hold: root.path(hold::FILE),
+            hold: root.path(crate::host::record::test_hold::FILE),
         }
     }
 
@@ -122,12 +99,12 @@ impl Txn {
 
     /// The journal ends with `Finished`.
     pub fn is_finished(&self) -> bool {
-        journal::finished(&self.file("journal")).is_some()
+        crate::host::record::journal::finished(&self.file("journal")).is_some()
     }
 
     /// It ended, and everything was done.
     pub fn is_done(&self) -> bool {
-        journal::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
+        crate::host::record::journal::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
     }
 }
 
@@ -164,7 +141,7 @@ pub fn prune(root: &Root) {
         .filter(|t| t.is_finished() && !t.has("armed"))
         .collect();
     for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
-        pruned::note(root, txn);
+        crate::host::record::archive::note(root, txn);
         let _ = std::fs::remove_dir_all(&txn.dir);
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::host::facts::system::hex;
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
-use crate::host::txn::{Txn, all};
+use crate::host::record::txn::{Txn, all};
 use crate::state::TxnId;
 
 /// One line of the file `left`.

@@ -8,9 +8,10 @@ use crate::host::fault;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
-use crate::host::txn::pruned::Forgotten;
-use crate::host::txn::undo::{Log, Undo};
-use crate::host::txn::{self, left, runner};
+use crate::host::record::archive::Forgotten;
+use crate::host::record::undo::{Log, Undo};
+use crate::host::record::{fingerprint, history, txn};
+use crate::host::transaction::runner;
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -27,18 +28,18 @@ const FILES: [&str; 3] = [
 ];
 
 /// Something of hapair's besides executors is on the host.
-pub(super) fn is_installed(root: &Root) -> bool {
+pub(crate) fn is_installed(root: &Root) -> bool {
     root.path(MEMORY).exists() || FILES.iter().any(|path| root.path(path).exists())
 }
 
 /// Paths to take off, of those that are there in the end (`print`): hapair's own, and those that transactions long
 /// forgotten created and nobody has changed since.
-pub(super) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) -> String) -> BTreeSet<PathBuf> {
+pub(crate) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) -> String) -> BTreeSet<PathBuf> {
     let own = FILES.iter().map(|path| root.path(path));
     let created = forgotten.created.iter();
     let untouched = created.filter(|(path, left)| print(path) == **left);
     let mut all: BTreeSet<PathBuf> = own.chain(untouched.map(|(path, _)| path.clone())).collect();
-    all.retain(|path| print(path) != left::missing());
+    all.retain(|path| print(path) != fingerprint::missing());
     all
 }
 
@@ -46,8 +47,8 @@ pub(super) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) ->
 ///
 /// # Errors
 /// One cannot be removed.
-pub(super) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: &mut dyn FnMut(&str)) -> Result<()> {
-    let all = paths(root, forgotten, left::print_of);
+pub(crate) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: &mut dyn FnMut(&str)) -> Result<()> {
+    let all = paths(root, forgotten, fingerprint::print_of);
     if all.is_empty() {
         return Ok(());
     }
@@ -84,8 +85,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A transaction is still in force or runs, a unit that a drill held down does not come up, or a file cannot be removed.
-pub(super) fn purge(root: &Root) -> Result<()> {
-    if let Some(standing) = txn::history(root).iter().find(|t| t.can_be_put_back() && t.changed > 0) {
+pub(crate) fn purge(root: &Root) -> Result<()> {
+    if let Some(standing) = history::history(root)
+        .iter()
+        .find(|t| t.can_be_put_back() && t.changed > 0)
+    {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
             .hint("`hapair remove` puts it back first"));
     }

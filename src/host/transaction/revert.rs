@@ -8,11 +8,12 @@ use crate::host::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, files, systemd};
-use crate::host::txn::journal::Journal;
-use crate::host::txn::request::Stored;
-use crate::host::txn::runner::exclusive;
-use crate::host::txn::undo::{self, Undo};
-use crate::host::txn::{Txn, arm};
+use crate::host::record::journal::Journal;
+use crate::host::record::request::Stored;
+use crate::host::record::revert_timer;
+use crate::host::record::txn::Txn;
+use crate::host::record::undo::{self, Undo};
+use crate::host::transaction::runner::exclusive;
 use crate::host::{converge, engine};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
@@ -301,7 +302,7 @@ pub fn by_timer(root: &Root, id: &TxnId, boot: bool) -> Result<()> {
     let outcome = outcome(reverted, why);
     let failed = (outcome.result == OutcomeKind::Failed).then(|| outcome.error.clone());
     journal.write(EventKind::Finished { outcome })?;
-    arm::remove_guard(&txn);
+    revert_timer::remove_guard(&txn);
     failed.map_or(Ok(()), |message| Err(Error::new(message)))
 }
 

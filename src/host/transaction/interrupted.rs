@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use crate::host::os::error::Error;
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
-use crate::host::txn::arm::revert_unit;
-use crate::host::txn::history::INTERRUPTED;
-use crate::host::txn::journal::{Journal, Tail};
-use crate::host::txn::request::Stored;
-use crate::host::txn::revert::{outcome, put_back};
-use crate::host::txn::{Txn, all};
+use crate::host::record::history::INTERRUPTED;
+use crate::host::record::journal::{Journal, Tail};
+use crate::host::record::request::Stored;
+use crate::host::record::revert_timer::revert_unit;
+use crate::host::record::txn::{Txn, all};
+use crate::host::transaction::revert::{outcome, put_back};
 use crate::state::resource::{Resource, Stage};
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 

@@ -1,8 +1,6 @@
 //! Putting transactions back that were done: a rollback is a transaction of its own, with an undo log of its own, so
 //! that one that fails, is killed or is not confirmed leaves the host as it was before it.
 
-pub(crate) mod plan;
-
 use std::net::IpAddr;
 
 use crate::host::converge::Worker;
@@ -10,26 +8,24 @@ use crate::host::facts::{net, system};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{rpm_erase, systemd};
-use crate::host::own;
-use crate::host::txn::Txn;
-use crate::host::txn::history::{self, ROLLED_BACK};
-use crate::host::txn::request::Stored;
-use crate::host::txn::revert::{inverse, put_back_entries};
-use crate::host::txn::runner::{arm_timer, await_confirm, check_cancel};
-use crate::host::txn::undo::{self, Log, Undo};
+use crate::host::record::history::{self, ROLLED_BACK};
+use crate::host::record::request::Stored;
+use crate::host::record::txn::Txn;
+use crate::host::record::undo::{self, Log, Undo};
+use crate::host::transaction::revert::{inverse, put_back_entries};
+use crate::host::transaction::runner::{arm_timer, await_confirm, check_cancel};
+use crate::host::transaction::{rollback_plan, uninstall};
 use crate::state::{Engine, EventKind, Goal, HostState, PutBack, SelinuxMode, TxnId};
 
-pub use plan::plan;
-
 /// One transaction that is put back.
-struct Target {
-    txn: Txn,
+pub(crate) struct Target {
+    pub(crate) txn: Txn,
     /// Its undo log, newest entry first.
-    entries: Vec<Undo>,
+    pub(crate) entries: Vec<Undo>,
 }
 
 /// The transactions, newest first, after the checks that need no look at the files.
-fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
+pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for id in &what.transactions {
         let txn = Txn::new(root, id);
@@ -76,7 +72,7 @@ fn count_silence_as_running(entry: &mut Undo) {
 
 impl Target {
     /// Putting it back can cut the connection.
-    fn cuts_ssh(&self) -> bool {
+    pub(crate) fn cuts_ssh(&self) -> bool {
         let by_kind = self.entries.iter().any(|entry| match entry {
             Undo::Network { .. } | Undo::Firewall { .. } => true,
             Undo::Unit { unit, .. } => unit == "firewalld.service",
@@ -85,7 +81,7 @@ impl Target {
         // A file of the network is one of a resource that says so.
         by_kind
             || Stored::load(&self.txn).is_ok_and(|request| {
-                let started = crate::host::txn::interrupted::started(&self.txn, &request);
+                let started = crate::host::transaction::interrupted::started(&self.txn, &request);
                 started.iter().any(|resource| resource.cuts_ssh)
             })
     }
@@ -97,12 +93,12 @@ impl Target {
 /// What failed; the worker's undo log then leads back to where this began.
 pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>> {
     let root = worker.root;
-    let planned = plan(root, what)?.plan;
+    let planned = rollback_plan::plan(root, what)?.plan;
     let targets = targets(root, what)?;
     if root.is_live() && targets.iter().any(Target::cuts_ssh) {
         arm_timer(worker)?;
     }
-    let forgotten = crate::host::txn::pruned::read(root);
+    let forgotten = crate::host::record::archive::read(root);
     for target in &targets {
         check_cancel(worker.txn)?;
         let began = std::time::Instant::now();
@@ -129,7 +125,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     let mut stays = planned.notes.clone();
     if what.goal != Goal::Rollback {
         let journal = &mut worker.journal;
-        own::take_off(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
+        uninstall::take_off(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
     }
     for target in &targets {
         mark(&target.txn, &worker.txn.id)?;
@@ -137,7 +133,9 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     if what.goal == Goal::RemoveWithPackages {
         // Not to be undone, so it comes last, and what fails is told.
         let journal = &mut worker.journal;
-        match rpm_erase::run(root, &plan::installed(root, &forgotten), &mut |line| journal.log(line)) {
+        match rpm_erase::run(root, &rollback_plan::installed(root, &forgotten), &mut |line| {
+            journal.log(line)
+        }) {
             Ok(left) => stays.extend(left.into_iter().filter(|text| !planned.notes.contains(text))),
             Err(error) => stays.push(format!("packages stay installed: {error}")),
         }

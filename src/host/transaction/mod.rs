@@ -1,0 +1,8 @@
+//! Running a transaction: to its end, to its confirm, back by itself, or back on the operator's word.
+
+pub mod interrupted;
+pub mod revert;
+pub mod rollback;
+pub mod rollback_plan;
+pub mod runner;
+pub mod uninstall;
