@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use hapair::host::record::journal::Journal;
 use hapair::host::record::request::Stored;
 use hapair::host::record::txn::Txn;
-use hapair::host::status::status;
+use hapair::host::report::status::status;
 use hapair::state::edit::Edit;
 use hapair::state::frame::Look;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};

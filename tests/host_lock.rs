@@ -22,7 +22,7 @@ const ROOT: &str = "HAPAIR_TEST_SERVE_ROOT";
 #[test]
 fn serving_process() {
     if let Some(directory) = std::env::var_os(ROOT) {
-        hapair::host::serve::serve(&Root::at(directory));
+        hapair::host::serve::session::serve(&Root::at(directory));
     }
 }
 

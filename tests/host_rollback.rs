@@ -222,7 +222,7 @@ fn drift_is_measured_against_what_is_in_force() {
     };
     let drift = |word: &str| {
         let look = hapair::state::frame::Look::Whole;
-        hapair::host::status::status(&root, &file(word), look, &mut Tools::default()).drift
+        hapair::host::report::status::status(&root, &file(word), look, &mut Tools::default()).drift
     };
     assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert!(drift("one").is_empty(), "{:?}", drift("one"));

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::host::fault;
+use crate::host::change::check_config;
+use crate::host::control::{fault, reboot};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::reboot;
+use crate::host::serve::session;
 use crate::host::transaction::{revert, runner};
-use crate::host::{check_config, serve};
 use crate::state::{Fault, TxnId};
 
 const HELP: &str = "\
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     }
     match args[..] {
         ["serve"] => {
-            serve::serve(&root);
+            session::serve(&root);
             ExitCode::SUCCESS
         }
         ["txn", id] => report(with_id(id, |id| runner::run(&root, &id))),

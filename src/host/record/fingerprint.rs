@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::facts::system::hex;
+use crate::host::observe::facts::system::hex;
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
 use crate::host::record::txn::{Txn, all};

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::facts::now_ms;
+use crate::host::observe::facts::gather::now_ms;
 use crate::host::os::error::{Result, at};
 use crate::host::record::test_hold;
 use crate::host::record::txn::Txn;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::host::facts::net;
+use crate::host::control::handover;
+use crate::host::observe::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, files, systemd};
@@ -13,8 +14,8 @@ use crate::host::record::request::Stored;
 use crate::host::record::revert_timer;
 use crate::host::record::txn::Txn;
 use crate::host::record::undo::{self, Undo};
+use crate::host::resource;
 use crate::host::transaction::runner::exclusive;
-use crate::host::{converge, engine};
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
 /// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
@@ -98,7 +99,7 @@ pub(crate) fn put_back_entries(
             }
         }
         if !boot && entries.iter().any(|e| matches!(e, Undo::Network { .. })) {
-            let kept = engine::keep_vips(state.engine, &vips, log);
+            let kept = handover::keep_vips(state.engine, &vips, log);
             tried(kept, log);
         }
     }
@@ -160,7 +161,7 @@ fn put_back_system(entry: &Undo, boot: bool, log: &mut dyn FnMut(&str)) -> Resul
             manager,
             interface,
             path,
-        } if !boot => converge::network::activate(*manager, interface, Path::new(path), log),
+        } if !boot => resource::network::activate(*manager, interface, Path::new(path), log),
         Undo::Hostname { running } => {
             nix::unistd::sethostname(running).map_err(|e| Error::new(format!("cannot set the host name back: {e}")))
         }

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::host::converge::Worker;
-use crate::host::facts::{net, system};
+use crate::host::change::staging::Worker;
+use crate::host::observe::facts::{net, system};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{rpm_erase, systemd};

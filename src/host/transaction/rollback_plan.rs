@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::diff::{path_of, unified};
-use crate::host::facts::system;
+use crate::host::control::fault;
+use crate::host::observe::election_critical;
+use crate::host::observe::facts::system;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
@@ -17,10 +18,10 @@ use crate::host::record::fingerprint;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, Undo};
+use crate::host::resource::diff::{path_of, unified};
 use crate::host::transaction::revert::{Before, units_before};
 use crate::host::transaction::rollback::{Target, targets};
 use crate::host::transaction::uninstall;
-use crate::host::{critical, fault};
 use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
@@ -171,7 +172,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
         plan,
         speaks: goes_on.engine,
         serves: goes_on.engine && goes_on.nginx,
-        instances: conf.map(|text| critical::instances(&text)).unwrap_or_default(),
+        instances: conf.map(|text| election_critical::instances(&text)).unwrap_or_default(),
     })
 }
 
@@ -217,7 +218,7 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
     );
     if let (Some(old), Some(new)) = (&now.text, &end.text) {
         change.diff = unified(&at, old, new, &state.secrets);
-        change.election_critical = path == root.path(KEEPALIVED_CONF) && critical::differs(old, new);
+        change.election_critical = path == root.path(KEEPALIVED_CONF) && election_critical::differs(old, new);
     }
     Some(change)
 }

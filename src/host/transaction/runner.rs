@@ -5,21 +5,24 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use crate::host::converge::{self, Worker};
-use crate::host::diff::{Context, diff};
-use crate::host::facts::{Tools, net};
-use crate::host::observe::observe;
+use crate::host::change::reactions;
+use crate::host::change::staging::{self, Worker};
+use crate::host::control::handover;
+use crate::host::control::reboot::{self, Config};
+use crate::host::observe::facts::gather::Tools;
+use crate::host::observe::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::reboot::{self, Config};
 use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
 use crate::host::record::revert_timer;
 use crate::host::record::txn::{LAST, Txn, all, prune};
 use crate::host::record::undo::Log;
+use crate::host::report::baseline;
+use crate::host::resource::diff::{Context, diff};
+use crate::host::resource::observed::observe;
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::host::transaction::{interrupted, rollback};
-use crate::host::{engine, memory, react};
 use crate::state::resource::{Resource, Spec, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
@@ -96,7 +99,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 let _ = undo.keep(&root.path(LAST));
                 undo.all_done();
             }
-            memory::write(root, &txn.id, &request.state, &resources, &observed);
+            baseline::write(root, &txn.id, &request.state, &resources, &observed);
             Outcome {
                 result: OutcomeKind::Done,
                 changed,
@@ -184,11 +187,11 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
             check_cancel(worker.txn)?;
             step(worker, resource, &resources, *stage, &mut announced)?;
         }
-        react::all(worker)?;
+        reactions::all(worker)?;
         if worker.armed {
             let engine = worker.request.state.engine;
             let journal = &mut worker.journal;
-            engine::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
+            handover::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
             await_confirm(worker, address_after(worker))?;
         }
         if worker.changed > before {
@@ -241,8 +244,8 @@ fn step(
         resource: resource.id.clone(),
         summary: change.summary,
     })?;
-    converge::validate_group(worker, resource, stage_resources).map_err(named)?;
-    converge::converge(worker, resource, &observed).map_err(named)?;
+    staging::validate_group(worker, resource, stage_resources).map_err(named)?;
+    staging::converge(worker, resource, &observed).map_err(named)?;
     worker.undo.step_done();
     worker.tools = Tools::default();
     let after = observe(worker.root, &[resource], &mut worker.tools).pop();

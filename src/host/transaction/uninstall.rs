@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::fault;
+use crate::host::control::fault;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};

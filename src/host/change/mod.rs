@@ -1,0 +1,6 @@
+//! What stands around a change of resources: staging and validation before it, reactions after it.
+
+pub mod check_config;
+pub mod reactions;
+pub mod staging;
+pub mod validate;

@@ -1,0 +1,296 @@
+//! Making one resource as desired: exactly the difference. One file a kind.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::host::change::validate;
+use crate::host::control::fault;
+use crate::host::observe::facts::gather::Tools;
+use crate::host::observe::segment;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec;
+use crate::host::os::root::Root;
+use crate::host::record::journal::Journal;
+use crate::host::record::request::Stored;
+use crate::host::record::txn::Txn;
+use crate::host::record::undo::{Log, Undo};
+use crate::host::resource::diff::{Context, diff, edited_text};
+use crate::host::resource::observed::{Node, Observed, edit_target, observe};
+use crate::host::resource::{file, firewall, network, packages, repositories, selinux, service};
+use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
+
+/// What a running transaction carries.
+#[derive(Debug)]
+pub struct Worker<'a> {
+    /// The host.
+    pub root: &'a Root,
+    /// The transaction.
+    pub txn: &'a Txn,
+    /// What was asked.
+    pub request: &'a Stored,
+    /// What happens.
+    pub journal: Journal,
+    /// What to put back.
+    pub undo: Log,
+    /// `rpm` and `systemctl`.
+    pub tools: Tools,
+    /// To be run at the end of the stage.
+    pub pending: BTreeSet<Reaction>,
+    /// Validators that passed, or will run after placing, in this stage.
+    pub validated: BTreeSet<Validator>,
+    /// Resources changed.
+    pub changed: usize,
+    /// The revert timer runs.
+    pub armed: bool,
+    /// VIPs on this host when it was armed.
+    pub vips_before: Vec<String>,
+}
+
+/// Makes a resource as desired.
+///
+/// # Errors
+/// What failed; what was replaced is in the undo log.
+pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observed) -> Result<()> {
+    match (&resource.spec, observed) {
+        (
+            Spec::File { .. } | Spec::Edit { .. } | Spec::Absent { .. } | Spec::Directory { .. },
+            Observed::Node(node),
+        ) => file::converge(worker, &resource.spec, node),
+        (Spec::Network(spec), Observed::Network { file, .. }) => network::converge(worker, spec, file),
+        (Spec::Selinux { mode }, Observed::Selinux { file, runtime, .. }) => {
+            selinux::mode(worker, *mode, file, *runtime)
+        }
+        (Spec::SelinuxBooleans { values }, Observed::Booleans(Some(have))) => selinux::booleans(worker, values, have),
+        (Spec::Firewall(_), Observed::Firewall(have)) => firewall::converge(worker, have),
+        (Spec::Hostname { name }, Observed::Hostname { running, .. }) => hostname(worker, name, running),
+        (Spec::Packages { repositories, .. }, Observed::Missing(names)) => {
+            packages::install(worker, names, repositories)
+        }
+        (Spec::PackageGroup { name, .. }, Observed::Missing(missing)) => packages::group(worker, name, missing),
+        (Spec::RepositoriesSetAside { directory, .. }, Observed::Strays(names)) => {
+            repositories::set_aside(worker, directory, names)
+        }
+        (Spec::MediaCopy { from, to }, Observed::Media { disc, .. }) => {
+            repositories::copy_media(worker, from, to, disc.is_some())
+        }
+        (
+            Spec::Service {
+                unit, enabled, active, ..
+            },
+            Observed::Unit { .. },
+        ) => service::converge(worker, unit, *enabled, *active),
+        _ => Err(Error::new("cannot be converged: observed as something else")),
+    }
+}
+
+/// Before the first file of a stage that shares a validator is placed, all of them are staged and validated together.
+/// Where the host allows no private view of them, they are placed first and the failure reverts them.
+///
+/// # Errors
+/// The validator's own words, or it cannot be run.
+pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Resource]) -> Result<()> {
+    let Some(validator) = validator_of(&resource.spec).filter(|v| !worker.validated.contains(v)) else {
+        return Ok(());
+    };
+    worker.validated.insert(validator);
+    if !worker.root.is_live() {
+        return Ok(());
+    }
+    let mut tools = Tools::default();
+    let context = Context {
+        secrets: &worker.request.state.secrets,
+        engine_active: false,
+    };
+    let Group { staged, pending } = group(worker.root, validator, stage, &context, &mut tools)?;
+    // Scripts come before the file that names them.
+    validate::scripts(validator, &staged)?;
+    if validate::staged(validator, &staged, &worker.txn.file("stage"))? == validate::View::Private {
+        return Ok(());
+    }
+    worker
+        .journal
+        .log("this host allows no private mount namespace: files are placed first, then validated");
+    for (member, observed) in pending.iter().filter(|(m, _)| m.id != resource.id) {
+        converge(worker, member, observed)?;
+        worker.pending.extend(member.reactions.iter().cloned());
+    }
+    let own = observe(worker.root, &[resource], &mut tools).pop();
+    if let Some(observed) = own.filter(|o| diff(resource, o, &context).is_some()) {
+        converge(worker, resource, &observed)?;
+    }
+    validate::in_place(validator, &staged)
+}
+
+/// The files of one stage that share a validator and are not as desired.
+struct Group<'a> {
+    /// As they will be.
+    staged: Vec<validate::Staged>,
+    /// As they are.
+    pending: Vec<(&'a Resource, Observed)>,
+}
+
+fn group<'a>(
+    root: &Root,
+    validator: Validator,
+    stage: &[&'a Resource],
+    context: &Context<'_>,
+    tools: &mut Tools,
+) -> Result<Group<'a>> {
+    let members: Vec<&Resource> = stage
+        .iter()
+        .copied()
+        .filter(|r| validator_of(&r.spec) == Some(validator))
+        .collect();
+    let observed = observe(root, &members, tools);
+    let mut group = Group {
+        staged: Vec::new(),
+        pending: Vec::new(),
+    };
+    for (member, observed) in members.into_iter().zip(observed) {
+        if diff(member, &observed, context).is_some()
+            && let Observed::Node(node) = &observed
+        {
+            group.staged.extend(wanted(root, &member.spec, node)?);
+            group.pending.push((member, observed));
+        }
+    }
+    Ok(group)
+}
+
+/// Validates the files of these stages as they will be, before any transaction: a pair whose second host would refuse
+/// its files should find out while the first is untouched. The same for a network profile that the segment shows to be
+/// wrong.
+///
+/// # Errors
+/// The validator's own words, or what is wrong with the profile; or an engine of this host is held stopped on purpose.
+pub fn validate_ahead(root: &Root, state: &HostState, stages: &[Stage]) -> Result<()> {
+    let context = Context {
+        secrets: &state.secrets,
+        engine_active: false,
+    };
+    let mut tools = Tools::default();
+    if state.engine.is_some() && stages.contains(&Stage::Vrrp) {
+        fault::no_engine_held(root)?;
+    }
+    for stage in stages {
+        let resources: Vec<&Resource> = state.resources.iter().filter(|r| r.stage == *stage).collect();
+        preflight(root, &resources, &context, &mut tools)?;
+        for (validator, program) in [
+            (Validator::Nginx, Some("nginx")),
+            (Validator::Keepalived, Some("keepalived")),
+            (Validator::Agent, None),
+        ] {
+            let staged = group(root, validator, &resources, &context, &mut tools)?.staged;
+            if staged.is_empty() {
+                continue;
+            }
+            validate::own_check(validator, &staged)?;
+            // keepalived also looks at the scripts that its configuration names; those that are still to come would
+            // be missed.
+            let named = matches!(validator, Validator::Keepalived | Validator::Agent);
+            let alone = !named || scripts_in_place(root, &resources, &context, &mut tools);
+            // A package may be still to come, too.
+            if named && alone && root.is_live() && !stages.contains(&Stage::Packages) {
+                validate::scripts(validator, &staged)?;
+            }
+            if alone && program.is_some_and(|name| exec::which(&[name]).is_some()) {
+                let scratch = PathBuf::from(format!("/run/hapair-validate-{}", std::process::id()));
+                validate::staged(validator, &staged, &scratch)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What changes about the network must fit the segment.
+fn preflight(root: &Root, resources: &[&Resource], context: &Context<'_>, tools: &mut Tools) -> Result<()> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    let profiles = resources.iter().copied().filter(|r| matches!(r.spec, Spec::Network(_)));
+    let profiles: Vec<&Resource> = profiles.collect();
+    let observed = observe(root, &profiles, tools);
+    for (resource, observed) in profiles.iter().zip(&observed) {
+        if let Spec::Network(spec) = &resource.spec
+            && diff(resource, observed, context).is_some()
+        {
+            segment::preflight(root, spec)?;
+        }
+    }
+    Ok(())
+}
+
+/// No file without a validator of its own is missing or different in this stage.
+fn scripts_in_place(root: &Root, resources: &[&Resource], context: &Context<'_>, tools: &mut Tools) -> bool {
+    let files: Vec<&Resource> = resources
+        .iter()
+        .copied()
+        .filter(|r| matches!(r.spec, Spec::File { validator: None, .. } | Spec::Directory { .. }))
+        .collect();
+    let observed = observe(root, &files, tools);
+    files
+        .iter()
+        .zip(&observed)
+        .all(|(file, seen)| diff(file, seen, context).is_none())
+}
+
+fn validator_of(spec: &Spec) -> Option<Validator> {
+    match spec {
+        Spec::File { validator, .. } | Spec::Edit { validator, .. } | Spec::Absent { validator, .. } => *validator,
+        _ => None,
+    }
+}
+
+/// The file as it will be; `None` content: it will be gone.
+fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Staged>> {
+    let staged = |path: PathBuf, content: Option<Vec<u8>>, mode: u32| Some(validate::Staged { path, content, mode });
+    Ok(match spec {
+        Spec::File {
+            path, content, mode, ..
+        } => staged(root.path(path), Some(bytes_of(content)?), *mode),
+        Spec::Edit {
+            path,
+            edits,
+            create,
+            mode,
+            ..
+        } => edited_text(edits, create.as_deref(), node)
+            .and_then(|(_, text)| staged(edit_target(root, path), Some(text.into_bytes()), *mode)),
+        Spec::Absent { path, .. } => staged(root.path(path), None, 0),
+        _ => None,
+    })
+}
+
+/// Bytes of a file's content.
+pub(crate) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
+    match content {
+        Content::Text(text) => Ok(text.as_bytes().to_vec()),
+        Content::Secret(secret) => Ok(secret.reveal().as_bytes().to_vec()),
+        Content::Executor => {
+            std::fs::read("/proc/self/exe").map_err(|e| Error::new(format!("cannot read the executor itself: {e}")))
+        }
+    }
+}
+
+/// The static and the running host name.
+fn hostname(worker: &mut Worker<'_>, name: &str, running: &str) -> Result<()> {
+    let path = worker.root.path("/etc/hostname");
+    worker.undo.keep(&path)?;
+    worker.undo.add(&Undo::Hostname {
+        running: running.to_owned(),
+    })?;
+    if !worker.root.is_live() {
+        return file::write(worker, &path, format!("{name}\n").as_bytes(), 0o644);
+    }
+    // hostnamed tells NetworkManager and the journal; a host without D-Bus is set by hand.
+    let told = exec::run(
+        "hostnamectl",
+        &["set-hostname", name],
+        std::time::Duration::from_secs(30),
+    );
+    if told.is_ok_and(|o| o.ok()) && worker.root.line("/etc/hostname") == name {
+        return Ok(());
+    }
+    file::write(worker, &path, format!("{name}\n").as_bytes(), 0o644)?;
+    nix::unistd::sethostname(name).map_err(|e| Error::new(format!("cannot set the host name: {e}")))
+}

@@ -1,0 +1,6 @@
+//! Units, reboots, faults and holds on request.
+
+pub mod fault;
+pub mod handover;
+pub mod reboot;
+pub mod stopped_units;

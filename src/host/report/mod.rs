@@ -1,0 +1,7 @@
+//! Telling of the host: status, and what is no longer as hapair left it.
+
+pub mod attribution;
+pub mod baseline;
+pub mod drift;
+pub mod elections;
+pub mod status;
