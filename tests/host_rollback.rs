@@ -10,7 +10,7 @@ use hapair::host::record::history;
 use hapair::host::record::journal::Journal;
 use hapair::host::record::request::Stored;
 use hapair::host::record::txn::{Txn, plan_back};
-use hapair::host::transaction::rollback::state_behind;
+use hapair::host::transaction::rollback_targets::state_behind;
 use hapair::state::resource::Content;
 use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;

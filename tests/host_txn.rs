@@ -98,11 +98,11 @@ fn an_apply_while_keepalived_is_held_is_refused_ahead_and_says_how_to_end_the_ho
 
 #[test]
 fn what_a_killed_transaction_left_of_the_election_is_critical_as_long_as_an_engine_runs() {
-    use hapair::host::observe::facts::gather::Tools;
+    use hapair::host::observe::tools::Tools;
     use hapair::host::record::journal::Journal;
     use hapair::host::record::request::Stored;
     use hapair::host::record::txn::Txn;
-    use hapair::host::serve::session::plan;
+    use hapair::host::serve::plan::plan;
     use hapair::state::{EventKind, Reaction, TxnId};
 
     let (_dir, root) = prepared(&[]);

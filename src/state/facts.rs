@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::resource::SelinuxMode;
 use super::secret::Secret;
+use super::system::{NetworkManagerKind, SelinuxMode};
 
 /// Everything known about a host when the connection opens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -128,19 +128,6 @@ pub struct Interface {
     pub manager: NetworkManagerKind,
     /// The profile file that configures it, if there is one.
     pub profile: Option<Profile>,
-}
-
-/// Who configures an interface.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkManagerKind {
-    /// CentOS 7's `network.service` with `ifcfg-*` files.
-    NetworkService,
-    /// NetworkManager, with `ifcfg-*` files or keyfiles.
-    NetworkManager,
-    /// Neither runs.
-    #[default]
-    Nobody,
 }
 
 /// A network profile on disk.

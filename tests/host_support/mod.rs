@@ -6,12 +6,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-pub(crate) use hapair::host::observe::facts::gather::Tools;
+pub(crate) use hapair::host::observe::tools::Tools;
 pub(crate) use hapair::host::os::root::Root;
-use hapair::host::record::journal::{Journal, Tail};
+use hapair::host::record::journal::Journal;
 use hapair::host::record::request::Stored;
+use hapair::host::record::tail::Tail;
 use hapair::host::record::txn::Txn;
-use hapair::host::serve::session::plan;
+use hapair::host::serve::plan::plan;
 pub(crate) use hapair::host::transaction::runner::execute;
 use hapair::state::edit::Edit;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};

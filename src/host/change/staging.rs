@@ -1,87 +1,20 @@
 //! Making one resource as desired: exactly the difference. One file a kind.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::host::change::validate;
 use crate::host::control::fault;
-use crate::host::observe::facts::gather::Tools;
 use crate::host::observe::segment;
-use crate::host::os::error::{Error, Result};
+use crate::host::observe::tools::Tools;
+use crate::host::os::error::Result;
 use crate::host::os::exec;
 use crate::host::os::root::Root;
-use crate::host::record::journal::Journal;
-use crate::host::record::request::Stored;
-use crate::host::record::txn::Txn;
-use crate::host::record::undo::{Log, Undo};
+use crate::host::resource::converge::converge;
 use crate::host::resource::diff::{Context, diff, edited_text};
+use crate::host::resource::file::bytes_of;
 use crate::host::resource::observed::{Node, Observed, edit_target, observe};
-use crate::host::resource::{file, firewall, network, packages, repositories, selinux, service};
-use crate::state::resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
-
-/// What a running transaction carries.
-#[derive(Debug)]
-pub struct Worker<'a> {
-    /// The host.
-    pub root: &'a Root,
-    /// The transaction.
-    pub txn: &'a Txn,
-    /// What was asked.
-    pub request: &'a Stored,
-    /// What happens.
-    pub journal: Journal,
-    /// What to put back.
-    pub undo: Log,
-    /// `rpm` and `systemctl`.
-    pub tools: Tools,
-    /// To be run at the end of the stage.
-    pub pending: BTreeSet<Reaction>,
-    /// Validators that passed, or will run after placing, in this stage.
-    pub validated: BTreeSet<Validator>,
-    /// Resources changed.
-    pub changed: usize,
-    /// The revert timer runs.
-    pub armed: bool,
-    /// VIPs on this host when it was armed.
-    pub vips_before: Vec<String>,
-}
-
-/// Makes a resource as desired.
-///
-/// # Errors
-/// What failed; what was replaced is in the undo log.
-pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observed) -> Result<()> {
-    match (&resource.spec, observed) {
-        (
-            Spec::File { .. } | Spec::Edit { .. } | Spec::Absent { .. } | Spec::Directory { .. },
-            Observed::Node(node),
-        ) => file::converge(worker, &resource.spec, node),
-        (Spec::Network(spec), Observed::Network { file, .. }) => network::converge(worker, spec, file),
-        (Spec::Selinux { mode }, Observed::Selinux { file, runtime, .. }) => {
-            selinux::mode(worker, *mode, file, *runtime)
-        }
-        (Spec::SelinuxBooleans { values }, Observed::Booleans(Some(have))) => selinux::booleans(worker, values, have),
-        (Spec::Firewall(_), Observed::Firewall(have)) => firewall::converge(worker, have),
-        (Spec::Hostname { name }, Observed::Hostname { running, .. }) => hostname(worker, name, running),
-        (Spec::Packages { repositories, .. }, Observed::Missing(names)) => {
-            packages::install(worker, names, repositories)
-        }
-        (Spec::PackageGroup { name, .. }, Observed::Missing(missing)) => packages::group(worker, name, missing),
-        (Spec::RepositoriesSetAside { directory, .. }, Observed::Strays(names)) => {
-            repositories::set_aside(worker, directory, names)
-        }
-        (Spec::MediaCopy { from, to }, Observed::Media { disc, .. }) => {
-            repositories::copy_media(worker, from, to, disc.is_some())
-        }
-        (
-            Spec::Service {
-                unit, enabled, active, ..
-            },
-            Observed::Unit { .. },
-        ) => service::converge(worker, unit, *enabled, *active),
-        _ => Err(Error::new("cannot be converged: observed as something else")),
-    }
-}
+use crate::host::resource::worker::Worker;
+use crate::state::resource::{HostState, Resource, Spec, Stage, Validator};
 
 /// Before the first file of a stage that shares a validator is placed, all of them are staged and validated together.
 /// Where the host allows no private view of them, they are placed first and the failure reverts them.
@@ -259,38 +192,4 @@ fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Stag
         Spec::Absent { path, .. } => staged(root.path(path), None, 0),
         _ => None,
     })
-}
-
-/// Bytes of a file's content.
-pub(crate) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
-    match content {
-        Content::Text(text) => Ok(text.as_bytes().to_vec()),
-        Content::Secret(secret) => Ok(secret.reveal().as_bytes().to_vec()),
-        Content::Executor => {
-            std::fs::read("/proc/self/exe").map_err(|e| Error::new(format!("cannot read the executor itself: {e}")))
-        }
-    }
-}
-
-/// The static and the running host name.
-fn hostname(worker: &mut Worker<'_>, name: &str, running: &str) -> Result<()> {
-    let path = worker.root.path("/etc/hostname");
-    worker.undo.keep(&path)?;
-    worker.undo.add(&Undo::Hostname {
-        running: running.to_owned(),
-    })?;
-    if !worker.root.is_live() {
-        return file::write(worker, &path, format!("{name}\n").as_bytes(), 0o644);
-    }
-    // hostnamed tells NetworkManager and the journal; a host without D-Bus is set by hand.
-    let told = exec::run(
-        "hostnamectl",
-        &["set-hostname", name],
-        std::time::Duration::from_secs(30),
-    );
-    if told.is_ok_and(|o| o.ok()) && worker.root.line("/etc/hostname") == name {
-        return Ok(());
-    }
-    file::write(worker, &path, format!("{name}\n").as_bytes(), 0o644)?;
-    nix::unistd::sethostname(name).map_err(|e| Error::new(format!("cannot set the host name: {e}")))
 }

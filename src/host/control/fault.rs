@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
-use crate::host::os::{files, systemd};
-use crate::host::record::txn;
+use crate::host::os::{executor, files, private_json, systemd};
 use crate::state::{Engine, Fault};
 
 /// What was before each fault that is in force.
@@ -58,7 +57,7 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
     if !now.exists() {
         return Err(Error::new(format!("there is no unit {unit} on this host")));
     }
-    let program = txn::executor();
+    let program = executor::executor();
     let command = [program.as_str(), "undo-fault", "stop", unit.as_str()];
     systemd::spawn_after(undo_after, &traces.timer, "hapair: undo a drill's fault", &command)?;
     let broken = hold(&traces, now.is_active()).and_then(|()| systemd::ctl("stop", unit));
@@ -72,7 +71,7 @@ fn hold(traces: &Traces, active: bool) -> Result<()> {
     if let Some(parent) = traces.memory.parent() {
         files::private_directory(parent)?;
     }
-    txn::write_private(&traces.memory, &Before { active })?;
+    private_json::write_private(&traces.memory, &Before { active })?;
     if let Some(parent) = traces.hold.parent() {
         fs::create_dir_all(parent).map_err(at("create", parent))?;
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::agent;
 use crate::host::control::{fault, reboot};
-use crate::host::observe::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
@@ -14,35 +13,6 @@ use crate::state::{Engine, Fault};
 
 /// keepalived cannot hold back: it is stopped instead, and started again after so many seconds if nobody resumes it.
 const UNTIL_RESUMED: u64 = 30 * 24 * 3600;
-
-/// How long an engine may take to put its addresses back by itself.
-const BY_ITSELF: Duration = Duration::from_secs(3);
-
-/// Re-activating an interface strips the VIPs, and keepalived before 2.0 does not notice: an engine that owned some of
-/// `before` and lost them is restarted.
-///
-/// # Errors
-/// The engine does not start again.
-pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(&str)) -> Result<()> {
-    let Some(unit) = engine.map(Engine::unit) else {
-        return Ok(());
-    };
-    let lost = || net::owned(before).len() < before.len();
-    if !lost() || !systemd::one(unit).is_active() {
-        return Ok(());
-    }
-    let until = Instant::now() + BY_ITSELF;
-    while lost() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    if lost() {
-        log(&format!(
-            "the network change took the VIP off the interface; restarting {unit}"
-        ));
-        systemd::ctl("restart", unit)?;
-    }
-    Ok(())
-}
 
 /// Moves VIPs, or resumes, by whichever engine runs.
 ///

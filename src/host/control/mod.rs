@@ -2,5 +2,6 @@
 
 pub mod fault;
 pub mod handover;
+pub mod keep_vips;
 pub mod reboot;
 pub mod stopped_units;

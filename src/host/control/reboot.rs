@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
-use crate::host::os::{exec, files, systemd};
-use crate::host::record::txn;
+use crate::host::os::{exec, executor, files, systemd};
+use crate::host::record::exclusive;
 use crate::host::resource::observed::Observed;
-use crate::host::transaction::runner;
-use crate::state::resource::{Resource, SelinuxMode, Spec};
+use crate::state::SelinuxMode;
+use crate::state::resource::{Resource, Spec};
 
 /// The configuration that the next boot will read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +102,13 @@ const NOTICE: u64 = 1;
 /// # Errors
 /// A transaction runs, or systemd refuses; then the host goes on as it was.
 pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
-    if !runner::idle(root) {
+    if !exclusive::idle(root) {
         return Err(Error::new("a transaction runs on this host").hint("wait for its end, then apply again"));
     }
     let systemctl =
         exec::which(&["systemctl"]).ok_or_else(|| Error::new("command `systemctl` is not installed on this host"))?;
     if let Some(seconds) = silent {
-        systemd::start_at_boot(HOLD, &unit(&txn::executor(), seconds))?;
+        systemd::start_at_boot(HOLD, &unit(&executor::executor(), seconds))?;
     }
     // Not by this process: the shutdown may end it and its connection before the answer is out.
     let ordered = systemd::spawn_after(NOTICE, "hapair-reboot", "hapair: reboot", &[&systemctl, "reboot"]);

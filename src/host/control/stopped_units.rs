@@ -61,7 +61,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         let unit = "hapair-agent.service";
-        let now = crate::host::observe::facts::gather::now_ms();
+        let now = crate::host::os::clock::now_ms();
         assert!(!was(&root, unit, now));
         remember(&root, unit).unwrap();
         assert!(was(&root, unit, now));

@@ -3,3 +3,4 @@
 pub mod election_critical;
 pub mod facts;
 pub mod segment;
+pub mod tools;

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::observe::facts::gather::now_ms;
+use crate::host::os::clock::now_ms;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::{exec, files};
 use crate::state::UnitState;

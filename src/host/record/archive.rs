@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
-use crate::host::record::txn::Txn;
+use crate::host::record::txn::{Txn, all};
 use crate::host::record::undo::{self, Undo};
 use crate::host::record::{fingerprint, history};
 
@@ -119,4 +119,19 @@ pub(crate) fn read(root: &Root) -> Forgotten {
         }
     }
     all
+}
+
+/// How many ended transactions are kept for rollback.
+pub(crate) const KEPT: usize = 20;
+
+/// Removes the oldest ended transactions beyond those kept.
+pub fn prune(root: &Root) {
+    let ended: Vec<Txn> = all(root)
+        .into_iter()
+        .filter(|t| t.is_finished() && !t.has("armed"))
+        .collect();
+    for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
+        crate::host::record::archive::note(root, txn);
+        let _ = std::fs::remove_dir_all(&txn.dir);
+    }
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::observe::facts::system::hex;
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
 use crate::host::record::txn::{Txn, all};
 use crate::state::TxnId;
+use crate::state::hex::hex;
 
 /// One line of the file `left`.
 #[derive(Debug, Serialize, Deserialize)]

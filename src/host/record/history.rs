@@ -4,9 +4,11 @@ use serde::Deserialize;
 
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
-use crate::host::record::journal::Tail;
+use crate::host::record::request::Stored;
+use crate::host::record::tail::Tail;
 use crate::host::record::txn::{Txn, all};
 use crate::host::record::undo;
+use crate::state::resource::Resource;
 use crate::state::{EventKind, OutcomeKind, PutBack, Transaction, TransactionOutcome, TxnId};
 
 /// The part of `request.json` that tells who and what; the rest, which is long, is passed over.
@@ -97,4 +99,39 @@ pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
 /// It is in force and can be put back.
 pub(crate) fn is_in_force(root: &Root, txn: &Txn) -> bool {
     describe(root, txn).is_some_and(|t| t.can_be_put_back())
+}
+
+/// The last transaction that ended.
+pub fn last_finished(root: &Root) -> Option<String> {
+    all(root)
+        .into_iter()
+        .rev()
+        .find(Txn::is_finished)
+        .map(|t| t.id.to_string())
+}
+
+/// A transaction whose revert timer waits for a confirm.
+pub fn armed(root: &Root) -> Option<String> {
+    all(root)
+        .into_iter()
+        .rev()
+        .find(|t| t.has("armed"))
+        .map(|t| t.id.to_string())
+}
+
+/// Resources that a transaction began to change.
+pub(crate) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
+    let events = Tail::new(&txn.file("journal"), 0).read();
+    let started: Vec<&str> = events
+        .iter()
+        .filter_map(|e| {
+            if let EventKind::ResourceStarted { resource, .. } = &e.kind {
+                Some(resource.as_str())
+            } else {
+                None
+            }
+        })
+        .collect();
+    let resources = request.state.resources.iter();
+    resources.filter(|r| started.contains(&r.id.as_str())).collect()
 }

@@ -14,11 +14,13 @@
 //! ```
 
 pub mod archive;
+pub mod exclusive;
 pub mod fingerprint;
 pub mod history;
 pub mod journal;
 pub mod request;
 pub mod revert_timer;
+pub mod tail;
 pub mod test_hold;
 pub mod txn;
 pub mod undo;

@@ -33,7 +33,7 @@ impl Stored {
             return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
         }
         let stored = files::private_directory(&txn.old())
-            .and_then(|()| crate::host::record::txn::write_private(&txn.file("request.json"), self))
+            .and_then(|()| crate::host::os::private_json::write_private(&txn.file("request.json"), self))
             .and_then(|()| txn.reserve());
         if stored.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);

@@ -3,8 +3,9 @@
 use std::fs;
 
 use crate::host::os::error::{Error, Result, at};
+use crate::host::os::executor::executor;
 use crate::host::os::systemd;
-use crate::host::record::txn::{Txn, executor};
+use crate::host::record::txn::Txn;
 
 /// The unit that reverts at a boot.
 fn guard_unit(txn: &Txn) -> String {

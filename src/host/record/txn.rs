@@ -13,9 +13,9 @@
 //! interrupted    was killed, and a later transaction went on from there
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::host::os::error::{Result, at};
+use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::state::{OutcomeKind, TxnId};
 
@@ -24,9 +24,6 @@ pub const DIRECTORY: &str = "/var/lib/hapair/txn";
 
 /// How the last apply left each resource, for drift.
 pub const LAST: &str = "/var/lib/hapair/last.json";
-
-/// How many ended transactions are kept for rollback.
-const KEPT: usize = 20;
 
 /// Bytes set aside by a running transaction: more than all the text files it could have to put back.
 const RESERVE: usize = 2 << 20;
@@ -99,12 +96,12 @@ impl Txn {
 
     /// The journal ends with `Finished`.
     pub fn is_finished(&self) -> bool {
-        crate::host::record::journal::finished(&self.file("journal")).is_some()
+        crate::host::record::tail::finished(&self.file("journal")).is_some()
     }
 
     /// It ended, and everything was done.
     pub fn is_done(&self) -> bool {
-        crate::host::record::journal::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
+        crate::host::record::tail::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
     }
 }
 
@@ -116,47 +113,12 @@ pub fn all(root: &Root) -> Vec<Txn> {
     ids.iter().map(|id| Txn::new(root, id)).collect()
 }
 
-/// The last transaction that ended.
-pub fn last_finished(root: &Root) -> Option<String> {
-    all(root)
-        .into_iter()
-        .rev()
-        .find(Txn::is_finished)
-        .map(|t| t.id.to_string())
-}
-
-/// A transaction whose revert timer waits for a confirm.
-pub fn armed(root: &Root) -> Option<String> {
-    all(root)
-        .into_iter()
-        .rev()
-        .find(|t| t.has("armed"))
-        .map(|t| t.id.to_string())
-}
-
-/// Removes the oldest ended transactions beyond those kept.
-pub fn prune(root: &Root) {
-    let ended: Vec<Txn> = all(root)
-        .into_iter()
-        .filter(|t| t.is_finished() && !t.has("armed"))
-        .collect();
-    for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
-        crate::host::record::archive::note(root, txn);
-        let _ = std::fs::remove_dir_all(&txn.dir);
+/// # Errors
+/// The operator cancelled it.
+pub fn check_cancel(txn: &Txn) -> Result<()> {
+    if txn.has("cancel") {
+        Err(Error::new("cancelled by the operator"))
+    } else {
+        Ok(())
     }
-}
-
-/// The running executor's own path, as PID 1 must call it.
-pub fn executor() -> String {
-    std::env::current_exe()
-        .map(|p| p.to_string_lossy().into_owned())
-        .unwrap_or_else(|_| "/proc/self/exe".to_owned())
-}
-
-/// Writes JSON to a private file, atomically.
-pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let bytes =
-        serde_json::to_vec(value).map_err(|e| crate::host::os::error::Error::new(format!("cannot encode: {e}")))?;
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    crate::host::os::files::file(path, &bytes, 0o600, uid, gid, None)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::control::{fault, stopped_units};
-use crate::host::observe::facts::gather::Tools;
+use crate::host::observe::tools::Tools;
 use crate::host::os::root::{Database, Root};
 use crate::host::os::{exec, systemd};
 use crate::host::record::fingerprint;

@@ -9,13 +9,14 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::observe::facts::gather::now_ms;
-use crate::host::observe::facts::system;
+use crate::host::os::clock::now_ms;
 use crate::host::os::root::Root;
-use crate::host::record::txn::{self, LAST};
+use crate::host::os::{executor, private_json};
+use crate::host::record::txn::LAST;
 use crate::host::resource::diff::{Context, diff};
 use crate::host::resource::observed::{IS_EXECUTOR, Node, Observed, nobody_knows};
 use crate::state::TxnId;
+use crate::state::hex::hex;
 use crate::state::resource::{Content, HostState, Resource, Spec};
 
 /// Longer files are remembered by their hash alone: bytes.
@@ -84,7 +85,7 @@ pub fn write(root: &Root, transaction: &TxnId, state: &HostState, resources: &[&
         };
         now.extend(left.map(|left| (resource.id.clone(), left)));
     }
-    let _ = txn::write_private(&root.path(LAST), &now);
+    let _ = private_json::write_private(&root.path(LAST), &now);
 }
 
 fn kept(spec: &Spec, observed: &Observed) -> Kept {
@@ -132,10 +133,10 @@ fn hash(root: &Root, spec: &Spec, content: &[u8]) -> String {
         } => Some(path),
         _ => None,
     };
-    let of = |bytes: &[u8]| system::hex(&Sha256::digest(bytes));
+    let of = |bytes: &[u8]| hex(&Sha256::digest(bytes));
     let mut hash = match executor {
         // The name of the executor that looks has its hash; another version's copy is read.
-        Some(_) if content == IS_EXECUTOR => system::executor_hash(),
+        Some(_) if content == IS_EXECUTOR => executor::executor_hash(),
         Some(path) => of(&fs::read(root.path(path)).unwrap_or_default()),
         None => of(content),
     };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::host::observe::facts::gather::Tools;
+use crate::host::observe::tools::Tools;
 use crate::host::os::root::Root;
 use crate::host::report::attribution;
 use crate::host::report::baseline::{self, Kept, Left, node_of};

@@ -7,7 +7,7 @@ use crate::agent::config::Files;
 use crate::host::observe::election_critical;
 use crate::host::observe::facts::net;
 use crate::host::os::root::Root;
-use crate::host::report::status::Word;
+use crate::host::report::engine_state::Word;
 use crate::keepalived::{Instance, NoFiles, Options, Resolver, parse};
 use crate::state::{AgentInstance, RunningInstance};
 
@@ -80,7 +80,7 @@ fn configured(root: &Root) -> Vec<Arc<Instance>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::observe::facts::gather::Tools;
+    use crate::host::observe::tools::Tools;
     use crate::host::report::status::status;
     use crate::state::frame::Look;
     use crate::state::resource::InstanceRef;

@@ -4,4 +4,5 @@ pub mod attribution;
 pub mod baseline;
 pub mod drift;
 pub mod elections;
+pub mod engine_state;
 pub mod status;

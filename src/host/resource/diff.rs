@@ -6,8 +6,8 @@ use crate::host::observe::election_critical;
 use crate::host::resource::observed::{IS_EXECUTOR, Node, Observed};
 use crate::state::edit::{self, Edit};
 use crate::state::redact::redact;
-use crate::state::resource::{Content, NetworkSpec, Resource, SelinuxMode, Spec};
-use crate::state::{Change, Secret};
+use crate::state::resource::{Content, NetworkSpec, Resource, Spec};
+use crate::state::{Change, Secret, SelinuxMode};
 
 /// What a diff needs to know beside the resource.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::host::change::staging::Worker;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::resource::diff::edited_text;
 use crate::host::resource::observed::{Node, edit_target};
+use crate::host::resource::worker::Worker;
 use crate::state::Spec;
+use crate::state::resource::Content;
 
 pub(crate) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Result<()> {
     let root = worker.root;
@@ -28,7 +29,7 @@ pub(crate) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Res
             replace(
                 worker,
                 &at,
-                &crate::host::change::staging::bytes_of(content)?,
+                &crate::host::resource::file::bytes_of(content)?,
                 *mode,
                 uid,
                 gid,
@@ -116,4 +117,15 @@ fn directory(worker: &mut Worker<'_>, path: &Path, mode: u32, node: &Node) -> Re
     fs::create_dir_all(path).map_err(at("create", path))?;
     files::own(path, mode, uid, gid)?;
     files::sync_parent(path)
+}
+
+/// Bytes of a file's content.
+pub(crate) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
+    match content {
+        Content::Text(text) => Ok(text.as_bytes().to_vec()),
+        Content::Secret(secret) => Ok(secret.reveal().as_bytes().to_vec()),
+        Content::Executor => {
+            std::fs::read("/proc/self/exe").map_err(|e| Error::new(format!("cannot read the executor itself: {e}")))
+        }
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::host::change::staging::Worker;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, systemd};
 use crate::host::record::undo::Undo;
 use crate::host::resource::firewalld::Observed;
+use crate::host::resource::worker::Worker;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UNIT: &str = "firewalld.service";

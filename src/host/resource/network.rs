@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::host::change::staging::Worker;
 use crate::host::observe::facts::net;
 use crate::host::observe::segment::{self, Gateway};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, systemd};
+use crate::host::record::txn;
 use crate::host::record::undo::Undo;
 use crate::host::resource::diff::edited_text;
 use crate::host::resource::file;
 use crate::host::resource::observed::{Node, edit_target};
-use crate::host::transaction::runner;
+use crate::host::resource::worker::Worker;
 use crate::state::NetworkManagerKind;
 use crate::state::resource::NetworkSpec;
 
@@ -73,7 +73,7 @@ pub(crate) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node)
 /// Not so long that the revert timer would come first.
 fn await_gateway(worker: &Worker<'_>, spec: &NetworkSpec) -> Result<()> {
     let patience = GATEWAY.min(Duration::from_secs(worker.request.confirm_timeout) / 2);
-    segment::await_gateway(worker.root, spec, patience, &mut || runner::check_cancel(worker.txn))
+    segment::await_gateway(worker.root, spec, patience, &mut || txn::check_cancel(worker.txn))
 }
 
 /// Waits until the wanted addresses and the route are there; else says what is missing.

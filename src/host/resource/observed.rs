@@ -9,11 +9,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::observe::facts::gather::Tools;
 use crate::host::observe::facts::{net, system};
+use crate::host::observe::tools::Tools;
 use crate::host::os::root::{Database, Root};
 use crate::host::resource::firewalld;
-use crate::state::resource::{Content, HostState, NetworkSpec, Resource, SelinuxMode, Spec};
+use crate::state::SelinuxMode;
+use crate::state::hex::hex;
+use crate::state::resource::{Content, HostState, NetworkSpec, Resource, Spec};
 
 /// What one resource is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -357,10 +359,10 @@ pub fn fingerprint(state: &HostState, observed: &[Observed]) -> String {
         hash.update([0]);
         hash.update(digest(observed));
     }
-    system::hex(&hash.finalize())
+    hex(&hash.finalize())
 }
 
 /// Hash of one observation.
 pub fn digest(observed: &Observed) -> String {
-    system::hex(&Sha256::digest(serde_json::to_vec(observed).unwrap_or_default()))
+    hex(&Sha256::digest(serde_json::to_vec(observed).unwrap_or_default()))
 }

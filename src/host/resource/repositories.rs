@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::change::staging::Worker;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::record::undo::Undo;
+use crate::host::resource::worker::Worker;
 
 /// Renames `X.repo` to `X.repo.bak`, which yum does not read. A `.bak` that is there already is kept in the
 /// transaction, not lost.

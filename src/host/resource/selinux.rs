@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::host::change::staging::Worker;
 use crate::host::observe::facts::system;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
@@ -11,6 +10,7 @@ use crate::host::record::undo::Undo;
 use crate::host::resource::diff::selinux_edits;
 use crate::host::resource::file;
 use crate::host::resource::observed::{Node, edit_target};
+use crate::host::resource::worker::Worker;
 use crate::state::SelinuxMode;
 use crate::state::edit;
 

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::host::change::reactions;
-use crate::host::change::staging::Worker;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::systemd;
 use crate::host::record::undo::Undo;
+use crate::host::resource::worker::Worker;
 use crate::state::Reaction;
 
 pub(crate) fn converge(worker: &mut Worker<'_>, unit: &str, enabled: Option<bool>, active: Option<bool>) -> Result<()> {
-    reactions::now(worker, &Reaction::DaemonReload)?;
     let now = systemd::one(unit);
     if !now.exists() {
         return Err(Error::new(format!("there is no unit {unit} on this host"))

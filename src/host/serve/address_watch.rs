@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::host::observe::facts::{gather, net};
+use crate::host::observe::facts::net;
+use crate::host::os::clock;
 use crate::host::serve::output::Output;
 use crate::state::Reply;
 
@@ -36,7 +37,7 @@ pub fn start(addresses: Vec<String>, output: Output) -> std::io::Result<Watch> {
             let owned = net::owned(&addresses);
             if last.as_ref() != Some(&owned) {
                 output.send(&Reply::Owned {
-                    at_ms: gather::now_ms(),
+                    at_ms: clock::now_ms(),
                     addresses: owned.clone(),
                 });
                 last = Some(owned);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::host::os::systemd;
-use crate::host::record::journal::Tail;
+use crate::host::record::tail::Tail;
 use crate::host::record::txn::Txn;
 use crate::host::serve::output::Output;
 use crate::state::{EventKind, Reply};

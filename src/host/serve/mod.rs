@@ -4,4 +4,5 @@ pub mod address_watch;
 pub mod follow;
 pub mod operator_lock;
 pub mod output;
+pub mod plan;
 pub mod session;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::observe::facts::gather::now_ms;
+use crate::host::os::clock::now_ms;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::state::frame::{IfHeld, Operator, TakenOver};

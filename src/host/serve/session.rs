@@ -5,26 +5,26 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::host::change::staging;
-use crate::host::control::reboot::{self, Config};
-use crate::host::control::{fault, handover, stopped_units};
-use crate::host::observe::facts::gather::{self, Tools};
+use crate::host::control::{fault, handover, reboot, stopped_units};
+use crate::host::observe::facts::gather;
+use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::os::{http_get, systemd};
+use crate::host::os::{clock, executor, http_get, systemd};
 use crate::host::record::request::Stored;
-use crate::host::record::txn::{self, Txn};
-use crate::host::record::{history, revert_timer};
-use crate::host::report::{drift, status};
-use crate::host::resource::diff::{Context, diff};
+use crate::host::record::txn::Txn;
+use crate::host::record::{exclusive, history, revert_timer};
+use crate::host::report::status;
 use crate::host::resource::observed::{fingerprint, observe};
 use crate::host::serve::address_watch::{self, Watch};
 use crate::host::serve::follow::Following;
 use crate::host::serve::operator_lock::{self, Lock};
 use crate::host::serve::output::Output;
-use crate::host::transaction::{interrupted, rollback, rollback_plan, runner, uninstall};
+use crate::host::serve::plan::plan;
+use crate::host::transaction::{rollback_plan, rollback_targets, uninstall};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
-use crate::state::{Engine, Goal, HostState, Plan, PutBack, Reply, Request, Stage, TxnId};
+use crate::state::{Engine, Goal, HostState, PutBack, Reply, Request, Stage, TxnId};
 
 /// One conversation.
 struct Session {
@@ -187,9 +187,7 @@ impl Session {
                 self.watch = None;
                 Ok(Some(Reply::Ack))
             }
-            Request::Clock => Ok(Some(Reply::Clock {
-                at_ms: gather::now_ms(),
-            })),
+            Request::Clock => Ok(Some(Reply::Clock { at_ms: clock::now_ms() })),
             Request::Fetch { url, timeout_ms } => Ok(Some(http_get::fetch(&url, timeout_ms))),
             Request::Connect { address, timeout_ms } => {
                 http_get::connect(&address, timeout_ms).map(|()| Some(Reply::Ack))
@@ -268,7 +266,7 @@ impl Session {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
         let request = Stored {
-            state: rollback::state_behind(&self.root, &back),
+            state: rollback_targets::state_behind(&self.root, &back),
             stages: Vec::new(),
             confirm_timeout,
             operator: operator.name,
@@ -282,7 +280,7 @@ impl Session {
         if !nix::unistd::geteuid().is_root() {
             return Err(Error::new("the executor is not root").hint("log in as root, or set `ssh.become`"));
         }
-        if let Some(armed) = txn::armed(&self.root) {
+        if let Some(armed) = history::armed(&self.root) {
             return Err(
                 Error::new(format!("transaction {armed} waits for a confirm on this host"))
                     .hint("it reverts by itself when its time is over; then try again"),
@@ -316,7 +314,7 @@ impl Session {
     fn start(&mut self, id: &TxnId, request: &Stored, description: &str) -> Result<()> {
         let txn = Txn::new(&self.root, id);
         request.store(&txn)?;
-        let program = txn::executor();
+        let program = executor::executor();
         let started = systemd::spawn(&txn.unit(), description, &[&program, "txn", id.as_str()]);
         if started.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);
@@ -369,7 +367,7 @@ impl Session {
             return Ok(Reply::Ack);
         };
         let broke = self.keep_lock(operator)?;
-        let running = runner::running(&self.root);
+        let running = exclusive::running(&self.root);
         Ok(Reply::Locked { broke, running })
     }
 
@@ -389,33 +387,5 @@ impl Session {
     fn follow(&mut self, txn: Txn, after: u64) {
         self.following = None;
         self.following = Some(Following::start(txn, after, self.output.clone()));
-    }
-}
-
-/// Compares a host with what it should be. Read-only.
-pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bool) -> Plan {
-    let resources: Vec<&Resource> = state.resources.iter().collect();
-    let observed = observe(root, &resources, tools);
-    let context = Context {
-        secrets: &state.secrets,
-        engine_active,
-    };
-    let mut changes = interrupted::changes(root, engine_active);
-    let pairs = resources.iter().zip(&observed);
-    changes.extend(pairs.filter_map(|(resource, seen)| diff(resource, seen, &context)));
-    let drift = drift::drift(root, state, &resources, &observed, tools);
-    let config = match changes.iter().any(|c| c.stage == Stage::Selinux) {
-        true => Config::ToBeWritten,
-        false => Config::InPlace,
-    };
-    let mut notes = state.notes.clone();
-    notes.extend(reboot::in_vain(&resources, &observed, config));
-    Plan {
-        host: state.host.clone(),
-        fingerprint: fingerprint(state, &observed),
-        notes,
-        reboot_needed: reboot::needed(&resources, &observed, config),
-        changes,
-        drift,
     }
 }

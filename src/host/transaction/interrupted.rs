@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use crate::host::os::error::Error;
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
-use crate::host::record::history::INTERRUPTED;
-use crate::host::record::journal::{Journal, Tail};
+use crate::host::record::history::{INTERRUPTED, started};
+use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
 use crate::host::record::revert_timer::revert_unit;
 use crate::host::record::txn::{Txn, all};
 use crate::host::transaction::revert::{outcome, put_back};
-use crate::state::resource::{Resource, Stage};
+use crate::state::resource::Stage;
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 
 /// Transactions without an end that nobody works on.
@@ -28,23 +28,6 @@ fn interrupted(root: &Root) -> Vec<Txn> {
 /// Killed in a revert, or a rollback: both are put back whole, so that what is in force is what the history says.
 fn is_put_back(txn: &Txn) -> bool {
     txn.has("reverting") || Stored::load(txn).is_ok_and(|request| request.back.is_some())
-}
-
-/// Resources that a transaction began to change.
-pub(crate) fn started<'a>(txn: &Txn, request: &'a Stored) -> Vec<&'a Resource> {
-    let events = Tail::new(&txn.file("journal"), 0).read();
-    let started: Vec<&str> = events
-        .iter()
-        .filter_map(|e| {
-            if let EventKind::ResourceStarted { resource, .. } = &e.kind {
-                Some(resource.as_str())
-            } else {
-                None
-            }
-        })
-        .collect();
-    let resources = request.state.resources.iter();
-    resources.filter(|r| started.contains(&r.id.as_str())).collect()
 }
 
 /// What a killed transaction may have left to do.

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::host::control::handover;
+use crate::host::control::keep_vips;
 use crate::host::observe::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, files, systemd};
+use crate::host::record::exclusive::exclusive;
 use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
 use crate::host::record::revert_timer;
 use crate::host::record::txn::Txn;
 use crate::host::record::undo::{self, Undo};
 use crate::host::resource;
-use crate::host::transaction::runner::exclusive;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reaction, TxnId};
 
 /// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
@@ -99,7 +99,7 @@ pub(crate) fn put_back_entries(
             }
         }
         if !boot && entries.iter().any(|e| matches!(e, Undo::Network { .. })) {
-            let kept = handover::keep_vips(state.engine, &vips, log);
+            let kept = keep_vips::keep_vips(state.engine, &vips, log);
             tried(kept, log);
         }
     }

@@ -20,8 +20,9 @@ use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, Undo};
 use crate::host::resource::diff::{path_of, unified};
 use crate::host::transaction::revert::{Before, units_before};
-use crate::host::transaction::rollback::{Target, targets};
+use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
+use crate::state::hex::hex;
 use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
@@ -340,7 +341,7 @@ pub(crate) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
 /// Moves when the host does.
 fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
     let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
-    system::hex(&Sha256::digest(bytes))
+    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

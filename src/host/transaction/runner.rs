@@ -1,29 +1,30 @@
 //! Runs one stored transaction, as a unit of PID 1's: it goes on when the connection dies.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use crate::host::change::reactions;
-use crate::host::change::staging::{self, Worker};
-use crate::host::control::handover;
+use crate::host::change::{reactions, staging};
+use crate::host::control::keep_vips;
 use crate::host::control::reboot::{self, Config};
-use crate::host::observe::facts::gather::Tools;
-use crate::host::observe::facts::net;
+use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
+use crate::host::record::archive::prune;
+use crate::host::record::exclusive::{MOMENT, exclusive};
 use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
 use crate::host::record::revert_timer;
-use crate::host::record::txn::{LAST, Txn, all, prune};
+use crate::host::record::txn::{LAST, Txn, check_cancel};
 use crate::host::record::undo::Log;
 use crate::host::report::baseline;
+use crate::host::resource::converge;
 use crate::host::resource::diff::{Context, diff};
 use crate::host::resource::observed::observe;
+use crate::host::resource::worker::Worker;
+use crate::host::transaction::confirm::{address_after, arm_timer, await_confirm};
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::host::transaction::{interrupted, rollback};
-use crate::state::resource::{Resource, Spec, Stage};
+use crate::state::resource::{Resource, Stage};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
 /// `hapair-agent txn ID`.
@@ -125,57 +126,6 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
     Ok(())
 }
 
-/// A process that is just being started may hold a lock of its parent's so long.
-const MOMENT: Duration = Duration::from_secs(1);
-
-/// One transaction at a time: the lock lives as long as this process. Waits for another one, but not longer than that.
-pub(crate) fn exclusive(root: &Root, patience: Duration) -> Option<std::fs::File> {
-    let until = Instant::now() + patience;
-    loop {
-        let lock = try_exclusive(root);
-        if lock.is_some() || Instant::now() > until {
-            return lock;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The transaction that runs on this host, or waits for its confirm.
-pub fn running(root: &Root) -> Option<TxnId> {
-    let open = |txn: &Txn| !txn.is_finished() && txn.has("request.json");
-    let newest = || all(root).into_iter().rev();
-    if let Some(armed) = newest().find(|txn| txn.has("armed")) {
-        return Some(armed.id);
-    }
-    if try_exclusive(root).is_some() {
-        return None;
-    }
-    // One that has just come to its end holds the lock a moment longer.
-    newest().find(open).map(|txn| txn.id)
-}
-
-/// No transaction runs; one that is about to end gets a moment.
-pub fn idle(root: &Root) -> bool {
-    exclusive(root, MOMENT).is_some()
-}
-
-fn try_exclusive(root: &Root) -> Option<std::fs::File> {
-    let path = root.path("/run/hapair-txn.lock");
-    if let Some(parent) = path.parent() {
-        let _ = std::fs::create_dir_all(parent);
-    }
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .ok()?;
-    // SAFETY: flock on a descriptor that is open for as long as `file` lives.
-    let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    (taken == 0).then_some(file)
-}
-
 fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
     let request = worker.request;
     for stage in &request.stages {
@@ -191,7 +141,7 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
         if worker.armed {
             let engine = worker.request.state.engine;
             let journal = &mut worker.journal;
-            handover::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
+            keep_vips::keep_vips(engine, &worker.vips_before, &mut |line| journal.log(line))?;
             await_confirm(worker, address_after(worker))?;
         }
         if worker.changed > before {
@@ -199,16 +149,6 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
         }
     }
     Ok(Vec::new())
-}
-
-/// # Errors
-/// The operator cancelled it.
-pub fn check_cancel(txn: &Txn) -> Result<()> {
-    if txn.has("cancel") {
-        Err(Error::new("cancelled by the operator"))
-    } else {
-        Ok(())
-    }
 }
 
 /// Observes one resource anew, and if it is not as desired, converges it and looks again.
@@ -245,7 +185,10 @@ fn step(
         summary: change.summary,
     })?;
     staging::validate_group(worker, resource, stage_resources).map_err(named)?;
-    staging::converge(worker, resource, &observed).map_err(named)?;
+    if let Some(reaction) = converge::needs_first(&resource.spec) {
+        reactions::now(worker, &reaction).map_err(named)?;
+    }
+    converge::converge(worker, resource, &observed).map_err(named)?;
     worker.undo.step_done();
     worker.tools = Tools::default();
     let after = observe(worker.root, &[resource], &mut worker.tools).pop();
@@ -262,54 +205,4 @@ fn step(
         resource: resource.id.clone(),
         took_ms,
     })
-}
-
-fn vips(worker: &Worker<'_>) -> Vec<String> {
-    worker
-        .request
-        .state
-        .instances
-        .iter()
-        .flat_map(|i| i.vips.iter().cloned())
-        .collect()
-}
-
-/// Arms the revert timer, before something that could cut us off is touched.
-pub(crate) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
-    let seconds = worker.request.confirm_timeout;
-    revert_timer::arm(worker.txn, seconds)?;
-    worker.armed = true;
-    worker.vips_before = net::owned(&vips(worker));
-    worker.journal.write(EventKind::Armed { seconds })
-}
-
-/// What could cut us off is active: wait for the controller's word, or for the timer to end this process.
-pub(crate) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<()> {
-    let txn = worker.txn;
-    txn.mark("awaiting")
-        .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
-    worker.journal.write(EventKind::AwaitConfirm { address })?;
-    // Longer than the timer: if systemd lost it, this process reverts.
-    let deadline = Instant::now() + Duration::from_secs(worker.request.confirm_timeout + 15);
-    while !txn.has("confirmed") {
-        check_cancel(txn)?;
-        if Instant::now() > deadline {
-            return Err(Error::new(
-                "the change was not confirmed in time, and the revert timer did not fire",
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    revert_timer::disarm(txn);
-    worker.armed = false;
-    worker.journal.write(EventKind::Confirmed)
-}
-
-/// Where the host is to be found now; empty: where it was.
-fn address_after(worker: &Worker<'_>) -> String {
-    let network = worker.request.state.resources.iter().find_map(|r| match &r.spec {
-        Spec::Network(network) => network.addresses.first(),
-        _ => None,
-    });
-    network.and_then(|a| a.split('/').next()).unwrap_or_default().to_owned()
 }

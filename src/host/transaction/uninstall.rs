@@ -10,8 +10,7 @@ use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
 use crate::host::record::archive::Forgotten;
 use crate::host::record::undo::{Log, Undo};
-use crate::host::record::{fingerprint, history, txn};
-use crate::host::transaction::runner;
+use crate::host::record::{exclusive, fingerprint, history};
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -93,14 +92,14 @@ pub(crate) fn purge(root: &Root) -> Result<()> {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
             .hint("`hapair remove` puts it back first"));
     }
-    if let Some(armed) = txn::armed(root) {
+    if let Some(armed) = history::armed(root) {
         return Err(Error::new(format!(
             "transaction {armed} waits for a confirm on this host"
         )));
     }
     // Held to the end: a transaction that would start now finds no request.
-    let Some(_exclusive) = runner::exclusive(root, PATIENCE) else {
-        let running = runner::running(root).map(|id| format!(" {id}")).unwrap_or_default();
+    let Some(_exclusive) = exclusive::exclusive(root, PATIENCE) else {
+        let running = exclusive::running(root).map(|id| format!(" {id}")).unwrap_or_default();
         return Err(Error::new(format!("transaction{running} runs on this host"))
             .hint("wait for it to end, then run the command again"));
     };

@@ -1,13 +1,12 @@
 //! What the host is, read from files, /proc, one `rpm` and one `systemctl`.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
 use crate::host::observe::facts::{net, system};
+use crate::host::observe::tools::Tools;
+use crate::host::os::clock::now_ms;
+use crate::host::os::executor;
 use crate::host::os::root::Root;
-use crate::host::os::{exec, systemd};
-use crate::host::record::txn;
-use crate::state::{Facts, UnitState};
+use crate::host::record::history;
+use crate::state::Facts;
 
 /// Units that facts tell of.
 pub const UNITS: [&str; 10] = [
@@ -63,74 +62,6 @@ pub const PACKAGES: [&str; 36] = [
     "sudo",
 ];
 
-/// What `rpm` and `systemctl` said, and when: the plan that follows the hello within moments need not ask again.
-#[derive(Debug, Default)]
-pub struct Tools {
-    packages: BTreeMap<String, Option<String>>,
-    units: BTreeMap<String, UnitState>,
-    asked: Option<Instant>,
-}
-
-/// How long an answer of [`Tools`] may be used.
-const FRESH: Duration = Duration::from_secs(3);
-
-impl Tools {
-    /// Makes sure that these packages and units are known; asks both tools at once for what is not.
-    pub fn ask(&mut self, root: &Root, packages: &[String], units: &[String]) {
-        if self.asked.is_none_or(|at| at.elapsed() > FRESH) {
-            *self = Tools::default();
-        }
-        if !root.is_live() {
-            return;
-        }
-        let packages: Vec<String> = packages
-            .iter()
-            .filter(|p| !self.packages.contains_key(*p))
-            .cloned()
-            .collect();
-        let units: Vec<String> = units.iter().filter(|u| !self.units.contains_key(*u)).cloned().collect();
-        self.asked.get_or_insert_with(Instant::now);
-        std::thread::scope(|scope| {
-            let states = scope.spawn(|| systemd::show(&units));
-            self.packages.extend(rpm(&packages));
-            self.units.extend(states.join().unwrap_or_default());
-        });
-    }
-
-    /// Version of an installed package among those asked for.
-    pub fn package(&self, name: &str) -> Option<&str> {
-        self.packages.get(name)?.as_deref()
-    }
-
-    /// A unit among those asked for.
-    pub fn unit(&self, name: &str) -> UnitState {
-        self.units.get(name).cloned().unwrap_or_default()
-    }
-}
-
-/// `epoch:version-release` of each; `None` for what is not installed.
-fn rpm(names: &[String]) -> BTreeMap<String, Option<String>> {
-    let mut found: BTreeMap<String, Option<String>> = names.iter().map(|n| (n.clone(), None)).collect();
-    if names.is_empty() {
-        return found;
-    }
-    let mut args = vec!["-q", "--qf", "%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n", "--"];
-    args.extend(names.iter().map(String::as_str));
-    let Ok(output) = exec::run("rpm", &args, Duration::from_secs(60)) else {
-        return found;
-    };
-    for line in output.stdout.lines() {
-        // `package X is not installed` has more words.
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [name, version] = words[..]
-            && let Some(slot) = found.get_mut(name)
-        {
-            *slot = Some(version.to_owned());
-        }
-    }
-    found
-}
-
 /// Everything about the host; leaves what the tools said in `tools`.
 pub fn gather(root: &Root, tools: &mut Tools) -> Facts {
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
@@ -179,16 +110,9 @@ fn from_files(root: &Root) -> Facts {
             .collect(),
         clock_ms: now_ms(),
         free_bytes: system::free_bytes(root),
-        executor: system::executor_hash(),
-        last_transaction: txn::last_finished(root),
-        armed_transaction: txn::armed(root),
+        executor: executor::executor_hash(),
+        last_transaction: history::last_finished(root),
+        armed_transaction: history::armed(root),
         ..Facts::default()
     }
-}
-
-/// ms since 1970.
-pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
-
 use crate::host::os::exec;
 use crate::host::os::root::Root;
 use crate::keepalived;
@@ -184,31 +182,6 @@ pub(crate) fn keepalived_version(facts: &Facts) -> Option<String> {
             .filter(|v| v.starts_with(|c: char| c.is_ascii_digit()))
     })?;
     Some(word.to_owned())
-}
-
-/// SHA-256 of the running binary, in hex; from its own name where it was delivered under its hash.
-pub(crate) fn executor_hash() -> String {
-    let Ok(path) = std::env::current_exe() else {
-        return String::new();
-    };
-    let name = path
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if let Some(hash) = name.strip_prefix("hapair-agent-")
-        && hash.len() >= 8
-        && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    {
-        return hash.to_owned();
-    }
-    std::fs::read("/proc/self/exe")
-        .map(|bytes| hex(&Sha256::digest(&bytes)))
-        .unwrap_or_default()
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]
