@@ -148,14 +148,6 @@ pub enum Spec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         validator: Option<Validator>,
     },
-    /// No file at this path.
-    Absent {
-        /// Absolute.
-        path: String,
-        /// Run on the staged file set before it takes effect.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        validator: Option<Validator>,
-    },
     /// A directory, root:root.
     Directory {
         /// Absolute.
@@ -231,8 +223,6 @@ pub enum Spec {
 pub enum Content {
     /// UTF-8 text, shown in diffs (secrets masked).
     Text(String),
-    /// Text that is wholly secret: a diff says only that it changes.
-    Secret(Secret),
     /// A copy of the executor's own binary: how the daemon gets installed without a second upload.
     Executor,
 }
@@ -248,8 +238,6 @@ pub enum Validator {
     /// hapair's own reading of keepalived.conf, for its agent: no keepalived need be installed, and one that is may
     /// know fewer words.
     Agent,
-    /// `visudo -c`.
-    Sudoers,
     /// At least one section header, and every line a comment, a header or an assignment.
     Repository,
     /// `systemd-analyze verify` where present.
@@ -295,9 +283,6 @@ pub struct NetworkSpec {
     pub addresses: Vec<String>,
     /// The IPv4 default gateway that must be in the main table, if one is wanted.
     pub gateway: Option<String>,
-    /// Addresses that must go when the profile is activated: what the profile had before, never a VIP.
-    #[serde(default)]
-    pub name_servers: Vec<String>,
 }
 
 /// What firewalld must let through.

@@ -181,19 +181,7 @@ pub(crate) fn everything() -> Vec<Resource> {
         resource(
             "secret",
             Stage::Nginx,
-            text_file(
-                "/etc/app/secret",
-                Content::Secret(Secret::new("pass hunter22\n")),
-                0o600,
-            ),
-        ),
-        resource(
-            "absent",
-            Stage::Vrrp,
-            Spec::Absent {
-                path: "/etc/app/stale".into(),
-                validator: None,
-            },
+            text_file("/etc/app/secret", Content::Text("pass hunter22\n".into()), 0o600),
         ),
         resource(
             "repositories",
@@ -242,10 +230,9 @@ pub(crate) fn lay(root: &Root, path: &str, before: &Before) {
     }
 }
 
-pub(crate) const PATHS: [&str; 6] = [
+pub(crate) const PATHS: [&str; 5] = [
     "/etc/app/edited",
     "/etc/app/secret",
-    "/etc/app/stale",
     "/etc/app/old.repo",
     "/etc/app/old.repo.bak",
     "/etc/selinux/config",

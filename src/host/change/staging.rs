@@ -169,7 +169,7 @@ fn scripts_in_place(root: &Root, resources: &[&Resource], context: &Context<'_>,
 
 fn validator_of(spec: &Spec) -> Option<Validator> {
     match spec {
-        Spec::File { validator, .. } | Spec::Edit { validator, .. } | Spec::Absent { validator, .. } => *validator,
+        Spec::File { validator, .. } | Spec::Edit { validator, .. } => *validator,
         _ => None,
     }
 }
@@ -189,7 +189,6 @@ fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Stag
             ..
         } => edited_text(edits, create.as_deref(), node)
             .and_then(|(_, text)| staged(edit_target(root, path), Some(text.into_bytes()), *mode)),
-        Spec::Absent { path, .. } => staged(root.path(path), None, 0),
         _ => None,
     })
 }

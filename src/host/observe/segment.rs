@@ -174,7 +174,6 @@ mod tests {
             manager: crate::state::NetworkManagerKind::NetworkService,
             addresses: vec!["192.168.0.202/24".into()],
             gateway: None,
-            name_servers: Vec::new(),
         };
         let error = preflight(&root, &spec).unwrap_err();
         assert!(

@@ -101,15 +101,6 @@ pub(crate) fn is_in_force(root: &Root, txn: &Txn) -> bool {
     describe(root, txn).is_some_and(|t| t.can_be_put_back())
 }
 
-/// The last transaction that ended.
-pub fn last_finished(root: &Root) -> Option<String> {
-    all(root)
-        .into_iter()
-        .rev()
-        .find(Txn::is_finished)
-        .map(|t| t.id.to_string())
-}
-
 /// A transaction whose revert timer waits for a confirm.
 pub fn armed(root: &Root) -> Option<String> {
     all(root)

@@ -92,7 +92,7 @@ fn kept(spec: &Spec, observed: &Observed) -> Kept {
     let hidden = matches!(
         spec,
         Spec::File {
-            content: Content::Secret(_) | Content::Executor,
+            content: Content::Executor,
             ..
         }
     );

@@ -82,9 +82,7 @@ enum Place {
 fn place(root: &Root, resource: &Resource, was: &Observed, now: &Observed) -> Place {
     let same_file = node_of(was) == node_of(now);
     match (&resource.spec, was, now) {
-        (Spec::File { path, .. } | Spec::Absent { path, .. } | Spec::Directory { path, .. }, ..) => {
-            Place::Path(root.path(path))
-        }
+        (Spec::File { path, .. } | Spec::Directory { path, .. }, ..) => Place::Path(root.path(path)),
         (Spec::Edit { path, .. }, ..) => Place::Path(edit_target(root, path)),
         (Spec::Network(network), ..) if !same_file => Place::Path(edit_target(root, &network.path)),
         (Spec::Selinux { .. }, ..) if !same_file => Place::Path(edit_target(root, "/etc/selinux/config")),
@@ -266,7 +264,7 @@ fn text_diff(state: &HostState, resource: &Resource, left: &Left, now: &Observed
     let secret = matches!(
         resource.spec,
         Spec::File {
-            content: Content::Secret(_) | Content::Executor,
+            content: Content::Executor,
             ..
         }
     );

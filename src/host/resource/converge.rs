@@ -13,10 +13,9 @@ use crate::state::resource::{Reaction, Resource, Spec};
 /// What failed; what was replaced is in the undo log.
 pub fn converge(worker: &mut Worker<'_>, resource: &Resource, observed: &Observed) -> Result<()> {
     match (&resource.spec, observed) {
-        (
-            Spec::File { .. } | Spec::Edit { .. } | Spec::Absent { .. } | Spec::Directory { .. },
-            Observed::Node(node),
-        ) => file::converge(worker, &resource.spec, node),
+        (Spec::File { .. } | Spec::Edit { .. } | Spec::Directory { .. }, Observed::Node(node)) => {
+            file::converge(worker, &resource.spec, node)
+        }
         (Spec::Network(spec), Observed::Network { file, .. }) => network::converge(worker, spec, file),
         (Spec::Selinux { mode }, Observed::Selinux { file, runtime, .. }) => {
             selinux::mode(worker, *mode, file, *runtime)
@@ -52,7 +51,6 @@ pub fn needs_first(spec: &Spec) -> Option<Reaction> {
         Spec::Service { .. } => Some(Reaction::DaemonReload),
         Spec::File { .. }
         | Spec::Edit { .. }
-        | Spec::Absent { .. }
         | Spec::Directory { .. }
         | Spec::Network(_)
         | Spec::Selinux { .. }

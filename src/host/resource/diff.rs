@@ -63,10 +63,7 @@ impl Found {
 /// The path that a diff is headed with.
 pub fn path_of(spec: &Spec) -> &str {
     match spec {
-        Spec::File { path, .. }
-        | Spec::Edit { path, .. }
-        | Spec::Absent { path, .. }
-        | Spec::Directory { path, .. } => path,
+        Spec::File { path, .. } | Spec::Edit { path, .. } | Spec::Directory { path, .. } => path,
         Spec::Network(network) => &network.path,
         Spec::Selinux { .. } => "/etc/selinux/config",
         _ => "",
@@ -86,15 +83,6 @@ fn parts(spec: &Spec, observed: &Observed) -> Option<Found> {
             Observed::Node(node),
         ) => file(content, *mode, owner, group, node),
         (Spec::Edit { edits, create, .. }, Observed::Node(node)) => edited(edits, create.as_deref(), node),
-        (Spec::Absent { .. }, Observed::Node(Node::Missing)) => None,
-        (Spec::Absent { .. }, Observed::Node(node)) => {
-            let text = node.text().map(|old| (old, String::new()));
-            Some(Found {
-                summary: "remove".into(),
-                shown: text.is_some(),
-                text,
-            })
-        }
         (Spec::Directory { mode, .. }, Observed::Node(node)) => match node {
             Node::Missing => Found::plain("create"),
             Node::Directory {
@@ -182,7 +170,6 @@ fn parts(spec: &Spec, observed: &Observed) -> Option<Found> {
 fn file(content: &Content, mode: u32, owner: &str, group: &str, node: &Node) -> Option<Found> {
     let (secret, wanted) = match content {
         Content::Text(text) => (false, Some(text.as_str())),
-        Content::Secret(secret) => (true, Some(secret.reveal())),
         Content::Executor => (true, None),
     };
     let new = wanted.unwrap_or_default();

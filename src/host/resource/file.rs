@@ -1,4 +1,4 @@
-//! Files, edits, directories, and paths that must not be.
+//! Files, edits and directories.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -48,11 +48,6 @@ pub(crate) fn converge(worker: &mut Worker<'_>, spec: &Spec, node: &Node) -> Res
                 Some((_, text)) => edit(worker, &at, &text, *mode),
                 None => Ok(()),
             }
-        }
-        Spec::Absent { path, .. } => {
-            let at = root.path(path);
-            worker.undo.keep(&at)?;
-            files::remove(&at)
         }
         Spec::Directory { path, mode } => directory(worker, &root.path(path), *mode, node),
         _ => Ok(()),
@@ -123,7 +118,6 @@ fn directory(worker: &mut Worker<'_>, path: &Path, mode: u32, node: &Node) -> Re
 pub(crate) fn bytes_of(content: &Content) -> Result<Vec<u8>> {
     match content {
         Content::Text(text) => Ok(text.as_bytes().to_vec()),
-        Content::Secret(secret) => Ok(secret.reveal().as_bytes().to_vec()),
         Content::Executor => {
             std::fs::read("/proc/self/exe").map_err(|e| Error::new(format!("cannot read the executor itself: {e}")))
         }

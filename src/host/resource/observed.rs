@@ -20,7 +20,7 @@ use crate::state::resource::{Content, HostState, NetworkSpec, Resource, Spec};
 /// What one resource is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Observed {
-    /// Of a file, an edited file, a path that must not be, a directory.
+    /// Of a file, an edited file, a directory.
     Node(Node),
     /// Of a network profile.
     Network {
@@ -222,9 +222,7 @@ fn one(root: &Root, resource: &Resource, tools: &Tools) -> Observed {
             content: Content::Executor,
             ..
         } => Observed::Node(executor_copy(root, path)),
-        Spec::File { path, .. } | Spec::Absent { path, .. } | Spec::Directory { path, .. } => {
-            Observed::Node(node(root, &root.path(path)))
-        }
+        Spec::File { path, .. } | Spec::Directory { path, .. } => Observed::Node(node(root, &root.path(path))),
         Spec::Edit { path, .. } => Observed::Node(node(root, &edit_target(root, path))),
         Spec::Network(spec) => network(root, spec),
         Spec::Selinux { .. } => selinux(root),

@@ -2,8 +2,6 @@
 
 use crate::host::observe::facts::{net, system};
 use crate::host::observe::tools::Tools;
-use crate::host::os::clock::now_ms;
-use crate::host::os::executor;
 use crate::host::os::root::Root;
 use crate::host::record::history;
 use crate::state::Facts;
@@ -92,11 +90,8 @@ fn from_files(root: &Root) -> Facts {
         boot_id: root.line("/proc/sys/kernel/random/boot_id"),
         release: system::release(&root.read("/etc/os-release").unwrap_or_default()),
         architecture: text(uname.as_ref().map(|u| u.machine())),
-        kernel: text(uname.as_ref().map(|u| u.release())),
-        uid: nix::unistd::geteuid().as_raw(),
         interfaces: net::interfaces(root),
         default_routes: net::default_routes(root),
-        nameservers: system::nameservers(&root.read("/etc/resolv.conf").unwrap_or_default()),
         selinux_config: system::selinux_config(root),
         selinux_runtime: Some(system::selinux_runtime(root)),
         nginx_layout: system::nginx_layout(root),
@@ -108,10 +103,6 @@ fn from_files(root: &Root) -> Facts {
             .into_iter()
             .filter(|n| n.ends_with(".repo"))
             .collect(),
-        clock_ms: now_ms(),
-        free_bytes: system::free_bytes(root),
-        executor: executor::executor_hash(),
-        last_transaction: history::last_finished(root),
         armed_transaction: history::armed(root),
         ..Facts::default()
     }

@@ -59,14 +59,10 @@ pub(crate) fn interfaces(root: &Root) -> Vec<Interface> {
     let profiles = profiles(root);
     let of = |name: &str| {
         let file = |leaf: &str| root.line(&format!("/sys/class/net/{name}/{leaf}"));
-        let flags = u32::from_str_radix(file("flags").trim_start_matches("0x"), 16).unwrap_or(0);
         let mac = file("address").to_lowercase();
         let addresses = by_name.remove(name).unwrap_or_default();
         Interface {
             name: name.to_owned(),
-            mtu: file("mtu").parse().unwrap_or(0),
-            up: flags & 1 != 0,
-            carrier: file("carrier") == "1",
             addresses: addresses.iter().map(|(a, p)| format!("{a}/{p}")).collect(),
             manager: NetworkManagerKind::Nobody,
             profile: choose(&profiles, name, &mac),

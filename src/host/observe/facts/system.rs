@@ -31,16 +31,6 @@ pub(crate) fn release(text: &str) -> Release {
     }
 }
 
-/// `nameserver` lines.
-pub(crate) fn nameservers(text: &str) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            (words.next()? == "nameserver").then(|| words.next().map(str::to_owned))?
-        })
-        .collect()
-}
-
 /// Mode in `/etc/selinux/config`; `None` without such a file.
 pub fn selinux_config(root: &Root) -> Option<SelinuxMode> {
     parse_selinux(&root.read("/etc/selinux/config")?)
@@ -154,17 +144,6 @@ pub(crate) fn cloud_init(root: &Root) -> bool {
     root.path("/etc/cloud").is_dir()
         && !root.path("/etc/cloud/cloud-init.disabled").exists()
         && !root.line("/proc/cmdline").contains("cloud-init=disabled")
-}
-
-/// Free bytes, root's reserve included.
-pub(crate) fn free_bytes(root: &Root) -> BTreeMap<String, u64> {
-    ["/", "/etc", "/usr/local", "/var/lib"]
-        .into_iter()
-        .filter_map(|path| {
-            let stat = nix::sys::statvfs::statvfs(&root.path(path)).ok()?;
-            Some((path.to_owned(), stat.blocks_free().saturating_mul(stat.fragment_size())))
-        })
-        .collect()
 }
 
 /// The version from the package; a keepalived that no package knows is asked itself.
