@@ -1,20 +1,21 @@
-//! Making one resource as desired: exactly the difference. One file a kind.
+//! Validation before anything takes effect: the files of a stage together, a profile against its segment.
 
 use std::path::PathBuf;
 
 use crate::host::change::validate;
 use crate::host::control::fault;
-use crate::host::observe::segment;
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::Result;
 use crate::host::os::exec;
 use crate::host::os::root::Root;
 use crate::host::resource::converge::converge;
-use crate::host::resource::diff::{Context, diff, edited_text};
-use crate::host::resource::file::bytes_of;
-use crate::host::resource::observed::{Node, Observed, edit_target, observe};
+use crate::host::resource::diff::{Context, diff};
+use crate::host::resource::kinds;
+use crate::host::resource::observe::observe;
+use crate::host::resource::observed::Observed;
+use crate::host::resource::staged::Staged;
 use crate::host::resource::worker::Worker;
-use crate::state::resource::{HostState, Resource, Spec, Stage, Validator};
+use crate::state::resource::{HostState, Resource, Stage, Validator};
 
 /// Before the first file of a stage that shares a validator is placed, all of them are staged and validated together.
 /// Where the host allows no private view of them, they are placed first and the failure reverts them.
@@ -22,7 +23,10 @@ use crate::state::resource::{HostState, Resource, Spec, Stage, Validator};
 /// # Errors
 /// The validator's own words, or it cannot be run.
 pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Resource]) -> Result<()> {
-    let Some(validator) = validator_of(&resource.spec).filter(|v| !worker.validated.contains(v)) else {
+    let Some(validator) = kinds::of(&resource.spec)
+        .validator()
+        .filter(|v| !worker.validated.contains(v))
+    else {
         return Ok(());
     };
     worker.validated.insert(validator);
@@ -57,7 +61,7 @@ pub fn validate_group(worker: &mut Worker<'_>, resource: &Resource, stage: &[&Re
 /// The files of one stage that share a validator and are not as desired.
 struct Group<'a> {
     /// As they will be.
-    staged: Vec<validate::Staged>,
+    staged: Vec<Staged>,
     /// As they are.
     pending: Vec<(&'a Resource, Observed)>,
 }
@@ -72,7 +76,7 @@ fn group<'a>(
     let members: Vec<&Resource> = stage
         .iter()
         .copied()
-        .filter(|r| validator_of(&r.spec) == Some(validator))
+        .filter(|r| kinds::of(&r.spec).validator() == Some(validator))
         .collect();
     let observed = observe(root, &members, tools);
     let mut group = Group {
@@ -80,10 +84,8 @@ fn group<'a>(
         pending: Vec::new(),
     };
     for (member, observed) in members.into_iter().zip(observed) {
-        if diff(member, &observed, context).is_some()
-            && let Observed::Node(node) = &observed
-        {
-            group.staged.extend(wanted(root, &member.spec, node)?);
+        if diff(member, &observed, context).is_some() {
+            group.staged.extend(kinds::of(&member.spec).staged(root, &observed)?);
             group.pending.push((member, observed));
         }
     }
@@ -140,14 +142,12 @@ fn preflight(root: &Root, resources: &[&Resource], context: &Context<'_>, tools:
     if !root.is_live() {
         return Ok(());
     }
-    let profiles = resources.iter().copied().filter(|r| matches!(r.spec, Spec::Network(_)));
-    let profiles: Vec<&Resource> = profiles.collect();
-    let observed = observe(root, &profiles, tools);
-    for (resource, observed) in profiles.iter().zip(&observed) {
-        if let Spec::Network(spec) = &resource.spec
-            && diff(resource, observed, context).is_some()
-        {
-            segment::preflight(root, spec)?;
+    let concerned = resources.iter().copied();
+    let concerned: Vec<&Resource> = concerned.filter(|r| kinds::of(&r.spec).concerns_segment()).collect();
+    let observed = observe(root, &concerned, tools);
+    for (resource, observed) in concerned.iter().zip(&observed) {
+        if diff(resource, observed, context).is_some() {
+            kinds::of(&resource.spec).preflight(root)?;
         }
     }
     Ok(())
@@ -158,37 +158,11 @@ fn scripts_in_place(root: &Root, resources: &[&Resource], context: &Context<'_>,
     let files: Vec<&Resource> = resources
         .iter()
         .copied()
-        .filter(|r| matches!(r.spec, Spec::File { validator: None, .. } | Spec::Directory { .. }))
+        .filter(|r| kinds::of(&r.spec).is_unchecked_file())
         .collect();
     let observed = observe(root, &files, tools);
     files
         .iter()
         .zip(&observed)
         .all(|(file, seen)| diff(file, seen, context).is_none())
-}
-
-fn validator_of(spec: &Spec) -> Option<Validator> {
-    match spec {
-        Spec::File { validator, .. } | Spec::Edit { validator, .. } => *validator,
-        _ => None,
-    }
-}
-
-/// The file as it will be; `None` content: it will be gone.
-fn wanted(root: &Root, spec: &Spec, node: &Node) -> Result<Option<validate::Staged>> {
-    let staged = |path: PathBuf, content: Option<Vec<u8>>, mode: u32| Some(validate::Staged { path, content, mode });
-    Ok(match spec {
-        Spec::File {
-            path, content, mode, ..
-        } => staged(root.path(path), Some(bytes_of(content)?), *mode),
-        Spec::Edit {
-            path,
-            edits,
-            create,
-            mode,
-            ..
-        } => edited_text(edits, create.as_deref(), node)
-            .and_then(|(_, text)| staged(edit_target(root, path), Some(text.into_bytes()), *mode)),
-        _ => None,
-    })
 }

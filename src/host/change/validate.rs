@@ -13,20 +13,10 @@ use crate::host::change::check_config::{self, Scope};
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::exec::{self, Output};
 use crate::host::os::files;
+use crate::host::resource::staged::Staged;
 use crate::state::Validator;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// One file as it will be.
-#[derive(Debug, Clone)]
-pub struct Staged {
-    /// Where it will be.
-    pub path: PathBuf,
-    /// `None`: it will be gone.
-    pub content: Option<Vec<u8>>,
-    /// Permission bits.
-    pub mode: u32,
-}
 
 /// How the staged files could be shown to the validator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +64,13 @@ pub fn in_place(validator: Validator, files: &[Staged]) -> Result<()> {
 /// What is wrong with it, and where.
 pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
     for file in files {
-        let Some(content) = &file.content else { continue };
-        let text = String::from_utf8_lossy(content);
+        let text = String::from_utf8_lossy(&file.content);
         match validator {
             Validator::Repository => repository(&text).map_err(|e| e.context(&file.path.display().to_string()))?,
             Validator::Keepalived | Validator::Agent => {
                 check_config::check(&text, &file.path.display().to_string(), Scope::Text)?;
             }
-            _ => {}
+            Validator::Nginx | Validator::Unit => {}
         }
     }
     Ok(())
@@ -96,10 +85,8 @@ pub fn scripts(validator: Validator, files: &[Staged]) -> Result<()> {
         return Ok(());
     }
     for file in files {
-        if let Some(content) = &file.content {
-            let text = String::from_utf8_lossy(content);
-            check_config::check(&text, &file.path.display().to_string(), Scope::Host)?;
-        }
+        let text = String::from_utf8_lossy(&file.content);
+        check_config::check(&text, &file.path.display().to_string(), Scope::Host)?;
     }
     Ok(())
 }
@@ -149,9 +136,7 @@ fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<Stri
         Validator::Repository | Validator::Agent => None,
         Validator::Nginx => line(need("nginx")?, &["-t"]),
         Validator::Keepalived => {
-            let config = files
-                .iter()
-                .find(|f| f.content.is_some() && f.path.extension().is_some_and(|e| e == "conf"));
+            let config = files.iter().find(|f| f.path.extension().is_some_and(|e| e == "conf"));
             match (config, exec::which(&["keepalived"])) {
                 (Some(config), Some(program)) if keepalived_can_test(&program) => {
                     line(program, &["-t", "-f", &config.path.to_string_lossy()])
@@ -160,11 +145,7 @@ fn command_for(validator: Validator, files: &[Staged]) -> Result<Option<Vec<Stri
             }
         }
         Validator::Unit => {
-            let units: Vec<String> = files
-                .iter()
-                .filter(|f| f.content.is_some())
-                .map(|f| f.path.to_string_lossy().into_owned())
-                .collect();
+            let units: Vec<String> = files.iter().map(|f| f.path.to_string_lossy().into_owned()).collect();
             let program = exec::which(&["systemd-analyze"]).filter(|_| !units.is_empty());
             program.map(|p| [vec![p, "verify".to_owned()], units].concat())
         }
@@ -210,7 +191,9 @@ fn judge(validator: Validator, command: &[String], output: &Output) -> Result<()
         // about the file, which hapair's own reader has found in order.
         Validator::Keepalived if output.code.is_none() => Ok(()),
         Validator::Keepalived => Err(refused("keepalived -t", &output.tail(20))),
-        _ => Err(refused(&command.join(" "), &output.tail(10))),
+        Validator::Repository | Validator::Agent | Validator::Unit => {
+            Err(refused(&command.join(" "), &output.tail(10)))
+        }
     }
 }
 
@@ -259,13 +242,11 @@ fn stage(files: &[Staged], scratch: &Path) -> Result<Vec<Mount>> {
             mount.source.join(inside)
         };
         let _ = fs::remove_file(&copy);
-        if let Some(content) = &file.content {
-            if let Some(parent) = copy.parent() {
-                fs::create_dir_all(parent).map_err(at("stage", &copy))?;
-            }
-            fs::write(&copy, content).map_err(at("stage", &copy))?;
-            fs::set_permissions(&copy, fs::Permissions::from_mode(file.mode)).map_err(at("stage", &copy))?;
+        if let Some(parent) = copy.parent() {
+            fs::create_dir_all(parent).map_err(at("stage", &copy))?;
         }
+        fs::write(&copy, &file.content).map_err(at("stage", &copy))?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(file.mode)).map_err(at("stage", &copy))?;
     }
     Ok(mounts)
 }
@@ -391,7 +372,7 @@ mod tests {
             );
             [Staged {
                 path: PathBuf::from("/etc/keepalived/keepalived.conf"),
-                content: Some(text.into_bytes()),
+                content: text.into_bytes(),
                 mode: 0o600,
             }]
         };
@@ -426,7 +407,7 @@ mod tests {
         fs::write(&target, "old").unwrap();
         let file = Staged {
             path: target.clone(),
-            content: Some(b"new".to_vec()),
+            content: b"new".to_vec(),
             mode: 0o644,
         };
         let mounts = stage(&[file], &dir.path().join("scratch")).unwrap();

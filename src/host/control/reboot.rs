@@ -1,4 +1,4 @@
-//! Restarting the host on request: whether it needs to be, doing it, and VRRP's silence afterwards.
+//! Restarting the host on request, and VRRP's silence afterwards.
 //!
 //! A host that has just booted would take its VIPs back before anyone knows whether its nginx serves. So its engines
 //! wait, at that one boot, for a unit that ends when the controller says so, or after a time if nobody does.
@@ -10,85 +10,6 @@ use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, executor, files, systemd};
 use crate::host::record::exclusive;
-use crate::host::resource::observed::Observed;
-use crate::state::SelinuxMode;
-use crate::state::resource::{Resource, Spec};
-
-/// The configuration that the next boot will read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Config {
-    /// As observed.
-    InPlace,
-    /// A change of it is to come.
-    ToBeWritten,
-}
-
-/// Whether SELinux comes to its wanted mode only by a reboot.
-pub fn needed(resources: &[&Resource], observed: &[Observed], config: Config) -> bool {
-    states(resources, observed).any(|state| state.reboot(config) == Reboot::Needed)
-}
-
-/// What the operator should know of a wanted mode that no reboot brings about.
-pub fn in_vain(resources: &[&Resource], observed: &[Observed], config: Config) -> Option<String> {
-    let state = states(resources, observed).find(|state| state.reboot(config) == Reboot::InVain)?;
-    Some(format!(
-        "SELinux is off, although this boot found `{}` configured: another reboot will not turn it on; look for \
-         selinux=0 in /proc/cmdline, or for a kernel without SELinux",
-        state.wanted
-    ))
-}
-
-fn states(resources: &[&Resource], observed: &[Observed]) -> impl Iterator<Item = Selinux> {
-    resources.iter().zip(observed).filter_map(|pair| match pair {
-        (
-            Resource {
-                spec: Spec::Selinux { mode },
-                ..
-            },
-            Observed::Selinux {
-                runtime, since_boot, ..
-            },
-        ) => Some(Selinux {
-            wanted: *mode,
-            runtime: *runtime,
-            since_boot: *since_boot,
-        }),
-        _ => None,
-    })
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Selinux {
-    wanted: SelinuxMode,
-    runtime: SelinuxMode,
-    /// Its configuration was written since this boot.
-    since_boot: bool,
-}
-
-/// What a reboot does for a mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reboot {
-    /// Nothing is left to do, or setenforce does it.
-    Useless,
-    /// The mode is on the other side of `disabled`, which only a boot crosses.
-    Needed,
-    /// The mode is on the other side, and this very boot had read it.
-    InVain,
-}
-
-impl Selinux {
-    /// A kernel that cannot do SELinux must not be rebooted for it again and again; but CentOS 7's does not say that it
-    /// can while it is off. So what counts is whether this boot had its chance.
-    fn reboot(self, config: Config) -> Reboot {
-        let off = SelinuxMode::Disabled;
-        match (self.wanted == off, self.runtime == off) {
-            (true, false) => Reboot::Needed,
-            (false, true) if config == Config::ToBeWritten || self.since_boot => Reboot::Needed,
-            (false, true) => Reboot::InVain,
-            _ => Reboot::Useless,
-        }
-    }
-}
 
 /// The unit that the engines wait for.
 const HOLD: &str = "hapair-boot-hold.service";
@@ -166,38 +87,4 @@ pub fn release(root: &Root) -> Result<()> {
     std::fs::write(&mark, "").map_err(at("write", &mark))?;
     systemd::forget_at_boot(HOLD);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_boot_crosses_disabled_and_only_one_is_tried() {
-        use SelinuxMode::{Disabled, Enforcing, Permissive};
-        let reboot = |wanted, runtime, since_boot, config| {
-            Selinux {
-                wanted,
-                runtime,
-                since_boot,
-            }
-            .reboot(config)
-        };
-        for on in [Enforcing, Permissive] {
-            for (since_boot, config) in [
-                (false, Config::InPlace),
-                (true, Config::InPlace),
-                (false, Config::ToBeWritten),
-            ] {
-                assert_eq!(reboot(Disabled, on, since_boot, config), Reboot::Needed);
-                assert_eq!(reboot(Disabled, Disabled, since_boot, config), Reboot::Useless);
-                assert_eq!(reboot(on, Permissive, since_boot, config), Reboot::Useless);
-            }
-            assert_eq!(reboot(on, Disabled, false, Config::ToBeWritten), Reboot::Needed);
-            // The run that wrote it was cut before its reboot.
-            assert_eq!(reboot(on, Disabled, true, Config::InPlace), Reboot::Needed);
-            // It was rebooted, and the kernel still has none.
-            assert_eq!(reboot(on, Disabled, false, Config::InPlace), Reboot::InVain);
-        }
-    }
 }

@@ -158,11 +158,7 @@ fn is_as_shipped(text: &str, path: &str) -> bool {
 
 /// Of a unit that was started, stopped, enabled or disabled.
 pub(crate) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, tools: &Tools) -> Hand {
-    let active = |observed: &Observed| match observed {
-        Observed::Unit { active, .. } => *active,
-        Observed::Firewall(firewall) => firewall.running,
-        _ => false,
-    };
+    let active = |observed: &Observed| observed.runs().unwrap_or(false);
     if active(was) == active(now) {
         return Hand::default();
     }

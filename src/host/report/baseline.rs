@@ -4,26 +4,23 @@
 //! remembered before.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::host::os::clock::now_ms;
+use crate::host::os::private_json;
 use crate::host::os::root::Root;
-use crate::host::os::{executor, private_json};
 use crate::host::record::txn::LAST;
 use crate::host::resource::diff::{Context, diff};
-use crate::host::resource::observed::{IS_EXECUTOR, Node, Observed, nobody_knows};
+use crate::host::resource::kind::Kind;
+use crate::host::resource::kinds;
+use crate::host::resource::node::{Kept, Node};
+use crate::host::resource::observed::Observed;
 use crate::state::TxnId;
-use crate::state::hex::hex;
-use crate::state::resource::{Content, HostState, Resource, Spec};
+use crate::state::resource::{HostState, Resource, Spec};
 
 /// Longer files are remembered by their hash alone: bytes.
 const TEXT_LIMIT: usize = 256 << 10;
-
-/// Hexadecimal digits of a hash that are kept: as many as the executor's name has.
-const DIGITS: usize = 16;
 
 /// One resource as hapair left it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,20 +35,10 @@ pub struct Left {
     pub observed: Observed,
 }
 
-/// What is kept of a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kept {
-    /// All of it.
-    Text,
-    /// Its hash in the content's place: a secret, a program, or something long.
-    Hash,
-}
-
 impl Left {
     /// What the resource is now, in the same form; equal to [`Left::observed`] where nobody changed it.
     pub fn same_form(&self, root: &Root, spec: &Spec, observed: &Observed) -> Observed {
-        form(root, spec, observed, self.kept)
+        form(root, &*kinds::of(spec), observed, self.kept)
     }
 }
 
@@ -73,12 +60,13 @@ pub fn write(root: &Root, transaction: &TxnId, state: &HostState, resources: &[&
     let mut now = BTreeMap::new();
     for (resource, observed) in resources.iter().zip(observed) {
         let left = if diff(resource, observed, &context).is_none() {
-            let kept = kept(&resource.spec, observed);
+            let kind = kinds::of(&resource.spec);
+            let kept = kept(&*kind, observed);
             Some(Left {
                 transaction: transaction.clone(),
                 at_ms: now_ms(),
                 kept,
-                observed: form(root, &resource.spec, observed, kept),
+                observed: form(root, &*kind, observed, kept),
             })
         } else {
             before.remove(&resource.id)
@@ -88,16 +76,9 @@ pub fn write(root: &Root, transaction: &TxnId, state: &HostState, resources: &[&
     let _ = private_json::write_private(&root.path(LAST), &now);
 }
 
-fn kept(spec: &Spec, observed: &Observed) -> Kept {
-    let hidden = matches!(
-        spec,
-        Spec::File {
-            content: Content::Executor,
-            ..
-        }
-    );
-    match node_of(observed) {
-        _ if hidden => Kept::Hash,
+fn kept(kind: &dyn Kind, observed: &Observed) -> Kept {
+    match observed.node() {
+        _ if kind.is_opaque() => Kept::Hash,
         Some(Node::File { content, .. }) if content.len() > TEXT_LIMIT || std::str::from_utf8(content).is_err() => {
             Kept::Hash
         }
@@ -105,58 +86,8 @@ fn kept(spec: &Spec, observed: &Observed) -> Kept {
     }
 }
 
-fn form(root: &Root, spec: &Spec, observed: &Observed, kept: Kept) -> Observed {
+fn form(root: &Root, kind: &dyn Kind, observed: &Observed, kept: Kept) -> Observed {
     let mut form = observed.clone();
-    match &mut form {
-        // A disc is taken out of its drive; only the copy is hapair's.
-        Observed::Media { disc, .. } => *disc = None,
-        // Neither is a reboot another hand.
-        Observed::Selinux {
-            runtime, since_boot, ..
-        } => (*runtime, *since_boot) = (nobody_knows(), false),
-        form if kept == Kept::Hash => {
-            if let Some(Node::File { content, .. }) = node_mut(form) {
-                *content = hash(root, spec, content).into_bytes();
-            }
-        }
-        _ => {}
-    }
+    kind.remember(root, &mut form, kept);
     form
-}
-
-fn hash(root: &Root, spec: &Spec, content: &[u8]) -> String {
-    let executor = match spec {
-        Spec::File {
-            path,
-            content: Content::Executor,
-            ..
-        } => Some(path),
-        _ => None,
-    };
-    let of = |bytes: &[u8]| hex(&Sha256::digest(bytes));
-    let mut hash = match executor {
-        // The name of the executor that looks has its hash; another version's copy is read.
-        Some(_) if content == IS_EXECUTOR => executor::executor_hash(),
-        Some(path) => of(&fs::read(root.path(path)).unwrap_or_default()),
-        None => of(content),
-    };
-    hash.truncate(DIGITS);
-    hash
-}
-
-/// The file that an observation is about, if it is about one.
-pub fn node_of(observed: &Observed) -> Option<&Node> {
-    match observed {
-        Observed::Node(node) => Some(node),
-        Observed::Network { file, .. } | Observed::Selinux { file, .. } => Some(file),
-        _ => None,
-    }
-}
-
-fn node_mut(observed: &mut Observed) -> Option<&mut Node> {
-    match observed {
-        Observed::Node(node) => Some(node),
-        Observed::Network { file, .. } | Observed::Selinux { file, .. } => Some(file),
-        _ => None,
-    }
 }

@@ -7,7 +7,7 @@ use crate::host::record::history;
 use crate::host::report::drift;
 use crate::host::report::elections::running;
 use crate::host::report::engine_state::Word;
-use crate::host::resource::observed::observe;
+use crate::host::resource::observe::observe;
 use crate::state::frame::Look;
 use crate::state::resource::Resource;
 use crate::state::{Drift, Engine, HostState, HostStatus, InstanceStatus};

@@ -1,18 +1,22 @@
-//! A static network profile: its file, and its activation by whoever manages the interface.
+//! Static network profiles: their file, and their activation by whoever manages the interface.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::host::observe::facts::net;
 use crate::host::observe::segment::{self, Gateway};
+use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
 use crate::host::os::{exec, systemd};
 use crate::host::record::txn;
 use crate::host::record::undo::Undo;
-use crate::host::resource::diff::edited_text;
-use crate::host::resource::file;
-use crate::host::resource::observed::{Node, edit_target};
+use crate::host::resource::found::Found;
+use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::node::{Node, edit_target, node};
+use crate::host::resource::observed::Observed;
 use crate::host::resource::worker::Worker;
+use crate::host::resource::{edited, write};
 use crate::state::NetworkManagerKind;
 use crate::state::resource::NetworkSpec;
 
@@ -25,49 +29,162 @@ const GATEWAY: Duration = Duration::from_secs(60);
 /// How long addresses may take to appear after the manager said it is done.
 const SETTLE: Duration = Duration::from_secs(15);
 
-pub(crate) fn converge(worker: &mut Worker<'_>, spec: &NetworkSpec, node: &Node) -> Result<()> {
-    let path = edit_target(worker.root, &spec.path);
-    let gateway = match worker.root.is_live() {
-        true => segment::expected(worker.root, spec),
-        false => Gateway::NotAsked,
-    };
-    let undo = Undo::Network {
-        manager: spec.manager,
-        interface: spec.interface.clone(),
-        path: path.to_string_lossy().into_owned(),
-    };
-    worker.undo.add(&undo)?;
-    let Some((old, new)) = edited_text(&spec.edits, Some(&spec.create), node) else {
-        return Ok(());
-    };
-    if old != new || !matches!(node, Node::File { .. }) {
-        file::edit(worker, &path, &new, spec.mode)?;
-    }
-    if !worker.root.is_live() {
-        return Ok(());
-    }
-    let journal = &mut worker.journal;
-    let activated = activate(spec.manager, &spec.interface, &path, &mut |line| journal.log(line));
-    // The tool's exit code is not the judge: one stale ifcfg file elsewhere makes network.service fail although this
-    // interface is up.
-    let Err(left) = settled(worker, spec) else {
-        if let Err(error) = activated {
-            worker
-                .journal
-                .log(&format!("{error}; the wanted addresses are up all the same"));
+/// A profile, in its file and at run time.
+pub(crate) struct Network<'a>(pub(crate) &'a NetworkSpec);
+
+impl Kind for Network<'_> {
+    fn observe(&self, root: &Root, _tools: &Tools) -> Observed {
+        let Network(spec) = self;
+        let file = node(root, &edit_target(root, &spec.path));
+        if !root.is_live() {
+            return Observed::Network {
+                file,
+                missing: Vec::new(),
+                routed: true,
+            };
         }
-        return match gateway {
-            Gateway::MustAnswer => await_gateway(worker, spec),
-            Gateway::NotAsked => Ok(()),
+        let present = net::addresses_of(&spec.interface);
+        let missing = spec
+            .addresses
+            .iter()
+            .filter(|a| !present.iter().any(|p| same_address(p, a)))
+            .cloned()
+            .collect();
+        let routed = is_routed(root, spec);
+        Observed::Network { file, missing, routed }
+    }
+
+    fn diff(&self, observed: &Observed) -> Option<Found> {
+        let Network(spec) = self;
+        let Observed::Network { file, missing, routed } = observed else {
+            return Found::of_another_kind();
         };
-    };
-    Err(match activated {
-        Err(error) => Error {
-            message: format!("{left}; {}", error.message),
-            hints: error.hints,
-        },
-        Ok(()) => Error::new(left).hint(format!("see `journalctl -b` on the host for {}", spec.interface)),
+        let file = edited::found(&spec.edits, Some(&spec.create), file);
+        let mut todo: Vec<String> = file.iter().map(|f| f.summary.clone()).collect();
+        todo.extend(missing.iter().map(|a| format!("bring up {a}")));
+        if let (false, Some(gateway)) = (routed, &spec.gateway) {
+            todo.push(format!("route by {gateway}"));
+        }
+        let (text, shown) = file.map_or((None, false), |f| (f.text, f.shown));
+        Found::listed(&todo, ", ").map(|found| Found { text, shown, ..found })
+    }
+
+    fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
+        let Network(spec) = self;
+        let Observed::Network { file: node, .. } = observed else {
+            return Err(of_another_kind());
+        };
+        let path = edit_target(worker.root, &spec.path);
+        let gateway = match worker.root.is_live() {
+            true => segment::expected(worker.root, spec),
+            false => Gateway::NotAsked,
+        };
+        let undo = Undo::Network {
+            manager: spec.manager,
+            interface: spec.interface.clone(),
+            path: path.to_string_lossy().into_owned(),
+        };
+        worker.undo.add(&undo)?;
+        let Some((old, new)) = edited::text(&spec.edits, Some(&spec.create), node) else {
+            return Ok(());
+        };
+        if old != new || !matches!(node, Node::File { .. }) {
+            write::edit(worker, &path, &new, spec.mode)?;
+        }
+        if !worker.root.is_live() {
+            return Ok(());
+        }
+        let journal = &mut worker.journal;
+        let activated = activate(spec.manager, &spec.interface, &path, &mut |line| journal.log(line));
+        // The tool's exit code is not the judge: one stale ifcfg file elsewhere makes network.service fail although this
+        // interface is up.
+        let Err(left) = settled(worker, spec) else {
+            if let Err(error) = activated {
+                worker
+                    .journal
+                    .log(&format!("{error}; the wanted addresses are up all the same"));
+            }
+            return match gateway {
+                Gateway::MustAnswer => await_gateway(worker, spec),
+                Gateway::NotAsked => Ok(()),
+            };
+        };
+        Err(match activated {
+            Err(error) => Error {
+                message: format!("{left}; {}", error.message),
+                hints: error.hints,
+            },
+            Ok(()) => Error::new(left).hint(format!("see `journalctl -b` on the host for {}", spec.interface)),
+        })
+    }
+
+    fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
+        let (
+            Observed::Network {
+                missing: had,
+                routed: was,
+                ..
+            },
+            Observed::Network { missing, routed, .. },
+        ) = (was, now)
+        else {
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        let gone = missing.iter().filter(|a| !had.contains(a));
+        words.extend(gone.map(|a| format!("{a} is not on the interface any more")));
+        let back = had.iter().filter(|a| !missing.contains(a));
+        words.extend(back.map(|a| format!("{a} is on the interface")));
+        match (was, routed) {
+            (true, false) => words.push("the default route is gone".into()),
+            (false, true) => words.push("there is a default route".into()),
+            (true, true) | (false, false) => {}
+        }
+        words
+    }
+
+    fn trace(&self, root: &Root, was: &Observed, now: &Observed) -> Trace {
+        if was.node() == now.node() {
+            Trace::Nowhere
+        } else {
+            Trace::Path(edit_target(root, &self.0.path))
+        }
+    }
+
+    fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    fn concerns_segment(&self) -> bool {
+        true
+    }
+
+    fn preflight(&self, root: &Root) -> Result<()> {
+        segment::preflight(root, self.0)
+    }
+
+    fn address_after(&self) -> Option<&str> {
+        self.0.addresses.first().map(String::as_str)
+    }
+}
+
+/// The wanted default route is in the main table, or none is wanted.
+fn is_routed(root: &Root, spec: &NetworkSpec) -> bool {
+    spec.gateway.as_ref().is_none_or(|gateway| {
+        let routes = net::default_routes(root);
+        routes
+            .iter()
+            .any(|r| r.gateway == *gateway && r.interface == spec.interface)
     })
+}
+
+/// `fd00::0:1/64` and `fd00::1/64` are one address.
+fn same_address(a: &str, b: &str) -> bool {
+    let parse = |text: &str| {
+        let (address, prefix) = text.split_once('/')?;
+        Some((address.parse::<std::net::IpAddr>().ok()?, prefix.parse::<u8>().ok()?))
+    };
+    a == b || (parse(a).is_some() && parse(a) == parse(b))
 }
 
 /// Not so long that the revert timer would come first.
@@ -82,12 +199,7 @@ fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), S
     loop {
         let have = net::addresses_of(&spec.interface);
         let missing: Vec<&String> = spec.addresses.iter().filter(|a| !have.contains(a)).collect();
-        let routed = spec.gateway.as_ref().is_none_or(|gateway| {
-            let routes = net::default_routes(worker.root);
-            routes
-                .iter()
-                .any(|r| r.gateway == *gateway && r.interface == spec.interface)
-        });
+        let routed = is_routed(worker.root, spec);
         if missing.is_empty() && routed {
             return Ok(());
         }

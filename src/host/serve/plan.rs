@@ -1,11 +1,13 @@
 //! Comparing a host with what it should be.
 
-use crate::host::control::reboot::{self, Config};
 use crate::host::observe::tools::Tools;
 use crate::host::os::root::Root;
 use crate::host::report::drift;
+use crate::host::resource::boot;
 use crate::host::resource::diff::{Context, diff};
-use crate::host::resource::observed::{fingerprint, observe};
+use crate::host::resource::kind::Config;
+use crate::host::resource::observe::observe;
+use crate::host::resource::observed::fingerprint;
 use crate::host::transaction::interrupted;
 use crate::state::resource::Resource;
 use crate::state::{HostState, Plan, Stage};
@@ -27,12 +29,12 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         false => Config::InPlace,
     };
     let mut notes = state.notes.clone();
-    notes.extend(reboot::in_vain(&resources, &observed, config));
+    notes.extend(boot::in_vain(&resources, &observed, config));
     Plan {
         host: state.host.clone(),
         fingerprint: fingerprint(state, &observed),
         notes,
-        reboot_needed: reboot::needed(&resources, &observed, config),
+        reboot_needed: boot::needed(&resources, &observed, config),
         changes,
         drift,
     }

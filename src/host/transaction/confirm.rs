@@ -6,9 +6,9 @@ use crate::host::observe::facts::net;
 use crate::host::os::error::{Error, Result};
 use crate::host::record::revert_timer;
 use crate::host::record::txn::check_cancel;
+use crate::host::resource::kinds;
 use crate::host::resource::worker::Worker;
 use crate::state::EventKind;
-use crate::state::resource::Spec;
 
 pub(crate) fn vips(worker: &Worker<'_>) -> Vec<String> {
     worker
@@ -53,9 +53,10 @@ pub(crate) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<
 
 /// Where the host is to be found now; empty: where it was.
 pub(crate) fn address_after(worker: &Worker<'_>) -> String {
-    let network = worker.request.state.resources.iter().find_map(|r| match &r.spec {
-        Spec::Network(network) => network.addresses.first(),
-        _ => None,
-    });
-    network.and_then(|a| a.split('/').next()).unwrap_or_default().to_owned()
+    let resources = worker.request.state.resources.iter();
+    let address = resources
+        .filter_map(|r| kinds::of(&r.spec).address_after().map(str::to_owned))
+        .next();
+    let address = address.unwrap_or_default();
+    address.split('/').next().unwrap_or_default().to_owned()
 }

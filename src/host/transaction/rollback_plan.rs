@@ -18,7 +18,8 @@ use crate::host::record::fingerprint;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, Undo};
-use crate::host::resource::diff::{path_of, unified};
+use crate::host::resource::kinds;
+use crate::host::resource::text_diff::unified;
 use crate::host::transaction::revert::{Before, units_before};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
@@ -207,10 +208,10 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
         (true, false) => "remove",
         (false, _) => "as before",
     };
-    let resource = state
-        .resources
-        .iter()
-        .find(|r| !path_of(&r.spec).is_empty() && root.path(path_of(&r.spec)) == path);
+    let resource = state.resources.iter().find(|r| {
+        let kind = kinds::of(&r.spec);
+        !kind.path().is_empty() && root.path(kind.path()) == path
+    });
     let kind = if is_directory { "directory" } else { "file" };
     let mut change = change(
         format!("{kind} {at}"),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::host::change::{reactions, staging};
 use crate::host::control::keep_vips;
-use crate::host::control::reboot::{self, Config};
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
@@ -17,10 +16,11 @@ use crate::host::record::revert_timer;
 use crate::host::record::txn::{LAST, Txn, check_cancel};
 use crate::host::record::undo::Log;
 use crate::host::report::baseline;
-use crate::host::resource::converge;
 use crate::host::resource::diff::{Context, diff};
-use crate::host::resource::observed::observe;
+use crate::host::resource::kind::Config;
+use crate::host::resource::observe::observe;
 use crate::host::resource::worker::Worker;
+use crate::host::resource::{boot, converge, kinds};
 use crate::host::transaction::confirm::{address_after, arm_timer, await_confirm};
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::host::transaction::{interrupted, rollback};
@@ -106,7 +106,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 changed,
                 error: String::new(),
                 hints,
-                reboot_needed: reboot::needed(&resources, &observed, Config::InPlace),
+                reboot_needed: boot::needed(&resources, &observed, Config::InPlace),
             }
         }
         Err(error) => {
@@ -185,7 +185,7 @@ fn step(
         summary: change.summary,
     })?;
     staging::validate_group(worker, resource, stage_resources).map_err(named)?;
-    if let Some(reaction) = converge::needs_first(&resource.spec) {
+    if let Some(reaction) = kinds::of(&resource.spec).needs_first() {
         reactions::now(worker, &reaction).map_err(named)?;
     }
     converge::converge(worker, resource, &observed).map_err(named)?;
