@@ -9,7 +9,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use hapair::host::txn::{Stored, Txn};
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::Txn;
 use hapair::state::frame::{IfHeld, Operator, UnitAction};
 use hapair::state::{Reply, Request, TxnId};
 use host_support::*;
@@ -21,7 +22,7 @@ const ROOT: &str = "HAPAIR_TEST_SERVE_ROOT";
 #[test]
 fn serving_process() {
     if let Some(directory) = std::env::var_os(ROOT) {
-        hapair::host::serve::serve(&Root::at(directory));
+        hapair::host::serve::session::serve(&Root::at(directory));
     }
 }
 

@@ -6,7 +6,12 @@ mod host_support;
 
 use std::fs;
 
-use hapair::host::txn::{Journal, Stored, Txn, history, plan_back, state_behind};
+use hapair::host::record::history;
+use hapair::host::record::journal::Journal;
+use hapair::host::record::request::Stored;
+use hapair::host::record::txn::Txn;
+use hapair::host::transaction::rollback_plan;
+use hapair::host::transaction::rollback_targets::state_behind;
 use hapair::state::resource::Content;
 use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;
@@ -47,7 +52,7 @@ fn put_back(root: &Root, what: &PutBack, id: &str) -> Outcome {
 }
 
 fn outcome(root: &Root, id: &str) -> TransactionOutcome {
-    let known = history(root);
+    let known = history::history(root);
     known.iter().find(|t| t.id.as_str() == id).expect("known").outcome
 }
 
@@ -86,13 +91,13 @@ proptest! {
         }
         for (n, name) in names.iter().enumerate().rev() {
             let what = back(&[name]);
-            let planned = plan_back(&root, &what).expect("nothing forbids it").plan;
+            let planned = rollback_plan::plan(&root, &what).expect("nothing forbids it").plan;
             let differs = tree(&root) != trees[n];
             prop_assert_eq!(!planned.changes.is_empty(), differs, "{:?}", planned.changes);
             let outcome = put_back(&root, &what, &format!("20261122T170000Z-0000-{}", 10 - n));
             prop_assert_eq!(outcome.result, OutcomeKind::Done, "{}", outcome.error);
             prop_assert_eq!(tree(&root), trees[n].clone());
-            prop_assert_eq!(history(&root)[n].outcome, TransactionOutcome::RolledBack);
+            prop_assert_eq!(history::history(&root)[n].outcome, TransactionOutcome::RolledBack);
             if n > 0 {
                 let (mask, word) = &applies[n - 1];
                 let plan = look(&root, &state(some_of(*mask, word)));
@@ -124,7 +129,7 @@ proptest! {
         let (outcome, _) = apply(&root, &state(vec![]), "20261122T180000Z-0000-1", false);
         prop_assert_eq!(outcome.result, OutcomeKind::Done, "{}", outcome.error);
         prop_assert_eq!(tree(&root), applied);
-        prop_assert!(history(&root).iter().all(|t| t.outcome != TransactionOutcome::RolledBack));
+        prop_assert!(history::history(&root).iter().all(|t| t.outcome != TransactionOutcome::RolledBack));
     }
 }
 
@@ -147,7 +152,7 @@ fn twice() -> (tempfile::TempDir, Root) {
 fn what_other_hands_changed_is_refused_by_name_unless_forced() {
     let (_dir, root) = twice();
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();
-    let error = plan_back(&root, &back(&["t2"])).unwrap_err();
+    let error = rollback_plan::plan(&root, &back(&["t2"])).unwrap_err();
     assert!(error.message.contains("changed by other hands since: "), "{error}");
     assert!(error.message.ends_with("/etc/app/file"), "{error}");
     assert!(error.hints.iter().any(|h| h.contains("--force")), "{:?}", error.hints);
@@ -174,24 +179,24 @@ fn what_other_hands_changed_between_two_transactions_is_seen_too() {
     write("t1", "one");
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();
     write("t2", "two");
-    assert!(plan_back(&root, &back(&["t2"])).is_ok());
-    let error = plan_back(&root, &back(&["t2", "t1"])).unwrap_err();
+    assert!(rollback_plan::plan(&root, &back(&["t2"])).is_ok());
+    let error = rollback_plan::plan(&root, &back(&["t2", "t1"])).unwrap_err();
     assert!(error.message.contains("/etc/app/file"), "{error}");
 }
 
 #[test]
 fn a_later_transaction_comes_first() {
     let (_dir, root) = twice();
-    let error = plan_back(&root, &back(&["t1"])).unwrap_err();
+    let error = rollback_plan::plan(&root, &back(&["t1"])).unwrap_err();
     assert!(error.message.contains("transaction t2 came after t1"), "{error}");
     assert_eq!(error.hints, ["`hapair rollback t2`"]);
     assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert_eq!(outcome(&root, "t2"), TransactionOutcome::RolledBack);
-    let again = plan_back(&root, &back(&["t2"])).unwrap_err();
+    let again = rollback_plan::plan(&root, &back(&["t2"])).unwrap_err();
     assert!(again.message.contains("it is rolled back"), "{again}");
     assert_eq!(put_back(&root, &back(&["t1"]), "t4").result, OutcomeKind::Done);
     assert!(!root.path("/etc/app/file").exists());
-    let unknown = plan_back(&root, &back(&["t9"])).unwrap_err();
+    let unknown = rollback_plan::plan(&root, &back(&["t9"])).unwrap_err();
     assert!(unknown.message.contains("no transaction t9"), "{unknown}");
 }
 
@@ -218,7 +223,7 @@ fn drift_is_measured_against_what_is_in_force() {
     };
     let drift = |word: &str| {
         let look = hapair::state::frame::Look::Whole;
-        hapair::host::status::status(&root, &file(word), look, &mut Tools::default()).drift
+        hapair::host::report::status::status(&root, &file(word), look, &mut Tools::default()).drift
     };
     assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert!(drift("one").is_empty(), "{:?}", drift("one"));
@@ -252,14 +257,14 @@ fn a_removal_takes_off_what_is_known_and_names_what_is_not() {
     for n in 0..20 {
         write(&format!("b{n:02}"), "/etc/app/other", &format!("{n}"));
     }
-    let known: Vec<String> = history(&root).iter().rev().map(|t| t.id.to_string()).collect();
+    let known: Vec<String> = history::history(&root).iter().rev().map(|t| t.id.to_string()).collect();
     assert_eq!((known.len(), known.last().map(String::as_str)), (20, Some("b00")));
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let remove = PutBack {
         goal: Goal::Remove,
         ..back(&known)
     };
-    let planned = plan_back(&root, &remove).expect("nothing forbids it");
+    let planned = rollback_plan::plan(&root, &remove).expect("nothing forbids it");
     assert!(!planned.serves);
     assert_eq!(planned.plan.notes.len(), 1, "{:?}", planned.plan.notes);
     assert!(

@@ -72,7 +72,7 @@ fn a_transaction_that_finds_another_at_work_gives_its_reserve_back() {
 
 #[test]
 fn an_apply_while_keepalived_is_held_is_refused_ahead_and_says_how_to_end_the_hold() {
-    use hapair::host::converge::validate_ahead;
+    use hapair::host::change::staging::validate_ahead;
     use hapair::state::{Engine, HostState};
 
     let (_dir, root) = prepared(&[]);
@@ -98,9 +98,11 @@ fn an_apply_while_keepalived_is_held_is_refused_ahead_and_says_how_to_end_the_ho
 
 #[test]
 fn what_a_killed_transaction_left_of_the_election_is_critical_as_long_as_an_engine_runs() {
-    use hapair::host::facts::Tools;
-    use hapair::host::serve::plan;
-    use hapair::host::txn::{Journal, Stored, Txn};
+    use hapair::host::observe::tools::Tools;
+    use hapair::host::record::journal::Journal;
+    use hapair::host::record::request::Stored;
+    use hapair::host::record::txn::Txn;
+    use hapair::host::serve::plan::plan;
     use hapair::state::{EventKind, Reaction, TxnId};
 
     let (_dir, root) = prepared(&[]);

@@ -137,7 +137,7 @@ fn systemd_219_understands_every_word() {
 
 #[test]
 fn systemd_219_understands_what_holds_vrrp_back_after_a_reboot() {
-    let text = hapair::host::reboot::unit("/usr/local/hapair/sbin/hapair-agent-0123456789ab", 105);
+    let text = hapair::host::control::reboot::unit("/usr/local/hapair/sbin/hapair-agent-0123456789ab", 105);
     let wrong = complaints(&text);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for engine in [Engine::Agent, Engine::Keepalived] {

@@ -36,9 +36,6 @@ pub fn assumed_facts(inventory: &Inventory, host: &str, release: u8) -> Facts {
         };
         facts.interfaces = vec![Interface {
             name: network.interface.clone(),
-            mtu: 1500,
-            up: true,
-            carrier: true,
             manager,
             ..Interface::default()
         }];

@@ -27,12 +27,6 @@ pub fn files(state: &HostState) -> Vec<RenderedFile> {
                 mode,
                 ..
             } => (path, *mode, text.as_str()),
-            Spec::File {
-                path,
-                content: Content::Secret(secret),
-                mode,
-                ..
-            } => (path, *mode, secret.reveal()),
             Spec::Edit {
                 path,
                 create: Some(text),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::TxnId;
 use super::time::Utc;
+use super::txn_id::TxnId;
 
 /// One resource that somebody changed after hapair had last left it as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

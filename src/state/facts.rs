@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::resource::SelinuxMode;
 use super::secret::Secret;
+use super::system::{NetworkManagerKind, SelinuxMode};
 
 /// Everything known about a host when the connection opens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,16 +23,10 @@ pub struct Facts {
     pub release: Release,
     /// `x86_64`, `aarch64`, as `uname -m` says.
     pub architecture: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// Effective user id of the executor; 0 unless becoming root failed.
-    pub uid: u32,
     /// Every interface but `lo`.
     pub interfaces: Vec<Interface>,
     /// IPv4 default routes of the main table.
     pub default_routes: Vec<DefaultRoute>,
-    /// Name servers of `/etc/resolv.conf`.
-    pub nameservers: Vec<String>,
     /// SELinux in `/etc/selinux/config`; `None` when there is no such file.
     pub selinux_config: Option<SelinuxMode>,
     /// SELinux in the running kernel.
@@ -56,14 +50,6 @@ pub struct Facts {
     pub cloud_init: bool,
     /// Files in `/etc/yum.repos.d` ending in `.repo`.
     pub repository_files: Vec<String>,
-    /// Wall clock, ms since 1970.
-    pub clock_ms: u64,
-    /// Free bytes for root on the file systems of `/`, `/etc`, `/usr/local`, `/var/lib`, by that path.
-    pub free_bytes: BTreeMap<String, u64>,
-    /// Content hash of the executor that speaks.
-    pub executor: String,
-    /// The last transaction that ended on this host, if any.
-    pub last_transaction: Option<String>,
     /// A revert timer that waits for a confirm, left by an interrupted run: its transaction.
     pub armed_transaction: Option<String>,
 }
@@ -116,31 +102,12 @@ pub struct Interface {
     pub name: String,
     /// Lower case with colons.
     pub mac: String,
-    /// Bytes.
-    pub mtu: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// Has link.
-    pub carrier: bool,
     /// Addresses with prefix, IPv4 first: `192.168.0.201/24`. Secondary addresses and VIPs are included.
     pub addresses: Vec<String>,
     /// Who configures this interface.
     pub manager: NetworkManagerKind,
     /// The profile file that configures it, if there is one.
     pub profile: Option<Profile>,
-}
-
-/// Who configures an interface.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkManagerKind {
-    /// CentOS 7's `network.service` with `ifcfg-*` files.
-    NetworkService,
-    /// NetworkManager, with `ifcfg-*` files or keyfiles.
-    NetworkManager,
-    /// Neither runs.
-    #[default]
-    Nobody,
 }
 
 /// A network profile on disk.

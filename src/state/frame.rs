@@ -14,7 +14,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Facts, Fault, HostState, HostStatus, Plan, PutBack, PutBackPlan, Stage, Transaction, TxnId};
+use super::event::Event;
+use super::facts::Facts;
+use super::fault::Fault;
+use super::plan::Plan;
+use super::resource::{HostState, Stage};
+use super::status::HostStatus;
+use super::transaction::{PutBack, PutBackPlan, Transaction};
+use super::txn_id::TxnId;
 
 /// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
 pub const PROTOCOL: u32 = 1;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::edit::Edit;
 use super::secret::Secret;
+use super::system::{Engine, NetworkManagerKind, SelinuxMode};
 
 /// Everything one host should be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,43 +40,6 @@ pub struct InstanceRef {
     pub priority: u8,
     /// Addresses without prefix.
     pub vips: Vec<String>,
-}
-
-/// Who speaks VRRP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// hapair's own daemon.
-    Agent,
-    /// The distribution's keepalived.
-    Keepalived,
-}
-
-impl Engine {
-    /// The systemd unit that runs this engine.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Engine::Agent => "hapair-agent.service",
-            Engine::Keepalived => "keepalived.service",
-        }
-    }
-
-    /// The one that must be off where this one is on.
-    pub fn other(self) -> Engine {
-        match self {
-            Engine::Agent => Engine::Keepalived,
-            Engine::Keepalived => Engine::Agent,
-        }
-    }
-}
-
-impl std::fmt::Display for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Engine::Agent => "agent",
-            Engine::Keepalived => "keepalived",
-        })
-    }
 }
 
 /// The seed's order of work on one host.
@@ -184,14 +148,6 @@ pub enum Spec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         validator: Option<Validator>,
     },
-    /// No file at this path.
-    Absent {
-        /// Absolute.
-        path: String,
-        /// Run on the staged file set before it takes effect.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        validator: Option<Validator>,
-    },
     /// A directory, root:root.
     Directory {
         /// Absolute.
@@ -267,8 +223,6 @@ pub enum Spec {
 pub enum Content {
     /// UTF-8 text, shown in diffs (secrets masked).
     Text(String),
-    /// Text that is wholly secret: a diff says only that it changes.
-    Secret(Secret),
     /// A copy of the executor's own binary: how the daemon gets installed without a second upload.
     Executor,
 }
@@ -284,8 +238,6 @@ pub enum Validator {
     /// hapair's own reading of keepalived.conf, for its agent: no keepalived need be installed, and one that is may
     /// know fewer words.
     Agent,
-    /// `visudo -c`.
-    Sudoers,
     /// At least one section header, and every line a comment, a header or an assignment.
     Repository,
     /// `systemd-analyze verify` where present.
@@ -326,14 +278,11 @@ pub struct NetworkSpec {
     /// Mode for a file that is created: 0o644 for ifcfg, 0o600 for keyfiles.
     pub mode: u32,
     /// Who activates it.
-    pub manager: super::facts::NetworkManagerKind,
+    pub manager: NetworkManagerKind,
     /// Addresses with prefix that must be on the interface.
     pub addresses: Vec<String>,
     /// The IPv4 default gateway that must be in the main table, if one is wanted.
     pub gateway: Option<String>,
-    /// Addresses that must go when the profile is activated: what the profile had before, never a VIP.
-    #[serde(default)]
-    pub name_servers: Vec<String>,
 }
 
 /// What firewalld must let through.
@@ -347,26 +296,4 @@ pub struct FirewallSpec {
     pub ports: Vec<String>,
     /// VRRP (protocol 112) is let in from these addresses only.
     pub vrrp_peers: Vec<String>,
-}
-
-/// SELinux mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SelinuxMode {
-    /// Policy enforced.
-    Enforcing,
-    /// Policy loaded, denials only logged.
-    Permissive,
-    /// No policy.
-    Disabled,
-}
-
-impl std::fmt::Display for SelinuxMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            SelinuxMode::Enforcing => "enforcing",
-            SelinuxMode::Permissive => "permissive",
-            SelinuxMode::Disabled => "disabled",
-        })
-    }
 }

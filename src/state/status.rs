@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
-use super::resource::Engine;
+use super::system::Engine;
 use super::transaction::Transaction;
 
 /// One host, as `hapair status` shows it.

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TxnId;
 use super::plan::Plan;
 use super::resource::InstanceRef;
+use super::txn_id::TxnId;
 
 /// One transaction in a host's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-pub(crate) use hapair::host::facts::Tools;
-pub(crate) use hapair::host::root::Root;
-use hapair::host::serve::plan;
-pub(crate) use hapair::host::txn::execute;
-use hapair::host::txn::{Journal, Stored, Tail, Txn};
+pub(crate) use hapair::host::observe::tools::Tools;
+pub(crate) use hapair::host::os::root::Root;
+use hapair::host::record::journal::Journal;
+use hapair::host::record::request::Stored;
+use hapair::host::record::tail::Tail;
+use hapair::host::record::txn::Txn;
+use hapair::host::serve::plan::plan;
+pub(crate) use hapair::host::transaction::runner::execute;
 use hapair::state::edit::Edit;
 use hapair::state::resource::{Content, HostState, Resource, Spec, Stage};
 pub(crate) use hapair::state::{EventKind, Outcome};
@@ -178,19 +181,7 @@ pub(crate) fn everything() -> Vec<Resource> {
         resource(
             "secret",
             Stage::Nginx,
-            text_file(
-                "/etc/app/secret",
-                Content::Secret(Secret::new("pass hunter22\n")),
-                0o600,
-            ),
-        ),
-        resource(
-            "absent",
-            Stage::Vrrp,
-            Spec::Absent {
-                path: "/etc/app/stale".into(),
-                validator: None,
-            },
+            text_file("/etc/app/secret", Content::Text("pass hunter22\n".into()), 0o600),
         ),
         resource(
             "repositories",
@@ -239,10 +230,9 @@ pub(crate) fn lay(root: &Root, path: &str, before: &Before) {
     }
 }
 
-pub(crate) const PATHS: [&str; 6] = [
+pub(crate) const PATHS: [&str; 5] = [
     "/etc/app/edited",
     "/etc/app/secret",
-    "/etc/app/stale",
     "/etc/app/old.repo",
     "/etc/app/old.repo.bak",
     "/etc/selinux/config",

@@ -95,7 +95,6 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         manager,
         addresses,
         gateway: network.gateway.map(|g| g.to_string()),
-        name_servers: dns.iter().map(ToString::to_string).collect(),
     };
     let id = format!("network {}", network.interface);
     build.push(Stage::Network, id, Spec::Network(spec)).cuts_ssh = true;

@@ -1,0 +1,209 @@
+//! Asking the segment who has an IPv4 address (RFC 826), below this host's own packet filter.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::host::os::root::Root;
+
+const ETH_P_ARP: u16 = 0x0806;
+/// Ethernet, IPv4, their address lengths.
+const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+/// Pause between two requests: a switch may drop one while it learns.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// An Ethernet interface that speaks ARP and has link.
+#[derive(Debug, Clone, Copy)]
+pub struct Interface {
+    index: i32,
+    mac: [u8; 6],
+}
+
+impl Interface {
+    /// `None`: there is no such interface, it is down or without link, or it is none that speaks ARP.
+    pub fn named(root: &Root, name: &str) -> Option<Interface> {
+        const ARPHRD_ETHER: &str = "1";
+        const IFF_UP: u32 = 0x1;
+        const IFF_NOARP: u32 = 0x80;
+        let file = |leaf: &str| root.line(&format!("/sys/class/net/{name}/{leaf}"));
+        let flags = u32::from_str_radix(file("flags").trim_start_matches("0x"), 16).ok()?;
+        if file("type") != ARPHRD_ETHER || file("carrier") != "1" || flags & (IFF_UP | IFF_NOARP) != IFF_UP {
+            return None;
+        }
+        Some(Interface {
+            index: file("ifindex").parse().ok()?,
+            mac: parse_mac(&file("address"))?,
+        })
+    }
+}
+
+/// Who has this address on the segment of an interface, in the usual notation; `None`: nobody answered in time.
+/// `sender` is our own address there, or 0.0.0.0 to ask without having one (RFC 5227). Answers of this host's own
+/// interfaces do not count.
+///
+/// # Errors
+/// A system call failed: not root, or the interface went away.
+pub fn who_has(
+    root: &Root,
+    interface: Interface,
+    wanted: Ipv4Addr,
+    sender: Ipv4Addr,
+    patience: Duration,
+) -> io::Result<Option<String>> {
+    let own: Vec<[u8; 6]> = root
+        .names("/sys/class/net")
+        .iter()
+        .filter_map(|name| parse_mac(&root.line(&format!("/sys/class/net/{name}/address"))))
+        .collect();
+    let socket = open(interface)?;
+    let question = request(interface.mac, sender, wanted);
+    let began = Instant::now();
+    let mut asked = 0;
+    while began.elapsed() < patience {
+        if began.elapsed() >= AGAIN * asked {
+            asked += 1;
+            send(&socket, interface, &question)?;
+        }
+        let wait = (AGAIN * asked).min(patience).saturating_sub(began.elapsed());
+        for packet in receive(&socket, wait)? {
+            if let Some(mac) = has(&packet, wanted).filter(|mac| !own.contains(mac)) {
+                return Ok(Some(written(mac)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = text.split(':').map(|part| u8::from_str_radix(part, 16));
+    let mac = [(); 6].map(|()| bytes.next().and_then(Result::ok));
+    let all = mac.iter().all(Option::is_some) && bytes.next().is_none();
+    all.then(|| mac.map(Option::unwrap_or_default))
+}
+
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn request(mac: [u8; 6], sender: Ipv4Addr, wanted: Ipv4Addr) -> Vec<u8> {
+    let operation = [0, 1];
+    [&KIND[..], &operation, &mac, &sender.octets(), &[0; 6], &wanted.octets()].concat()
+}
+
+/// The station that says, in a reply or unasked, that it has this address.
+fn has(packet: &[u8], wanted: Ipv4Addr) -> Option<[u8; 6]> {
+    let arp = packet.get(..28)?;
+    (arp[..6] == KIND && arp[14..18] == wanted.octets())
+        .then(|| arp[8..14].try_into().ok())
+        .flatten()
+}
+
+/// Where an interface's ARP packets come from and go to.
+fn address(interface: Interface) -> libc::sockaddr_ll {
+    // SAFETY: sockaddr_ll is plain data and valid when zeroed.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+    address.sll_protocol = ETH_P_ARP.to_be();
+    address.sll_ifindex = interface.index;
+    address.sll_halen = 6;
+    address.sll_addr[..6].fill(0xff);
+    address
+}
+
+const ADDRESS_LENGTH: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+
+fn check(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// A socket that hears the ARP of one interface; the kernel puts the Ethernet header on and takes it off.
+fn open(interface: Interface) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // Protocol 0: nothing is received before the bind names interface and protocol.
+    // SAFETY: a system call without pointers.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) } as isize)? as i32;
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let address = address(interface);
+    // SAFETY: pointer and length are those of `address`, which outlives the call.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_LENGTH) };
+    check(bound as isize)?;
+    Ok(socket)
+}
+
+fn send(socket: &OwnedFd, interface: Interface, packet: &[u8]) -> io::Result<()> {
+    let to = address(interface);
+    // SAFETY: both pointers and lengths are those of values that outlive the call.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            packet.as_ptr().cast(),
+            packet.len(),
+            0,
+            (&raw const to).cast(),
+            ADDRESS_LENGTH,
+        )
+    };
+    check(sent).map(drop)
+}
+
+/// Waits for packets, and returns those that are there.
+fn receive(socket: &OwnedFd, wait: Duration) -> io::Result<Vec<Vec<u8>>> {
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // Rounded up, so that the last fraction of a millisecond does not spin.
+    let milliseconds = i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+    // SAFETY: one valid pollfd, and the count says one.
+    let ready = check(unsafe { libc::poll(&raw mut poll, 1, milliseconds) } as isize);
+    if let Err(error) = ready
+        && error.kind() != io::ErrorKind::Interrupted
+    {
+        return Err(error);
+    }
+    let mut packets = Vec::new();
+    loop {
+        let mut packet = vec![0_u8; 64];
+        // SAFETY: pointer and length are those of `packet`, which outlives the call.
+        let got = unsafe { libc::recv(socket.as_raw_fd(), packet.as_mut_ptr().cast(), packet.len(), 0) };
+        match check(got) {
+            Ok(length) => {
+                packet.truncate(length);
+                packets.push(packet);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(packets),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_no_answer_and_an_answer_names_the_station() {
+        let wanted = Ipv4Addr::new(192, 168, 0, 77);
+        let (ours, theirs) = ([2, 0, 0, 0, 0, 1], [0x52, 0x54, 0, 0x6c, 1, 0]);
+        let question = request(ours, Ipv4Addr::UNSPECIFIED, wanted);
+        assert_eq!(question.len(), 28);
+        assert_eq!(has(&question, wanted), None);
+        let mut answer = request(theirs, wanted, Ipv4Addr::UNSPECIFIED);
+        answer[7] = 2;
+        assert_eq!(has(&answer, wanted).map(written).as_deref(), Some("52:54:00:6c:01:00"));
+        assert_eq!(has(&answer, Ipv4Addr::new(192, 168, 0, 78)), None);
+        assert_eq!(has(&answer[..20], wanted), None);
+    }
+
+    #[test]
+    fn macs_as_sysfs_writes_them() {
+        assert_eq!(parse_mac("52:54:00:6c:01:0a"), Some([0x52, 0x54, 0, 0x6c, 1, 10]));
+        for text in ["", "52:54:00", "52:54:00:6c:01:0a:0b", "52:54:00:6c:01:xx"] {
+            assert_eq!(parse_mac(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Asking the machine and telling it: files, commands, units, packages, the segment's ARP. Knows nothing of transactions
+//! or resources.
+
+pub mod arp;
+pub mod clock;
+pub mod error;
+pub mod exec;
+pub mod executor;
+pub mod files;
+pub mod http_get;
+pub mod package_manager;
+pub mod private_json;
+pub mod root;
+pub mod rpm_erase;
+pub mod systemd;

@@ -1,0 +1,13 @@
+//! JSON files that only root reads.
+
+use std::path::Path;
+
+use crate::host::os::error::Result;
+
+/// Writes JSON to a private file, atomically.
+pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|e| crate::host::os::error::Error::new(format!("cannot encode: {e}")))?;
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    crate::host::os::files::file(path, &bytes, 0o600, uid, gid, None)
+}

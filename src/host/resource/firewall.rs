@@ -1,0 +1,147 @@
+//! firewalld: permanently and now, without a reload (a reload drops packets for a moment, adverts among them).
+
+use std::time::{Duration, Instant};
+
+use crate::host::observe::tools::Tools;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::root::Root;
+use crate::host::os::{exec, systemd};
+use crate::host::record::undo::Undo;
+use crate::host::resource::firewalld;
+use crate::host::resource::found::Found;
+use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
+use crate::host::resource::observed::Observed;
+use crate::host::resource::service::switched;
+use crate::host::resource::worker::Worker;
+use crate::state::resource::FirewallSpec;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const UNIT: &str = "firewalld.service";
+
+/// firewalld running, and letting these through.
+pub(crate) struct Firewall<'a>(pub(crate) &'a FirewallSpec);
+
+impl Kind for Firewall<'_> {
+    fn questions(&self) -> Questions {
+        Questions {
+            packages: Vec::new(),
+            units: vec![UNIT.to_owned()],
+        }
+    }
+
+    fn observe(&self, root: &Root, tools: &Tools) -> Observed {
+        Observed::Firewall(firewalld::observe(root, self.0, &tools.unit(UNIT)))
+    }
+
+    fn diff(&self, observed: &Observed) -> Option<Found> {
+        let Observed::Firewall(have) = observed else {
+            return Found::of_another_kind();
+        };
+        let options = have.missing.iter();
+        let mut todo: Vec<String> = options
+            .map(|m| m.trim_start_matches("--").replacen('=', " ", 1))
+            .collect();
+        if !have.running {
+            todo.push("start firewalld".into());
+        }
+        if !have.enabled {
+            todo.push("enable firewalld".into());
+        }
+        if todo.is_empty() {
+            None
+        } else {
+            Found::plain(format!("zone {}: {}", have.zone, todo.join(", ")))
+        }
+    }
+
+    fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
+        let Observed::Firewall(have) = observed else {
+            return Err(of_another_kind());
+        };
+        if !have.installed {
+            return Err(Error::new("firewalld is not installed on this host")
+                .hint("`yum install firewalld`, or leave `system.firewalld` out of the inventory"));
+        }
+        let zone = format!("--zone={}", have.zone);
+        if !have.missing.is_empty() {
+            worker
+                .undo
+                .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml", have.zone)))?;
+            worker
+                .undo
+                .keep(&worker.root.path(&format!("/etc/firewalld/zones/{}.xml.old", have.zone)))?;
+            let undo = Undo::Firewall {
+                zone: have.zone.clone(),
+                options: have.missing.clone(),
+            };
+            worker.undo.add(&undo)?;
+        }
+        for option in &have.missing {
+            worker.journal.log(&format!("firewall: zone {} {option}", have.zone));
+            if have.running {
+                // Adding what is there already is a warning with exit code 0.
+                exec::must("firewall-cmd", &["--permanent", &zone, option], LIMIT)?;
+                exec::must("firewall-cmd", &[&zone, option], LIMIT)?;
+            } else {
+                exec::must("firewall-offline-cmd", &[&zone, option], LIMIT)?;
+            }
+        }
+        if !have.running || !have.enabled {
+            let enabled = systemd::one(UNIT).enabled;
+            worker.undo.add(&Undo::Unit {
+                unit: UNIT.into(),
+                active: have.running,
+                enabled,
+            })?;
+        }
+        if !have.enabled {
+            systemd::ctl("enable", UNIT)?;
+        }
+        if !have.running {
+            systemd::ctl("start", UNIT)?;
+            await_rules()?;
+        }
+        Ok(())
+    }
+
+    fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
+        let (Observed::Firewall(was), Observed::Firewall(now)) = (was, now) else {
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        if was.zone != now.zone {
+            words.push(format!("the interface is in zone {} instead of {}", now.zone, was.zone));
+        }
+        let gone = now.missing.iter().filter(|m| !was.missing.contains(m));
+        words.extend(gone.map(|m| format!("{} taken out", m.trim_start_matches("--add-").replacen('=', " ", 1))));
+        words.extend(switched(was.running, now.running, "started", "stopped"));
+        words.extend(switched(was.enabled, now.enabled, "enabled", "disabled"));
+        words
+    }
+
+    fn trace(&self, root: &Root, was: &Observed, now: &Observed) -> Trace {
+        match (was, now) {
+            (Observed::Firewall(was), Observed::Firewall(now)) if was.missing != now.missing => {
+                Trace::Path(root.path(&format!("/etc/firewalld/zones/{}.xml", now.zone)))
+            }
+            _ => Trace::Unit(UNIT.to_owned()),
+        }
+    }
+}
+
+/// firewalld counts as started once its name is on the bus, a moment before its rules are in force: a connection that
+/// comes in between would prove nothing. It answers only after that.
+fn await_rules() -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let state = exec::run("firewall-cmd", &["--state"], LIMIT)?;
+        if state.ok() {
+            return Ok(());
+        }
+        if began.elapsed() > LIMIT {
+            return Err(exec::failed("firewall-cmd", &["--state"], &state, LIMIT)
+                .hint("see `systemctl status firewalld` on the host"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,97 @@
+//! The host name.
+
+use std::time::Duration;
+
+use crate::host::observe::tools::Tools;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec;
+use crate::host::os::root::Root;
+use crate::host::record::undo::Undo;
+use crate::host::resource::found::Found;
+use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::observed::Observed;
+use crate::host::resource::worker::Worker;
+use crate::host::resource::write;
+
+const FILE: &str = "/etc/hostname";
+
+/// The static and the running host name.
+pub(crate) struct Hostname<'a> {
+    pub(crate) name: &'a str,
+}
+
+impl Kind for Hostname<'_> {
+    fn observe(&self, root: &Root, _tools: &Tools) -> Observed {
+        Observed::Hostname {
+            configured: root.line(FILE),
+            running: root.line("/proc/sys/kernel/hostname"),
+        }
+    }
+
+    fn diff(&self, observed: &Observed) -> Option<Found> {
+        let Observed::Hostname { configured, running } = observed else {
+            return Found::of_another_kind();
+        };
+        let from = if configured == self.name { running } else { configured };
+        if from == self.name {
+            None
+        } else {
+            let from = if from.is_empty() { "nothing" } else { from };
+            Found::plain(format!("rename from {from}"))
+        }
+    }
+
+    fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
+        let Observed::Hostname { running, .. } = observed else {
+            return Err(of_another_kind());
+        };
+        let name = self.name;
+        let path = worker.root.path(FILE);
+        worker.undo.keep(&path)?;
+        worker.undo.add(&Undo::Hostname {
+            running: running.to_owned(),
+        })?;
+        if !worker.root.is_live() {
+            return write::write(worker, &path, format!("{name}\n").as_bytes(), 0o644);
+        }
+        // hostnamed tells NetworkManager and the journal; a host without D-Bus is set by hand.
+        let told = exec::run("hostnamectl", &["set-hostname", name], Duration::from_secs(30));
+        if told.is_ok_and(|o| o.ok()) && worker.root.line(FILE) == name {
+            return Ok(());
+        }
+        write::write(worker, &path, format!("{name}\n").as_bytes(), 0o644)?;
+        nix::unistd::sethostname(name).map_err(|e| Error::new(format!("cannot set the host name: {e}")))
+    }
+
+    fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
+        let (
+            Observed::Hostname {
+                configured: was,
+                running: ran,
+            },
+            Observed::Hostname { configured, running },
+        ) = (was, now)
+        else {
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        if was != configured {
+            words.push(format!("renamed to {configured} in {FILE}"));
+        }
+        if ran != running {
+            words.push(format!("the running name is {running}"));
+        }
+        words
+    }
+
+    fn trace(&self, root: &Root, was: &Observed, now: &Observed) -> Trace {
+        match (was, now) {
+            (Observed::Hostname { configured: was, .. }, Observed::Hostname { configured, .. })
+                if was != configured =>
+            {
+                Trace::Path(root.path(FILE))
+            }
+            _ => Trace::Nowhere,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! One file a kind of resource: what it is now, how that differs from what it should be, and making it so.
+
+pub mod boot;
+pub mod converge;
+pub mod diff;
+pub mod directory;
+pub mod edited;
+pub mod file;
+pub mod firewall;
+pub mod firewalld;
+pub mod found;
+pub mod hostname;
+pub mod kind;
+pub mod kinds;
+pub mod media_copy;
+pub mod network;
+pub mod node;
+pub mod observe;
+pub mod observed;
+pub mod package_group;
+pub mod packages;
+pub mod repositories;
+pub mod selinux;
+pub mod selinux_booleans;
+pub mod service;
+pub mod staged;
+pub mod text_diff;
+pub mod worker;
+pub mod write;

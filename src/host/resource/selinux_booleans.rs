@@ -1,0 +1,96 @@
+//! SELinux booleans, persistently.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::host::observe::facts::system;
+use crate::host::observe::tools::Tools;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::exec;
+use crate::host::os::root::Root;
+use crate::host::record::undo::Undo;
+use crate::host::resource::found::Found;
+use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::observed::Observed;
+use crate::host::resource::worker::Worker;
+use crate::state::SelinuxMode;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Booleans with their wanted values; they do not apply where SELinux is disabled.
+pub(crate) struct SelinuxBooleans<'a> {
+    pub(crate) values: &'a BTreeMap<String, bool>,
+}
+
+impl Kind for SelinuxBooleans<'_> {
+    fn observe(&self, root: &Root, _tools: &Tools) -> Observed {
+        if system::selinux_runtime(root) == SelinuxMode::Disabled {
+            return Observed::Booleans(None);
+        }
+        let read = |name: &String| match root.line(&format!("/sys/fs/selinux/booleans/{name}")).chars().next() {
+            Some('1') => Some(true),
+            Some('0') => Some(false),
+            _ => None,
+        };
+        let names = self.values.keys();
+        Observed::Booleans(Some(names.map(|name| (name.clone(), read(name))).collect()))
+    }
+
+    fn diff(&self, observed: &Observed) -> Option<Found> {
+        let Observed::Booleans(Some(have)) = observed else {
+            return None;
+        };
+        let wrong = self.values.iter();
+        let wrong: Vec<String> = wrong
+            .filter(|(name, wanted)| have.get(*name).copied().flatten() != Some(**wanted))
+            .map(|(name, wanted)| format!("{name} {}", if *wanted { "on" } else { "off" }))
+            .collect();
+        if wrong.is_empty() {
+            None
+        } else {
+            Found::plain(format!("set {}", wrong.join(", ")))
+        }
+    }
+
+    fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
+        let Observed::Booleans(Some(have)) = observed else {
+            return Err(of_another_kind());
+        };
+        for (name, wanted) in self.values {
+            match have.get(name).copied().flatten() {
+                Some(value) if value == *wanted => {}
+                None => {
+                    return Err(Error::new(format!("this host's SELinux policy has no boolean {name}"))
+                        .hint("update selinux-policy-targeted on the host"));
+                }
+                Some(value) => {
+                    worker.undo.add(&Undo::Boolean {
+                        name: name.clone(),
+                        value,
+                    })?;
+                    exec::must("setsebool", &["-P", name, if *wanted { "on" } else { "off" }], LIMIT)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
+        let (Observed::Booleans(was), Observed::Booleans(now)) = (was, now) else {
+            return Vec::new();
+        };
+        let (was, now) = (was.clone().unwrap_or_default(), now.clone().unwrap_or_default());
+        let changed = now.iter().filter(|(name, value)| was.get(*name) != Some(value));
+        changed
+            .map(|(name, value)| match value {
+                Some(true) => format!("{name} switched on"),
+                Some(false) => format!("{name} switched off"),
+                None => format!("{name} is gone"),
+            })
+            .collect()
+    }
+
+    fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
+        Trace::Nowhere
+    }
+}

@@ -1,0 +1,10 @@
+//! Running a transaction: to its end, to its confirm, back by itself, or back on the operator's word.
+
+pub mod confirm;
+pub mod interrupted;
+pub mod revert;
+pub mod rollback;
+pub mod rollback_plan;
+pub mod rollback_targets;
+pub mod runner;
+pub mod uninstall;

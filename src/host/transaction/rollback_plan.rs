@@ -1,0 +1,395 @@
+//! What putting transactions back would change, and what forbids it. Read-only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::host::control::fault;
+use crate::host::observe::election_critical;
+use crate::host::observe::facts::system;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::files::Saved;
+use crate::host::os::root::Root;
+use crate::host::os::rpm_erase::{self, Erasure, Ours};
+use crate::host::os::systemd;
+use crate::host::record::archive::{self, Forgotten};
+use crate::host::record::fingerprint;
+use crate::host::record::request::Stored;
+use crate::host::record::txn::{LAST, all};
+use crate::host::record::undo::{self, Undo};
+use crate::host::resource::kinds;
+use crate::host::resource::text_diff::unified;
+use crate::host::transaction::revert::{Before, units_before};
+use crate::host::transaction::rollback_targets::{Target, targets};
+use crate::host::transaction::uninstall;
+use crate::state::hex::hex;
+use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
+
+const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
+
+/// What will be at a path.
+struct End {
+    print: String,
+    text: Option<String>,
+}
+
+impl End {
+    fn now(path: &Path) -> End {
+        End {
+            print: fingerprint::print_of(path),
+            text: text_at(path),
+        }
+    }
+
+    fn saved(saved: &Saved, old: &Path) -> End {
+        let text = match saved {
+            Saved::File { stored, .. } => text_at(&old.join(stored)),
+            _ => None,
+        };
+        End {
+            print: fingerprint::print_of_saved(saved, old),
+            text,
+        }
+    }
+}
+
+/// Text of a file that is one: a program is compared, not shown.
+fn text_at(path: &Path) -> Option<String> {
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() < 1 << 20);
+    std::fs::read(path)
+        .ok()
+        .filter(|_| is_file)
+        .and_then(|b| String::from_utf8(b).ok())
+}
+
+/// Walks back in mind: what every touched path will be in the end, and what other hands changed on the way.
+fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<PathBuf>) {
+    let mut ends: BTreeMap<PathBuf, End> = BTreeMap::new();
+    let mut foreign = BTreeSet::new();
+    for target in targets {
+        let notes = fingerprint::read(&target.txn);
+        let old = target.txn.old();
+        // Before its first entry for a path, which comes last.
+        let mut before: BTreeMap<PathBuf, End> = BTreeMap::new();
+        for entry in &target.entries {
+            match entry {
+                Undo::Path { path, saved } => drop(before.insert(path.clone(), End::saved(saved, &old))),
+                Undo::Renamed { from, to } => {
+                    let moved = ends.remove(to).unwrap_or_else(|| End::now(to));
+                    if moved.print != fingerprint::missing() {
+                        before.insert(from.clone(), moved);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (path, end) in before {
+            let now = ends
+                .get(&path)
+                .map_or_else(|| fingerprint::print_of(&path), |e| e.print.clone());
+            if path != root.path(LAST) && now != end.print && notes.get(&path) != Some(&now) {
+                foreign.insert(path.clone());
+            }
+            ends.insert(path, end);
+        }
+    }
+    ends.remove(&root.path(LAST));
+    (ends, foreign)
+}
+
+/// What putting back would change.
+///
+/// # Errors
+/// A transaction is unknown or not in force, a later one is, or other hands changed files since; an engine is held
+/// stopped on purpose; something else needs a package that is to go.
+pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
+    let targets = targets(root, what)?;
+    fault::no_engine_held(root)?;
+    let (mut ends, foreign) = walk(root, &targets);
+    if what.foreign == Foreign::Refuse && !foreign.is_empty() {
+        return Err(refused(&foreign));
+    }
+    let requests: Vec<Stored> = targets.iter().filter_map(|t| Stored::load(&t.txn).ok()).collect();
+    let state = requests.first().map(|r| r.state.clone()).unwrap_or_default();
+    let entries: Vec<Undo> = targets.iter().flat_map(|t| t.entries.iter().cloned()).collect();
+    let forgotten = archive::read(root);
+    let mut plan = Plan {
+        host: state.host.clone(),
+        ..Plan::default()
+    };
+    let units = units_before(&entries);
+    let mut stays: BTreeSet<String> = entries
+        .iter()
+        .filter(|e| {
+            let is_package = matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. });
+            what.goal != Goal::RemoveWithPackages || !is_package
+        })
+        .filter_map(|e| e.stays(root))
+        .collect();
+    if what.goal != Goal::Rollback {
+        for path in uninstall::paths(root, &forgotten, |path| {
+            ends.get(path)
+                .map_or_else(|| fingerprint::print_of(path), |e| e.print.clone())
+        }) {
+            let gone = End {
+                print: fingerprint::missing(),
+                text: None,
+            };
+            ends.insert(path, gone);
+        }
+        stays.extend(forgotten.lost.iter().map(|what| {
+            format!("{what} cannot be put back: the transaction that changed it is older than what the host remembers")
+        }));
+    }
+    let packages = match what.goal {
+        Goal::RemoveWithPackages => rpm_erase::plan(root, &installed(root, &forgotten))?,
+        Goal::Rollback | Goal::Remove => Erasure::default(),
+    };
+    stays.extend(packages.stays);
+    let packages = packages.names;
+    for (path, end) in &ends {
+        plan.changes.extend(of_path(root, &state, path, end));
+    }
+    // Of files only: an engine that is stopped for the rollback's own sake is no other hand's doing.
+    plan.fingerprint = fingerprint(what, &plan.changes);
+    plan.changes.extend(of_system(root, &entries, &units));
+    if !packages.is_empty() {
+        plan.changes.push(change(
+            "packages",
+            Stage::Packages,
+            format!("remove {}", packages.join(" ")),
+        ));
+    }
+    let cuts = targets.iter().any(Target::cuts_ssh);
+    for change in &mut plan.changes {
+        change.cuts_ssh = cuts && matches!(change.stage, Stage::Network | Stage::Firewall);
+    }
+    plan.changes.sort_by_key(|c| std::cmp::Reverse(c.stage));
+    plan.notes = stays.into_iter().collect();
+    let conf = root.path(KEEPALIVED_CONF);
+    let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
+    let goes_on = goes_on(what.goal, &units, &packages, &|unit| systemd::one(unit).is_active());
+    Ok(PutBackPlan {
+        plan,
+        speaks: goes_on.engine,
+        serves: goes_on.engine && goes_on.nginx,
+        instances: conf.map(|text| election_critical::instances(&text)).unwrap_or_default(),
+    })
+}
+
+fn refused(foreign: &BTreeSet<PathBuf>) -> Error {
+    let paths: Vec<String> = foreign.iter().map(|p| p.display().to_string()).collect();
+    Error::new(format!("changed by other hands since: {}", paths.join(", ")))
+        .hint("nothing was put back: it would lose those changes")
+        .hint("`--force` puts back what was there before the transaction all the same")
+}
+
+fn change(resource: impl Into<String>, stage: Stage, summary: impl Into<String>) -> Change {
+    Change {
+        resource: resource.into(),
+        stage,
+        summary: summary.into(),
+        diff: None,
+        cuts_ssh: false,
+        election_critical: false,
+    }
+}
+
+fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Change> {
+    let now = End::now(path);
+    if now.print == end.print {
+        return None;
+    }
+    let at = path.display().to_string();
+    let is_directory = now.print.starts_with("directory");
+    let summary = match (end.print == fingerprint::missing(), is_directory) {
+        (true, true) => "remove if nothing is left in it",
+        (true, false) => "remove",
+        (false, _) => "as before",
+    };
+    let resource = state.resources.iter().find(|r| {
+        let kind = kinds::of(&r.spec);
+        !kind.path().is_empty() && root.path(kind.path()) == path
+    });
+    let kind = if is_directory { "directory" } else { "file" };
+    let mut change = change(
+        format!("{kind} {at}"),
+        resource.map_or(Stage::Hostname, |r| r.stage),
+        summary,
+    );
+    if let (Some(old), Some(new)) = (&now.text, &end.text) {
+        change.diff = unified(&at, old, new, &state.secrets);
+        change.election_critical = path == root.path(KEEPALIVED_CONF) && election_critical::differs(old, new);
+    }
+    Some(change)
+}
+
+/// What is no file. Only of the machine itself can this be asked.
+fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> Vec<Change> {
+    if !root.is_live() {
+        return Vec::new();
+    }
+    let mut changes = BTreeMap::new();
+    for entry in entries {
+        let change = match entry {
+            Undo::Network { interface, .. } => change(
+                format!("network {interface}"),
+                Stage::Network,
+                "activate the profile that was there",
+            ),
+            Undo::Hostname { running } if *running != root.line("/proc/sys/kernel/hostname") => {
+                change("hostname", Stage::Hostname, format!("set back to {running}"))
+            }
+            Undo::Selinux { enforcing } => {
+                let enforces = system::selinux_runtime(root) == crate::state::SelinuxMode::Enforcing;
+                if enforces == *enforcing {
+                    continue;
+                }
+                change(
+                    "selinux mode",
+                    Stage::Selinux,
+                    if *enforcing { "enforcing" } else { "permissive" },
+                )
+            }
+            Undo::Boolean { name, value } => {
+                let value = if *value { "on" } else { "off" };
+                change(
+                    format!("selinux boolean {name}"),
+                    Stage::Selinux,
+                    format!("set back to {value}"),
+                )
+            }
+            Undo::Firewall { zone, options } => {
+                let out: Vec<String> = options
+                    .iter()
+                    .map(|o| crate::host::transaction::revert::inverse(o))
+                    .collect();
+                change(format!("firewall zone {zone}"), Stage::Firewall, out.join(" "))
+            }
+            _ => continue,
+        };
+        changes.insert(change.resource.clone(), change);
+    }
+    for (unit, before) in units {
+        let now = systemd::one(unit);
+        let mut verbs = Vec::new();
+        match (before.active, now.is_active()) {
+            (true, false) => verbs.push("start"),
+            (false, true) => verbs.push("stop"),
+            _ => {}
+        }
+        match (before.enabled, now.is_enabled()) {
+            (true, false) => verbs.push("enable"),
+            (false, true) => verbs.push("disable"),
+            _ => {}
+        }
+        if !verbs.is_empty() {
+            let short = unit.strip_suffix(".service").unwrap_or(unit);
+            let stage = if *unit == "firewalld.service" {
+                Stage::Firewall
+            } else {
+                Stage::Vrrp
+            };
+            let change = change(format!("service {short}"), stage, verbs.join(" and "));
+            changes.insert(change.resource.clone(), change);
+        }
+    }
+    changes.into_values().collect()
+}
+
+/// What goes on through a rollback or a removal.
+#[derive(Debug, PartialEq, Eq)]
+struct GoesOn {
+    /// A VRRP engine: also where a pair that lived before hapair is given back.
+    engine: bool,
+    /// nginx.
+    nginx: bool,
+}
+
+fn goes_on(goal: Goal, units: &BTreeMap<&str, Before>, packages: &[String], now: &dyn Fn(&str) -> bool) -> GoesOn {
+    let taken_off = |unit: &str| match goal {
+        Goal::Rollback => false,
+        Goal::Remove => unit == Engine::Agent.unit(),
+        Goal::RemoveWithPackages => {
+            unit == Engine::Agent.unit() || packages.iter().any(|name| format!("{name}.service") == unit)
+        }
+    };
+    let then = |unit: &str| !taken_off(unit) && units.get(unit).map_or_else(|| now(unit), |before| before.active);
+    let engines = [Engine::Agent.unit(), Engine::Keepalived.unit()];
+    GoesOn {
+        engine: engines.iter().any(|unit| now(unit)) && engines.iter().any(|unit| then(unit)),
+        nginx: now("nginx.service") && then("nginx.service"),
+    }
+}
+
+/// Packages that hapair installed, as far as it is known: also by what was put back since, as they stayed.
+pub(crate) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
+    let mut ours = Ours {
+        asked: forgotten.packages.clone(),
+        along: forgotten.along.clone(),
+    };
+    for entry in all(root).iter().flat_map(undo::read) {
+        match entry {
+            Undo::Installed { packages } => ours.asked.extend(packages),
+            Undo::CameAlong { packages } => ours.along.extend(packages),
+            _ => {}
+        }
+    }
+    ours
+}
+
+/// Moves when the host does.
+fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
+    let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
+    hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NGINX: &str = "nginx.service";
+
+    fn before(active: bool) -> Before {
+        Before {
+            active,
+            enabled: active,
+        }
+    }
+
+    #[test]
+    fn a_pair_that_lived_before_hapair_goes_on() {
+        let (agent, keepalived) = (Engine::Agent.unit(), Engine::Keepalived.unit());
+        let now = |unit: &str| unit == NGINX || unit == agent;
+        let whole = GoesOn {
+            engine: true,
+            nginx: true,
+        };
+        let adopted = BTreeMap::from([(agent, before(false)), (keepalived, before(true))]);
+        let fresh = BTreeMap::from([(agent, before(false)), (NGINX, before(false))]);
+        for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
+            assert_eq!(goes_on(goal, &adopted, &[], &now), whole, "{goal:?}");
+            let ends = GoesOn {
+                engine: false,
+                nginx: false,
+            };
+            assert_eq!(goes_on(goal, &fresh, &[], &now), ends, "{goal:?}");
+        }
+        // What is taken off goes on no longer: the agent whose first start is forgotten, a package of hapair's.
+        assert!(!goes_on(Goal::Remove, &BTreeMap::new(), &[], &now).engine);
+        assert!(goes_on(Goal::Rollback, &BTreeMap::new(), &[], &now).engine);
+        let ours = ["keepalived".to_owned()];
+        assert!(!goes_on(Goal::RemoveWithPackages, &adopted, &ours, &now).engine);
+        assert!(goes_on(Goal::Remove, &adopted, &ours, &now).engine);
+        // A source build of nginx is none of systemd's: VRRP goes on all the same.
+        let without = goes_on(Goal::Remove, &adopted, &[], &|unit| unit == agent);
+        assert_eq!(
+            without,
+            GoesOn {
+                engine: true,
+                nginx: false
+            }
+        );
+    }
+}
