@@ -8,8 +8,9 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
-use super::harden::Hardening;
-use super::{control, neighbours, release};
+use super::os::harden::Hardening;
+use super::release;
+use super::tell::{control, neighbours};
 
 /// What `hapair-agent --help` says about these commands.
 pub const USAGE: &str = "\

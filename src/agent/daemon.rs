@@ -16,15 +16,16 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use serde_json::json;
 
-use super::control::{Answer, Control};
 use super::engine::{Engine, FLOOD, Tokens};
-use super::harden::{self, Hardening};
-use super::mark::{self, Before, Claim, Mark};
-use super::netlink::{Change, Monitor};
-use super::notes;
-use super::status::Report;
-use super::watched::Watched;
-use super::{config, log, metrics_http, sys, systemd};
+use super::net::netlink::{Change, Monitor};
+use super::os::epoll_registered::Watched;
+use super::os::harden::Hardening;
+use super::os::run_marker::{Before, Claim, Mark};
+use super::os::{harden, log, run_marker, sys, systemd};
+use super::tell::control::{Answer, Control};
+use super::tell::metrics_http;
+use super::tell::status::Report;
+use super::{config, notes};
 use crate::vrrp::{Input, Time};
 
 /// Where the daemon as installed keeps its socket and the mark of a run.
@@ -134,7 +135,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     let (mark, before) = claim(&options.state_dir)?;
     // One of an older version has no lock on its mark.
-    if super::control::ask(&options.state_dir, "status").is_ok() {
+    if super::tell::control::ask(&options.state_dir, "status").is_ok() {
         withdraw(mark, before);
         bail!("another agent answers on {}", options.socket().display());
     }
@@ -177,7 +178,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 /// The mark of this run, and how the one before ended. The VIPs matter more than the stop step: without a mark the daemon
 /// runs on.
 fn claim(state_dir: &Path) -> anyhow::Result<(Option<Mark>, Before)> {
-    match mark::claim(state_dir) {
+    match run_marker::claim(state_dir) {
         Ok(Claim::Ours(mark, before)) => Ok((Some(mark), before)),
         Ok(Claim::Theirs(pid)) => bail!("another agent runs, as process {pid}, with {}", state_dir.display()),
         Err(e) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::status::Row;
+use super::tell::status::Row;
 use crate::keepalived::{self, HmacMode, Instance};
 use crate::vrrp::hmac::{Ahead, AntiReplay, Key, Mode};
 use crate::vrrp::{AuthHmac, Snapshot};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Engine;
-use crate::agent::netlink::{Assigned, Change, NewAddress};
-use crate::agent::{log, plan};
+use crate::agent::net::netlink::{Assigned, Change, NewAddress};
+use crate::agent::os::log;
+use crate::agent::plan;
 use crate::vrrp::{Input, State, Time};
 
 /// What failed is tried again after this, and then after twice as long each time.

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{Ear, Engine, Wire};
-use crate::agent::netlink::{Assigned, NewAddress};
+use crate::agent::net::netlink::{Assigned, NewAddress};
+use crate::agent::net::pacing::Waiting;
+use crate::agent::net::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::notes::Notes;
-use crate::agent::pacing::Waiting;
-use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
-use crate::agent::watched::Watched;
-use crate::agent::{log, plan, sys};
+use crate::agent::os::epoll_registered::Watched;
+use crate::agent::os::{log, sys};
+use crate::agent::plan;
 use crate::keepalived::Instance;
 use crate::vrrp::{Advert, Form, Input, Output, Router, State, Time, frame};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Engine, Wire};
-use crate::agent::log;
-use crate::agent::netlink::{Assigned, Change};
+use crate::agent::net::netlink::{Assigned, Change};
+use crate::agent::os::log;
 use crate::vrrp::packet::announced;
 use crate::vrrp::{MEMORY, Packet, Time};
 

@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::EpollCreateFlags;
 
 use super::*;
-use crate::agent::netlink::{Assigned, Change, Monitor};
+use crate::agent::net::netlink::{Assigned, Change, Monitor};
 use crate::vrrp::State;
 
 mod meaning;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::Engine;
-use crate::agent::netlink::Assigned;
-use crate::agent::notify::About;
-use crate::agent::{log, plan};
+use crate::agent::net::netlink::Assigned;
+use crate::agent::os::log;
+use crate::agent::plan;
+use crate::agent::tell::notify::About;
 use crate::keepalived::{Config, Deleted, Instance, SyncGroup};
 use crate::vrrp::track::Effective;
 use crate::vrrp::{Group, Input, Output, Router, State, Time};
