@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Time;
 use super::event::{Cause, State};
-use super::machine::Router;
+use super::router::Router;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Time;
 use super::event::{Cause, Output, State};
-use super::machine::Router;
+use super::router::Router;
 
 /// A priority that is announced instead of the effective one, so that the former owner does not take the addresses back.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use super::Time;
 use super::command::TakeoverRefusal;
 use super::event::{Input, Output, State};
-use super::machine::Router;
+use super::router::Router;
 
 /// One router, or the routers of a sync group.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Time;
 use super::backup::Owner;
 use super::event::{Cause, Output, State};
-use super::machine::Router;
+use super::router::Router;
 
 /// Between two announcements caused by lower adverts.
 const LOWER_ANNOUNCE_GAP: Duration = Duration::from_secs(1);

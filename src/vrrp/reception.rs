@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::Time;
 use super::backup::Owner;
 use super::event::{Alarm, Output, Packet, State};
-use super::machine::Router;
 use super::neighbours::{Heard, Neighbour, Said, Verdict};
 use super::packet::{Message, PacketError};
+use super::router::Router;
 use super::rules::{self, Ignored};
 
 /// Senders whose differing lists are remembered, so that a flood of forged ones costs no memory.

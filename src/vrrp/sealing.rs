@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Alarm, Output};
 use super::hmac::{AntiReplay, Mode, Refusal, Said, Seal};
-use super::machine::Router;
 use super::packet::Message;
+use super::router::Router;
 use super::rules::Ignored;
 
 impl Router {
