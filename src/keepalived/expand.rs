@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diag::{Diagnostic, Place, Severity};
-use super::rounds::rounds;
+use super::sequences::rounds;
 use super::source::{At, Ch, Line, Options, Unread};
 
 /// Definitions inside definitions deeper than this are taken for a loop.
