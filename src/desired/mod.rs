@@ -4,17 +4,15 @@
 //! own templates. Each step of a bootstrap has a file; each appends [`Resource`]s in the order of [`Stage`]s.
 
 mod assumed;
-mod engine;
 mod error;
+mod escape;
 mod files;
-mod guard;
+mod hostname;
 mod network;
 mod nginx;
 mod packages;
 mod repositories;
-mod scripts;
 mod secrets;
-mod system;
 mod templates;
 mod vrrp;
 
@@ -65,9 +63,9 @@ pub fn host_state(
     };
     build.check_release()?;
     network::add(&mut build)?;
-    system::add_selinux(&mut build);
-    system::add_firewall(&mut build)?;
-    system::add_hostname(&mut build)?;
+    hostname::add_selinux(&mut build);
+    hostname::add_firewall(&mut build)?;
+    hostname::add_hostname(&mut build)?;
     repositories::add(&mut build)?;
     packages::add(&mut build);
     nginx::add(&mut build)?;

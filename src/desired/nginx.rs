@@ -11,10 +11,9 @@ use serde::Serialize;
 
 use super::Build;
 use super::error::DesiredError;
-use super::guard::Place;
+use super::escape::Place;
 use crate::inventory::{BalanceMethod, Inventory, Nginx, Server};
-use crate::state::{Facts, NginxLayout, Reaction, Stage, Validator};
-use crate::state::{HEALTH_PATH, NODE_HEADER};
+use crate::state::{Facts, HEALTH_PATH, NODE_HEADER, NginxLayout, Reaction, Stage, Validator};
 
 const SITE: &str = "etc/nginx/conf.d/00-hapair.conf.tera";
 const DEFAULT: &str = "etc/nginx/conf.d/default.conf.tera";

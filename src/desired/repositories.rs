@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Build;
 use super::error::DesiredError;
-use super::guard::Place;
+use super::escape::Place;
 use crate::inventory::{BaseRepository, NginxRepository};
 use crate::state::{Reaction, Spec, Stage, Validator};
 

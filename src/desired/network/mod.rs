@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::Build;
 use super::error::DesiredError;
-use super::guard::Place;
+use super::escape::Place;
 use crate::inventory::{Network, Route};
 use crate::state::edit::Edit;
 use crate::state::facts::ProfileFormat;

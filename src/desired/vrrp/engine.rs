@@ -1,20 +1,20 @@
 //! The engine that speaks VRRP on the host: its program, its unit, its service; the other engine is off.
 
-use super::Build;
-use super::error::DesiredError;
+use crate::desired::Build;
+use crate::desired::error::DesiredError;
 use crate::inventory::Vrrp;
 use crate::state::{Content, Engine, Reaction, Spec, Stage, Validator};
 
 /// Where the daemon lies: apart from the executor, so that only an apply replaces it, and at a path that SELinux's
 /// policy labels bin_t.
-pub(super) const AGENT_PROGRAM: &str = "/usr/local/sbin/hapair-agent";
+pub(crate) const AGENT_PROGRAM: &str = "/usr/local/sbin/hapair-agent";
 const AGENT_UNIT: &str = "etc/systemd/system/hapair-agent.service.tera";
 const AGENT_UNIT_PATH: &str = "/etc/systemd/system/hapair-agent.service";
 const DROP_IN: &str = "etc/systemd/system/keepalived.service.d/hapair.conf.tera";
 const DROP_IN_PATH: &str = "/etc/systemd/system/keepalived.service.d/hapair.conf";
 
 /// What a keepalived.conf for this engine must pass.
-pub(super) fn validator(engine: Engine) -> Validator {
+pub(crate) fn validator(engine: Engine) -> Validator {
     match engine {
         Engine::Agent => Validator::Agent,
         Engine::Keepalived => Validator::Keepalived,
@@ -22,7 +22,7 @@ pub(super) fn validator(engine: Engine) -> Validator {
 }
 
 /// What must be there before the engine's service starts.
-pub(super) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
+pub(crate) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
     let engine = vrrp.engine;
     let view = serde_json::json!({
         "program": AGENT_PROGRAM,
@@ -69,7 +69,7 @@ pub(super) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredE
 }
 
 /// The other engine off, then this one on, with nothing in between: on a living pair the peer has the VIP meanwhile.
-pub(super) fn add_services(build: &mut Build, engine: Engine) {
+pub(crate) fn add_services(build: &mut Build, engine: Engine) {
     build.push_service(Stage::Vrrp, engine.other().unit(), false, true);
     build.push_service(Stage::Vrrp, engine.unit(), true, false);
 }

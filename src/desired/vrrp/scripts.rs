@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::error::DesiredError;
-use super::guard::Place;
-use super::{Build, nginx};
+use crate::desired::error::DesiredError;
+use crate::desired::escape::Place;
+use crate::desired::{Build, nginx};
 use crate::inventory::{Script, ScriptKind};
 use crate::state::Stage;
 
@@ -20,7 +20,7 @@ const HTTP: &str = "usr/libexec/keepalived/HTTP.sh.tera";
 const RESTART_OVERHEAD: u32 = 3;
 
 /// Command line of each script, in order of writing; scripts that hapair renders are added to the state.
-pub(super) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, DesiredError> {
+pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, DesiredError> {
     let mut taken = BTreeSet::new();
     let mut commands = Vec::new();
     for script in scripts {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Build;
 use super::error::DesiredError;
-use super::guard::Place;
+use super::escape::Place;
 use crate::inventory::{Firewalld, Host, ScriptKind};
 use crate::state::edit::Edit;
 use crate::state::resource::FirewallSpec;

@@ -1,13 +1,16 @@
 //! Step 8: check scripts, keepalived.conf, and (in `engine`) who reads it.
 
+mod engine;
+mod scripts;
+
 use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::Build;
 use super::error::DesiredError;
-use super::guard::Place;
-use super::system::address_of;
-use super::{Build, engine, scripts};
+use super::escape::Place;
+use super::hostname::address_of;
 use crate::inventory::{GlobalDefs, InitialState, Instance, Script, ScriptKind, TrackProcess, Vip, Vrrp};
 use crate::state::resource::InstanceRef;
 use crate::state::{Engine, Reaction, Spec, Stage};
