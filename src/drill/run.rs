@@ -2,7 +2,7 @@
 
 mod give_back;
 mod prepare;
-mod seen;
+mod settled;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,7 +26,7 @@ use super::result::{DrillReport, ScenarioResult};
 use super::session::Session;
 use super::verdict::{Evidence, VipEvidence, judge};
 
-use self::seen::Seen;
+use self::settled::Seen;
 
 /// Between two looks at a host's status.
 const POLL: Duration = Duration::from_millis(300);
