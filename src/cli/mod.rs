@@ -2,9 +2,8 @@
 
 mod args;
 mod commands;
+mod error;
 mod exit;
-mod failure;
-mod lab;
 mod secrets;
 mod session;
 mod ui;
@@ -13,7 +12,7 @@ use clap::Parser;
 use serde_json::json;
 
 use args::{Args, Command};
-use failure::Failure;
+use error::Failure;
 use ui::Ui;
 
 pub use exit::Exit;
@@ -47,7 +46,7 @@ fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Command::Rollback(rollback) => inside(global, || commands::rollback::run(global, rollback, ui)),
         Command::Remove(remove) => inside(global, || commands::remove::run(global, remove, ui)),
         Command::Rehearse(rehearse) => commands::rehearse::run(global, rehearse, ui),
-        Command::Lab(lab) => lab::run(global, &lab.command, ui),
+        Command::Lab(lab) => commands::lab::run(global, &lab.command, ui),
         Command::AgentBinary { file } => commands::agent_binary::run(file, ui),
         Command::Completions { shell } => commands::manual::completions(*shell),
         Command::Man { directory } => commands::manual::man(directory, ui),

@@ -14,8 +14,8 @@ use crate::state::Secret;
 use crate::state::frame::{IfHeld, Operator};
 
 use super::args::Global;
+use super::error::Failure;
 use super::exit::Exit;
-use super::failure::Failure;
 use super::secrets;
 use super::ui::{Ui, ask_yes};
 

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cli::args::{ApplyArgs, Global};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
 
-use super::failed_run::FailedRun;
 use super::plan::{show, show_notes_only};
+use super::undo_failed_apply::FailedRun;
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let Some(path) = &args.file else {

@@ -6,8 +6,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::args::{FailoverArgs, Global};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::drill::report::Format;

@@ -6,17 +6,15 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
+use super::{apply, failover, lab};
 use crate::cli::args::{ApplyArgs, Global, RehearseArgs};
 use crate::cli::block_on;
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
-use crate::cli::lab;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::lab::Lab;
 use crate::rollout::Interrupt;
-
-use super::{apply, failover};
 
 /// One step of the rehearsal, as in the summary.
 #[derive(Debug, Serialize)]

@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::args::{Global, RemoveArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::inventory::Inventory;
 use crate::rollout::{Rollback, RollbackOptions, RollbackReport, Which};
 use crate::state::Goal;
 
-use super::put_back::{PutBack, confirm, foreign};
+use super::rollback_flow::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;

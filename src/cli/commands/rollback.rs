@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::args::{Global, RollbackArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{RollbackOptions, RollbackReport, Which};
 use crate::state::{Goal, TxnId};
 
-use super::put_back::{PutBack, confirm, foreign};
+use super::rollback_flow::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result<Exit, Failure> {
     let which = match &args.transaction {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, RolloutError, Which};

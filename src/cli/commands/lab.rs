@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::lab::{self, Lab, LabError, LabSpec, UpOptions};
 
-use super::args::{Global, LabCommand};
-use super::exit::Exit;
-use super::failure::Failure;
-use super::secrets;
-use super::session::Session;
-use super::ui::Ui;
+use crate::cli::args::{Global, LabCommand};
+use crate::cli::error::Failure;
+use crate::cli::exit::Exit;
+use crate::cli::secrets;
+use crate::cli::session::Session;
+use crate::cli::ui::Ui;
 use crate::rollout::{Observer, Progress};
 
 pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit, Failure> {

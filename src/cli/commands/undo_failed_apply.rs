@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 use crate::rollout::{
     self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError, Which,
