@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::conversation::Wake;
 use super::deadline::Deadline;
-use super::thread::{Ends, Opened, Order, Report, run_local, run_ssh, timed_out};
+use super::framed::Wake;
+use super::host_thread::{Ends, Opened, Order, Report, run_local, run_ssh, timed_out};
 use super::{Ask, RemoteError, RemoteErrorKind, Target, Tuning};
 use crate::state::{Facts, Reply, Request, Secret};
 

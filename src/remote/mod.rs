@@ -7,19 +7,19 @@
 
 mod auth;
 mod config;
-mod conversation;
 mod deadline;
 mod deliver;
 mod dial;
 mod escalate;
+mod framed;
+mod handshake;
+mod host_thread;
 mod hostkey;
 mod keyfile;
 mod knownhosts;
 mod link;
-mod opening;
 mod tail;
 mod target;
-mod thread;
 mod wire;
 
 use std::path::PathBuf;

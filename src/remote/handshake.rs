@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ssh2::{PtyModeOpcode, PtyModes, Session};
 
-use super::conversation::{Conversation, Patience, find};
 use super::deliver::{FAILED, MISSING, Payload, READY};
 use super::escalate::{Become, SudoTrouble, sudo_trouble};
+use super::framed::{Conversation, Patience, find};
 use super::tail::Tail;
 use super::wire::{Ending, SshWire, Wire};
 use super::{Ask, deadline::Deadline};

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::auth::authenticate;
 use super::config::{Resolved, resolve};
-use super::conversation::{Conversation, Patience};
 use super::deadline::Deadline;
 use super::dial::{ProxyChild, dial};
+use super::framed::{Conversation, Patience};
+use super::handshake::{OpenFailure, Opening};
 use super::hostkey::Known;
-use super::opening::{OpenFailure, Opening};
 use super::wire::{ChildWire, Wire};
 use super::{Ask, Escalate, RemoteError, RemoteErrorKind, Target, Tuning};
 use crate::state::{Facts, Reply, Request};
