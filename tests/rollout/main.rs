@@ -9,8 +9,7 @@ mod world;
 use std::time::Duration;
 
 use hapair::desired::Templates;
-use hapair::rollout::health::verify;
-use hapair::rollout::{ApplyOptions, ApplyReport, Context, Proof, RolloutErrorKind, Vantage, apply};
+use hapair::rollout::{ApplyOptions, ApplyReport, Context, Proof, RolloutErrorKind, Vantage, apply, verify};
 use hapair::state::{DisabledCheck, Engine, Goal, OutcomeKind, Plan, Reply, Stage};
 
 use world::*;
