@@ -16,19 +16,18 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use serde_json::json;
 
-use super::control::{Answer, Control};
+use super::config;
 use super::engine::{Engine, FLOOD, Tokens};
-use super::harden::{self, Hardening};
-use super::mark::{self, Before, Claim, Mark};
-use super::netlink::{Change, Monitor};
-use super::notes;
-use super::status::Report;
-use super::watched::Watched;
-use super::{config, log, metrics_http, sys, systemd};
+use super::net::netlink::{Change, Monitor};
+use super::os::epoll_registered::Watched;
+use super::os::harden::Hardening;
+use super::os::run_marker::{Before, Claim, Mark};
+use super::os::state_dir::{addresses_in, socket_in};
+use super::os::{harden, log, run_marker, sys, systemd};
+use super::tell::control::{Answer, Control};
+use super::tell::metrics_http;
+use super::tell::report::Report;
 use crate::vrrp::{Input, Time};
-
-/// Where the daemon as installed keeps its socket and the mark of a run.
-pub const STATE_DIR: &str = "/run/hapair";
 
 /// What the daemon is told on its command line.
 #[derive(Debug, Clone)]
@@ -50,10 +49,6 @@ impl RunOptions {
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.state_dir)
     }
-}
-
-pub(super) fn socket_in(dir: &Path) -> PathBuf {
-    dir.join("agent.sock")
 }
 
 /// After SIGTERM, notify scripts may take so long.
@@ -134,7 +129,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     let (mark, before) = claim(&options.state_dir)?;
     // One of an older version has no lock on its mark.
-    if super::control::ask(&options.state_dir, "status").is_ok() {
+    if super::tell::control::ask(&options.state_dir, "status").is_ok() {
         withdraw(mark, before);
         bail!("another agent answers on {}", options.socket().display());
     }
@@ -177,7 +172,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 /// The mark of this run, and how the one before ended. The VIPs matter more than the stop step: without a mark the daemon
 /// runs on.
 fn claim(state_dir: &Path) -> anyhow::Result<(Option<Mark>, Before)> {
-    match mark::claim(state_dir) {
+    match run_marker::claim(state_dir) {
         Ok(Claim::Ours(mark, before)) => Ok((Some(mark), before)),
         Ok(Claim::Theirs(pid)) => bail!("another agent runs, as process {pid}, with {}", state_dir.display()),
         Err(e) => {
@@ -371,7 +366,7 @@ impl Daemon {
                 "warning",
                 "the stop step will have to rely on the configuration",
                 &[
-                    ("path", json!(notes::path_in(&self.state_dir))),
+                    ("path", json!(addresses_in(&self.state_dir))),
                     ("error", json!(e.to_string())),
                 ],
             );

@@ -1,48 +1,30 @@
 //! The daemon: event loop, sockets, netlink, scripts, notify, control socket.
 //!
+//! From the ground up: `os` asks and tells the machine, `net` has the packets and the interfaces, `track` watches what decides
+//! about the priority, `tell` has notifications, mail, status and metrics. `plan` turns a configuration into settings and addresses,
+//! `engine` drives the routers with all of these, and [`daemon`] drives the engine. `release` is the stop step after a crash.
+//!
 //! One thread reads packets and drives the state machines ([`daemon`]); log lines and control clients have threads of
 //! their own, so that neither ever holds up an advert.
 
-mod checks;
 mod command;
 pub mod config;
-mod control;
 pub mod daemon;
-mod debounce;
-mod duplicate;
 mod engine;
-mod fifo;
-mod files;
-mod harden;
 #[cfg(test)]
 #[path = "../../tests/left_out/mod.rs"]
 mod left_out;
-mod log;
-mod mail;
-mod mark;
-mod metrics;
-mod metrics_http;
-mod neighbours;
-pub mod netlink;
+mod net;
 mod notes;
-mod notify;
-mod pacing;
-mod patience;
-pub mod plan;
-mod processes;
+mod os;
+mod plan;
 mod release;
-pub mod script;
-mod signing;
-mod spawn;
-mod status;
-mod sys;
-mod systemd;
-pub mod users;
-mod vrrp_socket;
-mod watched;
+mod tell;
+mod track;
 
 pub use command::{Invocation, USAGE, invoke};
-pub use control::ask;
-pub use daemon::STATE_DIR;
-pub use harden::Hardening;
+pub use os::harden::Hardening;
+pub use os::script;
+pub use os::state_dir::STATE_DIR;
 pub use release::release;
+pub use tell::control::ask;

@@ -5,19 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::netlink::{Assigned, Links, NewAddress};
-use super::signing;
-use crate::keepalived::{Address, Auth, Config, Instance, SyncGroup};
+use super::net::netlink::{Assigned, Links, NewAddress};
+use crate::keepalived::{Address, Auth, Config, HmacMode, Instance, SyncGroup};
+use crate::vrrp::hmac::{AntiReplay, Key, Mode};
 use crate::vrrp::packet::{GROUP4, GROUP6};
-use crate::vrrp::{Form, GarpTimes, Peer, Settings};
+use crate::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings};
 
 /// After a crash a host does not take the addresses back for so long.
-pub const CRASH_HOLD: Duration = Duration::from_secs(60);
+pub(crate) const CRASH_HOLD: Duration = Duration::from_secs(60);
 /// Neighbours are told again every so often unless the configuration says otherwise.
-pub const REFRESH: Duration = Duration::from_secs(60);
+pub(crate) const REFRESH: Duration = Duration::from_secs(60);
 
 /// Every address that some instance gives away.
-pub fn vips(config: &Config) -> BTreeSet<IpAddr> {
+pub(crate) fn vips(config: &Config) -> BTreeSet<IpAddr> {
     config
         .instances
         .iter()
@@ -27,7 +27,7 @@ pub fn vips(config: &Config) -> BTreeSet<IpAddr> {
 }
 
 /// What stays together: every sync group with its members, and every other instance alone.
-pub fn units(config: &Config) -> Vec<(Option<SyncGroup>, Vec<Arc<Instance>>)> {
+pub(crate) fn units(config: &Config) -> Vec<(Option<SyncGroup>, Vec<Arc<Instance>>)> {
     let mut grouped = BTreeSet::new();
     let mut units = Vec::with_capacity(config.sync_groups.len() + config.instances.len());
     for sync in &config.sync_groups {
@@ -43,7 +43,7 @@ pub fn units(config: &Config) -> Vec<(Option<SyncGroup>, Vec<Arc<Instance>>)> {
 
 /// The source address of an instance's adverts, if it has one now: the written one if it is on the host, else the first of the
 /// interface that no instance gives away.
-pub fn source(vips: &BTreeSet<IpAddr>, instance: &Instance, links: &Links) -> Option<IpAddr> {
+pub(crate) fn source(vips: &BTreeSet<IpAddr>, instance: &Instance, links: &Links) -> Option<IpAddr> {
     let link = links.named(&instance.interface)?;
     if let Some(written) = instance.source {
         return links.addresses.iter().any(|a| a.ip == written).then_some(written);
@@ -65,7 +65,7 @@ fn is_link_local(ip: &IpAddr) -> bool {
 }
 
 /// The multicast group of an instance.
-pub fn group(config: &Config, instance: &Instance) -> IpAddr {
+pub(crate) fn group(config: &Config, instance: &Instance) -> IpAddr {
     let (global, standard) = match instance.ipv6 {
         false => (config.global.mcast_group4, IpAddr::V4(GROUP4)),
         true => (config.global.mcast_group6, IpAddr::V6(GROUP6)),
@@ -95,7 +95,7 @@ pub(super) fn hops(instance: &Instance) -> u8 {
 }
 
 /// What the state machine is told.
-pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
+pub(crate) fn settings(instance: &Instance, source: IpAddr) -> Settings {
     let garp = &instance.garp;
     let delay = |d: Option<Duration>| d.unwrap_or(Duration::from_secs(5));
     Settings {
@@ -105,7 +105,7 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
         advert_int: instance.advert_int,
         source,
         vips: instance.vips.iter().map(|v| v.ip).collect(),
-        auth_hmac: signing::auth_hmac(instance),
+        auth_hmac: auth_hmac(instance),
         auth: match &instance.auth {
             Some(Auth::Pass(bytes)) if instance.version == 2 => {
                 let mut padded = [0; 8];
@@ -149,7 +149,7 @@ pub fn settings(instance: &Instance, source: IpAddr) -> Settings {
 }
 
 /// Every address of an instance that has an interface now. One that is advertised twice is on its interface once.
-pub fn addresses(instance: &Instance, links: &Links) -> Vec<NewAddress> {
+pub(crate) fn addresses(instance: &Instance, links: &Links) -> Vec<NewAddress> {
     let all = instance.vips.iter().chain(&instance.vips_excluded);
     let mut seen = HashSet::new();
     all.filter_map(|a| address(instance, a, links))
@@ -211,4 +211,23 @@ fn flags(a: &Address) -> u32 {
         (a.autojoin, MCAUTOJOIN),
     ];
     wanted.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum()
+}
+
+/// What the router of an instance signs and checks with.
+pub(super) fn auth_hmac(instance: &Instance) -> Option<Arc<AuthHmac>> {
+    let written = instance.auth_hmac.as_ref()?;
+    Some(Arc::new(AuthHmac {
+        // A key that is none is an error of the configuration, with which nothing runs.
+        keys: written.keys.iter().filter_map(|k| Key::new(k.id, &k.secret)).collect(),
+        active: written.active_key,
+        mode: match written.mode {
+            HmacMode::Enforce => Mode::Enforce,
+            HmacMode::Permissive => Mode::Permissive,
+            HmacMode::ReceiveOnly => Mode::ReceiveOnly,
+        },
+        anti_replay: match written.window {
+            Some(window) => AntiReplay::Time { window },
+            None => AntiReplay::Monotonic,
+        },
+    }))
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::mark::{self, Claim};
-use super::netlink::{Assigned, Netlink};
+use super::net::netlink::{Assigned, Netlink};
+use super::net::vrrp_socket::{Outbox, VrrpSocket};
 use super::notes::Notes;
-use super::vrrp_socket::{Outbox, VrrpSocket};
-use super::{config, plan, signing, sys};
+use super::os::run_marker::Claim;
+use super::os::{run_marker, sys};
+use super::{config, plan};
 use crate::keepalived::{Config, Instance};
 use crate::vrrp::Form;
 use crate::vrrp::hmac::Sequence;
@@ -54,7 +55,7 @@ fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
 /// # Errors
 /// The daemon lives, or something could not be done. As long as addresses are left it can be called again.
 pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Result<Vec<String>> {
-    let mark = match mark::left_behind(state_dir)? {
+    let mark = match run_marker::left_behind(state_dir)? {
         None => return Ok(Vec::new()),
         Some(Claim::Theirs(pid)) => return Err(io::Error::other(format!("the agent runs, as process {pid}"))),
         Some(Claim::Ours(mark, _)) => mark,
@@ -98,7 +99,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             continue;
         };
         let farewell = plan::settings(instance, source).advert(0);
-        let auth = signing::auth_hmac(instance);
+        let auth = plan::auth_hmac(instance);
         let seal = auth
             .as_ref()
             .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));

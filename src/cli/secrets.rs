@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::failure::Failure;
+use super::error::Failure;
 use crate::desired::Secrets;
 use crate::inventory::{Inventory, SecretSource, check_auth_pass, check_hmac_key};
 use crate::state::Secret;

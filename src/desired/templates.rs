@@ -5,7 +5,7 @@ use std::path::Path;
 use tera::{Context, ErrorKind, Tera};
 
 use super::error::DesiredError;
-use super::guard;
+use super::escape;
 
 /// Declares the embedded templates by their path below `templates/`.
 macro_rules! embedded {
@@ -91,7 +91,7 @@ impl Templates {
         // Configuration files are no markup. The rule is by name, so one ending in .xml.tera would be escaped.
         tera.autoescape_on([".xml.tera"]);
         tera.register_filter("sh", |text: &str, _: tera::Kwargs, _: &tera::State| {
-            guard::sh_quote(text)
+            escape::sh_quote(text)
         });
         Templates { tera }
     }
@@ -111,7 +111,7 @@ impl Templates {
             column: 0,
             message: e.to_string(),
         })?;
-        if let Some((field, character)) = guard::control_character("", &value) {
+        if let Some((field, character)) = escape::control_character("", &value) {
             return Err(DesiredError::Unsafe {
                 host: host.to_owned(),
                 field,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::build::{Builder, Kind};
+use super::builder::{Builder, Kind};
 use super::model::*;
-use super::shared::user;
+use super::sync_group::user;
 use super::table;
 use super::tree::{Stmt, Word, split_command};
 use super::value::Value;

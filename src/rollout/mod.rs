@@ -1,36 +1,43 @@
 //! Order over the pair: connect, plan, converge one host at a time, health gates, confirm, proof.
 //!
+//! `reach` finds, keeps and regains a host, `health` judges the pair, `transact` runs one transaction on one host, `converge` is the
+//! order of an apply over both, `stand_in` moves the VIP out of the way of the work.
+//!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
-mod again;
-mod agree;
 mod apply;
 mod clocks;
-mod confirm;
-mod connect;
+mod converge;
+mod election_critical;
 mod error;
-mod follow;
-mod gate;
 mod handover;
+mod health;
+mod interrupt;
 mod order;
-mod passwords;
 mod progress;
+mod reach;
 mod reboot;
-mod roles;
 mod rollback;
-mod saved;
+mod rollback_order;
+mod run;
+mod saved_plan;
+mod selection;
+mod stand_in;
 mod takeover;
-mod verify;
-mod which;
+mod transact;
 
-pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
-pub use connect::{Context, Member, Pair, survey};
+pub use apply::apply;
 pub use error::{RolloutError, RolloutErrorKind};
 pub use handover::{Handover, HandoverOptions, hand_over, resume};
+pub use health::verify::{Proof, Vantage, Verification, verify};
+pub use interrupt::{Interrupt, InterruptSender};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
+pub use reach::context::Context;
+pub use reach::member::Member;
+pub use reach::pair::{Pair, survey};
 pub use reboot::reboot;
 pub use rollback::{Rollback, RollbackOptions, RollbackReport, plan_rollback, purge, rollback};
-pub use saved::SavedPlan;
-pub use verify::{Proof, Vantage, Verification, verify};
-pub use which::Which;
+pub use run::{ApplyOptions, ApplyReport, StoppedEngine};
+pub use saved_plan::SavedPlan;
+pub use selection::Selection;

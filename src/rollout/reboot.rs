@@ -1,33 +1,25 @@
 //! Restarting the hosts that need it: one at a time, standby first, the VIP handed over before.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::Link;
-use crate::state::frame::{Operator, VrrpOrder};
-use crate::state::{Facts, HostStatus, Request};
-
-use super::apply::{ApplyOptions, ApplyReport, Interrupt, Run};
-use super::confirm::Heading;
-use super::connect::{Context, Member, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::follow::more_than;
+use super::health::roles::is_living_pair;
+use super::health::verify::verify;
+use super::interrupt::Interrupt;
 use super::order::{Phase, changes_in, standby_first};
-use super::roles::is_living_pair;
+use super::reach::after_boot::{Away, dial_until_back};
+use super::reach::context::Context;
+use super::reach::locate::AddressPlan;
+use super::reach::member::Member;
+use super::reach::pair::Pair;
+use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
 use super::takeover::{self, Moved};
-use super::verify::verify;
+use crate::inventory::Side;
+use crate::state::frame::VrrpOrder;
+use crate::state::{Facts, HostStatus, Request};
 
 /// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
 const SILENT: Duration = Duration::from_secs(60);
-
-/// One try to connect: a host that is just booting accepts before it answers.
-const ATTEMPT: Duration = Duration::from_secs(10);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// After an answer from the old boot.
-const STILL_THERE: Duration = Duration::from_secs(2);
 
 /// Restarts the hosts whose plans say so, each at most once, and proves that the pair works after it. `patience`: how
 /// long each may take to be back. `report` is filled in also where it fails.
@@ -43,7 +35,7 @@ pub async fn reboot(
     interrupt: Interrupt,
     report: &mut ApplyReport,
 ) -> Result<(), RolloutError> {
-    let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
+    let mut run = Run::new(cx, options, interrupt, AddressPlan::Inventory);
     // To a rollback it is one run with the apply before.
     if let Some(stamp) = report.stamp.clone() {
         (run.stamp, run.parts) = (stamp, report.parts);
@@ -67,29 +59,19 @@ pub async fn reboot(
     Ok(())
 }
 
-/// Hosts whose plans say so, among those that are worked on.
-pub(super) fn waiting_for_reboot(pair: &Pair, options: &ApplyOptions) -> Vec<String> {
-    let included = |host: &str| options.limit.as_deref().is_none_or(|limit| limit == host);
-    let waiting = pair.members.iter().filter(|m| m.plan.reboot_needed);
-    waiting
-        .map(|m| m.host().to_owned())
-        .filter(|host| included(host))
-        .collect()
-}
-
 impl Run<'_> {
     async fn reboots(&mut self, pair: &mut Pair, patience: Duration) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         for host in standby_first(self.cx.inventory, &statuses) {
-            if waiting_for_reboot(pair, self.options).contains(&pair.members[host].host().to_owned()) {
+            if waiting_for_reboot(pair, self.options).contains(&pair[host].host().to_owned()) {
                 self.reboot_one(pair, host, patience).await?;
             }
         }
         Ok(())
     }
 
-    async fn reboot_one(&mut self, pair: &mut Pair, host: usize, patience: Duration) -> Result<(), RolloutError> {
-        let name = pair.members[host].host().to_owned();
+    async fn reboot_one(&mut self, pair: &mut Pair, host: Side, patience: Duration) -> Result<(), RolloutError> {
+        let name = pair[host].host().to_owned();
         let statuses = pair.statuses().await?;
         let given = self.give_away(pair, host, &statuses, patience).await?;
         let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
@@ -97,8 +79,8 @@ impl Run<'_> {
             operator: self.operator(),
             silent,
         };
-        let before = pair.members[host].link.facts().clone();
-        match pair.members[host].order(request).await {
+        let before = pair[host].link.facts().clone();
+        match pair[host].order(request).await {
             // A lost connection says nothing: the host may be on its way.
             Err(error) if error.kind != RolloutErrorKind::Unreachable => {
                 return Err(self.as_before(pair, host, given, patience, error).await);
@@ -107,7 +89,7 @@ impl Run<'_> {
         }
         self.cx.observer.wait(&name, "its reboot");
         let began = Instant::now();
-        match self.until_back(&mut pair.members[host], &before, patience).await {
+        match self.until_back(&mut pair[host], &before, patience).await {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
             Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, host, given, patience, error).await),
@@ -137,14 +119,14 @@ impl Run<'_> {
     async fn stands_in_no_longer(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         given: Option<Moved>,
         patience: Duration,
         mut error: RolloutError,
     ) -> RolloutError {
         if given == Some(Moved::AtOnce) {
             let keep = self.boot_absence(patience);
-            error.hints.extend(takeover::end_raise(pair, 1 - host, keep).await);
+            error.hints.extend(takeover::end_raise(pair, host.other(), keep).await);
         }
         error
     }
@@ -153,7 +135,7 @@ impl Run<'_> {
     async fn give_away(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         statuses: &[HostStatus; 2],
         hold: Duration,
     ) -> Result<Option<Moved>, RolloutError> {
@@ -172,7 +154,7 @@ impl Run<'_> {
         if mine.is_empty() {
             return Ok(None);
         }
-        let (giving, taking) = (&statuses[host].host, &statuses[1 - host]);
+        let (giving, taking) = (&statuses[host].host, &statuses[host.other()]);
         if let Some(lacking) = self.gate().unfit(taking) {
             let message = format!("not rebooted: it owns the VIP and its peer cannot take it over: {lacking}");
             return Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
@@ -184,12 +166,12 @@ impl Run<'_> {
         };
         let mut how = Moved::NotYet;
         let moved = async {
-            how = takeover::take_over(self.cx, pair, 1 - host, Some(self.boot_absence(hold))).await?;
+            how = takeover::take_over(self.cx, pair, host.other(), Some(self.boot_absence(hold))).await?;
             if how == Moved::NotYet {
-                pair.members[host].order(Request::Vrrp { order }).await?;
+                pair[host].order(Request::Vrrp { order }).await?;
             }
             let now = self.gate().one_owner(pair, false).await?;
-            match mine.iter().find(|name| !now[1 - host].owns(name)) {
+            match mine.iter().find(|name| !now[host.other()].owns(name)) {
                 None => Ok(()),
                 Some(name) => {
                     let message = format!("not rebooted: the VIP of {name} did not move to {}", taking.host);
@@ -209,13 +191,13 @@ impl Run<'_> {
     async fn as_before(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         given: Option<Moved>,
         patience: Duration,
         error: RolloutError,
     ) -> RolloutError {
-        let name = pair.members[host].host().to_owned();
-        let error = match resume(&mut pair.members[host]).await {
+        let name = pair[host].host().to_owned();
+        let error = match resume(&mut pair[host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
                 .hint(format!("{name} could not be told to be in election as before: {why}"))
@@ -227,11 +209,10 @@ impl Run<'_> {
     /// Waits until the host answers from another boot, and goes on over that connection.
     async fn until_back(&self, member: &mut Member, before: &Facts, patience: Duration) -> Result<(), Away> {
         let host = member.host().to_owned();
-        let mut interrupt = self.interrupt.clone();
-        let times = *interrupt.borrow_and_update();
+        let times = self.interrupt.count();
         tokio::select! {
             back = dial_until_back(self.cx, member, &self.options.operator, before, patience) => back,
-            () = more_than(&mut interrupt, times) => {
+            () = self.interrupt.more_than(times) => {
                 let message = "interrupted while it reboots";
                 Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
                     .hint("the other host goes on alone; this one takes part again by itself")
@@ -241,26 +222,21 @@ impl Run<'_> {
     }
 
     /// From the first answer after the boot to a host that does its part.
-    async fn back_in_service(
-        &mut self,
-        pair: &mut Pair,
-        host: usize,
-        given: Option<Moved>,
-    ) -> Result<(), RolloutError> {
+    async fn back_in_service(&mut self, pair: &mut Pair, host: Side, given: Option<Moved>) -> Result<(), RolloutError> {
         // The boot ended it.
         let operator = &self.options.operator;
-        pair.members[host].lock_again(self.cx.observer, operator).await;
+        pair[host].lock_again(self.cx.observer, operator).await;
         // Before the plan, which it would outdate.
-        self.gate().nginx(&mut pair.members[host]).await?;
-        pair.members[host].replan().await?;
+        self.gate().nginx(&mut pair[host]).await?;
+        pair[host].replan().await?;
         // What only the new kernel has, such as SELinux's booleans.
         let foundation = Phase::Foundation.stages();
-        if changes_in(&pair.members[host].plan, foundation) > 0 {
+        if changes_in(&pair[host].plan, foundation) > 0 {
             self.transact(pair, host, foundation).await?;
         }
         if self.cx.inventory.vrrp.is_some() {
-            resume(&mut pair.members[host]).await?;
-            self.gate().host(&mut pair.members[host]).await?;
+            resume(&mut pair[host]).await?;
+            self.gate().host(&mut pair[host]).await?;
             // Who gave the VIP away gets it back, if it preempts.
             if let Some(moved) = given {
                 self.give_back(pair, host, moved, Ok(())).await?;
@@ -268,7 +244,7 @@ impl Run<'_> {
             let statuses = self.gate().one_owner(pair, given.is_some()).await?;
             self.tell_owners(&statuses);
         }
-        let member = &mut pair.members[host];
+        let member = &mut pair[host];
         member.replan().await?;
         if member.plan.reboot_needed {
             self.report.reboot_needed.push(member.host().to_owned());
@@ -286,97 +262,4 @@ impl Run<'_> {
 async fn resume(member: &mut Member) -> Result<(), RolloutError> {
     let order = VrrpOrder::Resume;
     member.order(Request::Vrrp { order }).await
-}
-
-/// Why a host is not back.
-enum Away {
-    /// It goes on as it was.
-    NeverLeft(RolloutError),
-    /// It is gone, or was.
-    Gone(RolloutError),
-}
-
-/// Connects anew until the host answers from another boot. Each time it must be the same host by key and machine-id.
-async fn dial_until_back(
-    cx: &Context<'_>,
-    member: &mut Member,
-    operator: &Operator,
-    before: &Facts,
-    patience: Duration,
-) -> Result<(), Away> {
-    let host = member.host().to_owned();
-    // Where the inventory says, and where it was.
-    let mut targets = member.at_each(&[member.settled(), &member.target.address]);
-    for target in &mut targets {
-        target.connect_timeout = ATTEMPT;
-    }
-    let deadline = Instant::now() + patience;
-    let mut said = "no answer".to_owned();
-    let mut left = false;
-    loop {
-        for target in &targets {
-            let attempt = Link::connect(target, Arc::clone(&cx.ask));
-            match tokio::time::timeout_at(deadline.into(), attempt).await {
-                Ok(Ok(link)) => {
-                    member.no_other_machine(&link, target).map_err(Away::Gone)?;
-                    let booted = link.facts().boot_id != before.boot_id;
-                    member.go_on_over(link, target);
-                    if booted {
-                        return Ok(());
-                    }
-                    // Where the old connection is gone, a failure needs this one.
-                    member.lock_again(cx.observer, operator).await;
-                    left = false;
-                    tokio::time::sleep(STILL_THERE).await;
-                }
-                Ok(Err(error)) => {
-                    said = error.to_string();
-                    left = true;
-                }
-                Err(_) => {}
-            }
-        }
-        if Instant::now() >= deadline {
-            return Err(not_back(&host, &said, left, patience));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
-    let seconds = patience.as_secs();
-    if !left {
-        let message = format!("asked to reboot {seconds} s ago and still answers from the same boot");
-        return Away::NeverLeft(
-            RolloutError::on(host, RolloutErrorKind::Failed, message)
-                .hint("see `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
-        );
-    }
-    let message = format!("not back from its reboot within {seconds} s: {said}");
-    Away::Gone(
-        RolloutError::on(host, RolloutErrorKind::Unreachable, message)
-            .hint("the other host goes on alone; look at this one's console")
-            .hint(
-                "`--reboot-timeout` for a machine that takes longer; `hapair apply --reboot` goes on when it answers",
-            ),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_that_never_went_is_told_from_one_that_did_not_come_back() {
-        let patience = Duration::from_secs(30);
-        let Away::NeverLeft(error) = not_back("one", "no answer", false, patience) else {
-            panic!("it answers all the while");
-        };
-        assert_eq!(error.kind, RolloutErrorKind::Failed);
-        let Away::Gone(error) = not_back("one", "connection refused", true, patience) else {
-            panic!("it went and is not back");
-        };
-        assert_eq!(error.kind, RolloutErrorKind::Unreachable);
-        assert!(error.message.contains("connection refused"), "{}", error.message);
-    }
 }

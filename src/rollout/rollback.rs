@@ -2,21 +2,26 @@
 
 use std::time::{Duration, Instant};
 
+use super::error::{RolloutError, RolloutErrorKind, both, unexpected, with_engine_restart};
+use super::health::roles;
+use super::health::roles::{Owners, is_living_pair};
+use super::interrupt::Interrupt;
+use super::order::standby_first;
+use super::progress::Progress;
+use super::reach::context::Context;
+use super::reach::locate::AddressPlan;
+use super::reach::member::Member;
+use super::reach::pair::Pair;
+use super::rollback_order::{Life, Way, way};
+use super::run::{ApplyOptions, Run, StoppedEngine};
+use super::selection::{Selection, select};
+use super::takeover::{self, Moved};
+use super::transact::ended;
+use crate::inventory::Side;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
     Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction, UnitState,
 };
-
-use super::apply::{ApplyOptions, Interrupt, Run, both, spoken_for};
-use super::confirm::Heading;
-use super::connect::{Context, Member, Pair, unexpected};
-use super::error::{RolloutError, RolloutErrorKind};
-use super::follow::ended;
-use super::order::standby_first;
-use super::progress::Progress;
-use super::roles::{self, Owners, is_living_pair};
-use super::takeover::{self, Moved};
-use super::which::{Which, choose};
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -44,7 +49,7 @@ pub struct Rollback {
 
 impl Rollback {
     /// Nothing is to be done on this host.
-    pub fn is_empty_on(&self, host: usize) -> bool {
+    pub fn is_empty_on(&self, host: Side) -> bool {
         self.backs[host].transactions.is_empty() && self.plans[host].plan.changes.is_empty()
     }
 }
@@ -64,7 +69,7 @@ pub struct RollbackReport {
 /// There is no such transaction; a host refuses, because a later one is in force or other hands changed files since.
 pub async fn plan_rollback(
     pair: &mut Pair,
-    which: &Which,
+    which: &Selection,
     foreign: Foreign,
     goal: Goal,
 ) -> Result<Rollback, RolloutError> {
@@ -72,7 +77,7 @@ pub async fn plan_rollback(
     let (ra, rb) = tokio::join!(history(a), history(b));
     let [(first, one), (second, two)] = [ra?, rb?];
     let histories = [first, second];
-    let chosen = choose(&histories, which)?;
+    let chosen = select(&histories, which)?;
     let backs = chosen.map(|transactions| PutBack {
         transactions,
         foreign,
@@ -121,7 +126,7 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
 
 /// Puts back what was planned. `report` is filled in also where it fails.
 ///
-/// `silent` is an engine that an earlier failure left stopped: it is started again at the end.
+/// `left_stopped` is an engine that an earlier failure left stopped: it is started again at the end.
 ///
 /// # Errors
 /// The first failure ends it: that host is as it was before its own part of this.
@@ -129,7 +134,7 @@ pub async fn rollback(
     cx: &Context<'_>,
     pair: &mut Pair,
     what: &Rollback,
-    silent: Option<(usize, Engine)>,
+    left_stopped: Option<StoppedEngine>,
     options: &RollbackOptions,
     interrupt: Interrupt,
     report: &mut RollbackReport,
@@ -140,16 +145,16 @@ pub async fn rollback(
         operator: options.operator.clone(),
         gate_timeout: options.gate_timeout,
     };
-    let asked = *interrupt.borrow();
+    let asked = interrupt.count();
     let mut back = Back {
-        run: Run::new(cx, &apply_options, interrupt, Heading::Back),
+        run: Run::new(cx, &apply_options, interrupt, AddressPlan::Back),
         what,
         report,
         done: [false; 2],
         asked,
     };
     pair.lock(cx.observer, &options.operator).await?;
-    let result = back.pair(pair, silent).await;
+    let result = back.pair(pair, left_stopped).await;
     let one_is_back = back.done.contains(&true);
     pair.unlock().await;
     result.map_err(|error| match one_is_back {
@@ -180,7 +185,7 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    async fn pair(&mut self, pair: &mut Pair, silent: Option<(usize, Engine)>) -> Result<(), RolloutError> {
+    async fn pair(&mut self, pair: &mut Pair, left_stopped: Option<StoppedEngine>) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         let order = standby_first(self.run.cx.inventory, &statuses);
         let living = is_living_pair(&statuses);
@@ -203,7 +208,7 @@ impl Back<'_> {
                 }
             }
         }
-        if let Some((host, engine)) = silent {
+        if let Some(StoppedEngine { host, engine }) = left_stopped {
             self.speak(pair, host, Some(engine)).await?;
         }
         if self.speaking(&statuses).contains(&true) {
@@ -232,7 +237,7 @@ impl Back<'_> {
     }
 
     /// With one host put back and the other not, each would reject the other's adverts.
-    fn one_sided(&self, pair: &Pair, host: usize) -> RolloutError {
+    fn one_sided(&self, pair: &Pair, host: Side) -> RolloutError {
         let back = &self.what.backs[host];
         let run = back
             .transactions
@@ -240,12 +245,12 @@ impl Back<'_> {
             .map(|t| t.stamp().to_owned())
             .unwrap_or_default();
         let message = "putting back what decides the election on this host alone would make two owners of the VIP";
-        RolloutError::on(pair.members[host].host(), RolloutErrorKind::Usage, message)
+        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message)
             .hint(format!("put the whole run back on both hosts: `hapair rollback {run}`"))
     }
 
     /// One host, which hands the VIP over first where its network changes.
-    async fn host(&mut self, pair: &mut Pair, host: usize, living: bool) -> Result<(), RolloutError> {
+    async fn host(&mut self, pair: &mut Pair, host: Side, living: bool) -> Result<(), RolloutError> {
         if self.what.is_empty_on(host) {
             return Ok(());
         }
@@ -258,7 +263,7 @@ impl Back<'_> {
         };
         let result = self.transact(pair, host).await;
         let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
-        let mut done = spoken_for(pair.members[host].host(), result, spoke);
+        let mut done = with_engine_restart(pair[host].host(), result, spoke);
         if let Some((_, moved)) = silenced {
             if done.is_ok() {
                 // Who is not well must not have the VIP back.
@@ -278,10 +283,10 @@ impl Back<'_> {
     async fn election_critical(
         &mut self,
         pair: &mut Pair,
-        [standby, owner]: [usize; 2],
+        [standby, owner]: [Side; 2],
         statuses: &[HostStatus; 2],
     ) -> Result<(), RolloutError> {
-        let name = pair.members[standby].host().to_owned();
+        let name = pair[standby].host().to_owned();
         self.run
             .cx
             .observer
@@ -312,9 +317,9 @@ impl Back<'_> {
     }
 
     /// Starts the engine that was stopped, unless what was put back has one running.
-    async fn speak(&self, pair: &mut Pair, host: usize, engine: Option<Engine>) -> Result<(), RolloutError> {
+    async fn speak(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
         let Some(engine) = engine else { return Ok(()) };
-        if pair.members[host].status().await?.engine.is_some() {
+        if pair[host].status().await?.engine.is_some() {
             return Ok(());
         }
         self.run.order_engine(pair, host, engine, UnitAction::Start).await
@@ -322,20 +327,20 @@ impl Back<'_> {
 
     /// Stops VRRP on an owner once its peer has the VIP, or so that it gets it. Returns the engine to be started again, and how
     /// the VIP moved.
-    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<(Engine, Moved)>, RolloutError> {
+    async fn hand_over(&mut self, pair: &mut Pair, host: Side) -> Result<Option<(Engine, Moved)>, RolloutError> {
         let statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
-        let name = pair.members[host].host().to_owned();
-        let peer = &statuses[1 - host];
+        let name = pair[host].host().to_owned();
+        let peer = &statuses[host.other()];
         if let Some(lacking) = self.unfit(host, peer) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
         self.run.cx.observer.wait(&name, "the peer takes over the VIP");
         let keep = Some(self.run.absence());
-        let moved = takeover::take_over(self.run.cx, pair, 1 - host, keep).await?;
+        let moved = takeover::take_over(self.run.cx, pair, host.other(), keep).await?;
         let stopped = async {
             self.run.order_engine(pair, host, engine, UnitAction::Stop).await?;
             let gone = self.gate(pair, Owners::Any).await.map(drop);
@@ -355,11 +360,11 @@ impl Back<'_> {
     }
 
     /// One transaction on one host, followed to its end over however many connections it takes.
-    async fn transact(&mut self, pair: &mut Pair, host: usize) -> Result<(), RolloutError> {
+    async fn transact(&mut self, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
         if self.what.is_empty_on(host) {
             return Ok(());
         }
-        let member = &mut pair.members[host];
+        let member = &mut pair[host];
         let (back, plan) = (&self.what.backs[host], &self.what.plans[host]);
         let name = member.host().to_owned();
         let txn = self.run.next_transaction();
@@ -393,7 +398,7 @@ impl Back<'_> {
 
     /// By host: its engine speaks, as far as it has come.
     fn speaking(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
-        [0, 1].map(|host| {
+        Side::BOTH.map(|host| {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()
             } else {
@@ -411,7 +416,7 @@ impl Back<'_> {
             let Some(lacking) = self.lacking(&statuses, owners) else {
                 return Ok(statuses);
             };
-            if *self.run.interrupt.borrow() > self.asked {
+            if self.run.interrupt.count() > self.asked {
                 return Err(RolloutError::pair(
                     RolloutErrorKind::Failed,
                     "interrupted while waiting for the pair to be healthy",
@@ -428,7 +433,9 @@ impl Back<'_> {
     }
 
     fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
-        let put_back = (0..2).filter(|host| self.done[*host] && self.what.plans[*host].speaks);
+        let put_back = Side::BOTH
+            .into_iter()
+            .filter(|host| self.done[*host] && self.what.plans[*host].speaks);
         for host in put_back {
             let status = &statuses[host];
             if let Some(lacking) = self.unfit(host, status) {
@@ -439,73 +446,9 @@ impl Back<'_> {
     }
 
     /// Why a host cannot own a VIP now, by its own word; what does not go on on `planned` is not asked for.
-    fn unfit(&self, planned: usize, status: &HostStatus) -> Option<String> {
+    fn unfit(&self, planned: Side, status: &HostStatus) -> Option<String> {
         let nginx_down = self.what.plans[planned].serves && status.nginx != "active";
         let nginx = nginx_down.then(|| format!("nginx is {}", status.nginx));
         nginx.or_else(|| roles::unfit(status))
-    }
-}
-
-/// What speaks VRRP when going back begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    /// A living pair.
-    Pair,
-    /// Some engine does.
-    Half,
-    /// Nothing does.
-    Nothing,
-}
-
-/// In which order the hosts go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// One after the other, the standby first.
-    InTurn,
-    /// The owner first, while the standby is silent.
-    StandbySilent,
-    /// Not at all: only this host would change what decides the election.
-    Refused(usize),
-}
-
-/// `critical`, by host: it goes back in what decides the election, and speaks with the other afterwards.
-fn way(life: Life, critical: [bool; 2], goal: Goal, owner: usize) -> Way {
-    match (critical, goal) {
-        ([false, false], _) => Way::InTurn,
-        _ if life == Life::Nothing => Way::InTurn,
-        ([true, true], _) => Way::StandbySilent,
-        // The other host goes as far back as it can too: the two agree as they did before hapair, or it ends.
-        (_, Goal::Remove | Goal::RemoveWithPackages) => Way::StandbySilent,
-        // What the other one had of it is gone already, and it does not speak.
-        (_, Goal::Rollback) if life == Life::Half && critical[owner] => Way::StandbySilent,
-        ([first, _], Goal::Rollback) => Way::Refused(usize::from(!first)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_goes_back_in_what_decides_the_election_with_both_speaking() {
-        for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
-            for life in [Life::Pair, Life::Half] {
-                assert_eq!(way(life, [true, true], goal, 0), Way::StandbySilent);
-                assert_eq!(way(life, [false, false], goal, 0), Way::InTurn);
-            }
-            assert_eq!(way(Life::Nothing, [true, true], goal, 0), Way::InTurn);
-        }
-        // A pair that lived before hapair on one host only.
-        assert_eq!(way(Life::Pair, [true, false], Goal::Remove, 0), Way::StandbySilent);
-        assert_eq!(way(Life::Pair, [false, true], Goal::Rollback, 0), Way::Refused(1));
-        assert_eq!(way(Life::Pair, [true, false], Goal::Rollback, 0), Way::Refused(0));
-    }
-
-    #[test]
-    fn beside_a_host_that_is_silent_only_the_one_that_speaks_goes_back_alone() {
-        // As after a run that failed on its second host.
-        assert_eq!(way(Life::Half, [true, false], Goal::Rollback, 0), Way::StandbySilent);
-        // It would start with what the owner rejects.
-        assert_eq!(way(Life::Half, [false, true], Goal::Rollback, 0), Way::Refused(1));
     }
 }

@@ -3,27 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Cause, State};
-use super::machine::Router;
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Owner {
-    pub(super) src: IpAddr,
-    pub(super) priority: u8,
-    pub(super) interval: Duration,
-    pub(super) heard: Time,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Hold {
-    Until(Time),
-    Resume,
-}
+use super::router::Router;
+use super::router_state::{Hold, Owner};
+use super::time::Time;
 
 impl Router {
     pub(super) fn wait_for_silence(&mut self, from: Time) {
-        self.down_at = Some(from + self.s.master_down(self.priority, self.owner_interval()));
+        self.down_at = Some(from + self.settings.master_down(self.priority, self.owner_interval()));
         self.down_cause = Cause::Silence;
         self.overdue = false;
     }
@@ -36,8 +23,8 @@ impl Router {
     /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
     pub(super) fn owner_interval(&self) -> Duration {
         self.known_owner()
-            .filter(|_| self.s.version == 3)
-            .map_or(self.s.interval(), |o| o.interval)
+            .filter(|_| self.settings.version == 3)
+            .map_or(self.settings.interval(), |o| o.interval)
     }
 
     pub(super) fn held(&self, now: Time) -> bool {
@@ -75,7 +62,7 @@ impl Router {
             return true;
         }
         let since = *self.lower_since.get_or_insert(now);
-        self.s.preempt && now >= since + self.s.preempt_delay
+        self.settings.preempt && now >= since + self.settings.preempt_delay
     }
 
     pub(super) fn as_backup(&mut self, now: Time, sender: Owner) {
@@ -125,7 +112,7 @@ impl Router {
 
     /// Said twice, or when the wait is nearly over, it does not make the wait longer.
     fn take_over_after_skew(&mut self, now: Time, cause: Cause) {
-        let takeover = now + self.s.skew(self.priority, self.owner_interval());
+        let takeover = now + self.settings.skew(self.priority, self.owner_interval());
         if !self.wants && !self.overdue {
             self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
         }
@@ -134,7 +121,7 @@ impl Router {
 
     /// Why the router becomes owner now that its wait is over.
     pub(super) fn promotion_cause(&self, now: Time) -> Cause {
-        let patience = |o: &Owner| o.interval * u32::from(self.s.down_adverts);
+        let patience = |o: &Owner| o.interval * u32::from(self.settings.down_adverts);
         match self.passed_over {
             Some(lower) if self.down_cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
             _ => self.down_cause,

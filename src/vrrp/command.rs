@@ -2,26 +2,10 @@
 
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Cause, Output, State};
-use super::machine::Router;
-
-/// A priority that is announced instead of the effective one, so that the former owner does not take the addresses back.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Raise {
-    pub(super) priority: u8,
-    /// `None`: until it is ended.
-    pub(super) until: Option<Time>,
-}
-
-/// A takeover before any owner was heard: whoever answers it is outbid, once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outbid {
-    /// Later somebody is no owner that was merely not heard yet.
-    pub(super) before: Time,
-    /// When the raised priority ends; `None`: until it is ended.
-    pub(super) until: Option<Time>,
-}
+use super::router::Router;
+use super::router_state::{Outbid, Raise};
+use super::time::Time;
 
 /// Why a router does not take over on command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,14 +55,14 @@ impl Router {
         let all = [self.owner, self.passed_over].into_iter().flatten();
         let best = all.map(|o| (o.priority, o.src)).max();
         self.raise = best
-            .filter(|best| *best > (self.priority, self.s.source))
+            .filter(|best| *best > (self.priority, self.settings.source))
             .map(|(priority, _)| Raise {
                 priority: priority.saturating_add(1),
                 until,
             });
         // A router that has just started may not have heard its owner: that one answers at once.
         self.outbid = best.is_none().then(|| Outbid {
-            before: now + self.s.interval(),
+            before: now + self.settings.interval(),
             until,
         });
         self.down_cause = Cause::Takeover;
@@ -100,7 +84,7 @@ impl Router {
             until: outbid.until,
         });
         self.send(self.announced(), out);
-        self.advert_at = now + self.s.interval();
+        self.advert_at = now + self.settings.interval();
         true
     }
 
@@ -113,7 +97,7 @@ impl Router {
     pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.raise.take().is_some() && self.state == State::Master {
             self.send(self.priority, out);
-            self.advert_at = now + self.s.interval();
+            self.advert_at = now + self.settings.interval();
         }
     }
 }

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Ear, Engine, Wire};
-use crate::agent::netlink::{Assigned, NewAddress};
+use super::drive::{Ear, Engine, Wire};
+use crate::agent::net::netlink::{Assigned, NewAddress};
+use crate::agent::net::pacing::Waiting;
+use crate::agent::net::vrrp_socket::{Outbox, VrrpSocket};
 use crate::agent::notes::Notes;
-use crate::agent::pacing::Waiting;
-use crate::agent::vrrp_socket::{Outbox, VrrpSocket};
-use crate::agent::watched::Watched;
-use crate::agent::{log, plan, sys};
+use crate::agent::os::epoll_registered::Watched;
+use crate::agent::os::{log, sys};
+use crate::agent::plan;
 use crate::keepalived::Instance;
 use crate::vrrp::{Advert, Form, Input, Output, Router, State, Time, frame};
 
@@ -182,7 +183,7 @@ impl Engine {
     }
 
     /// What the stop step has to know of this run.
-    pub(in crate::agent) fn notes(&self) -> Notes {
+    pub(crate) fn notes(&self) -> Notes {
         let all = self
             .config
             .instances

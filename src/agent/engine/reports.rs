@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Engine;
+use super::drive::Engine;
 use super::units::{Member, Unit};
-use crate::agent::netlink::Assigned;
-use crate::agent::notify::{About, word};
-use crate::agent::status::{Report, Row};
-use crate::agent::{log, plan};
+use crate::agent::net::netlink::Assigned;
+use crate::agent::os::log;
+use crate::agent::plan;
+use crate::agent::tell::notify::{About, word};
+use crate::agent::tell::report::{Report, Row};
 use crate::vrrp::{Alarm, Ignored, Output, Router, Time};
 
 /// A group has no priority of its own; keepalived says 0.
@@ -149,7 +150,7 @@ impl Engine {
     }
 
     /// For `status` and metrics: what is there now, without a word yet.
-    pub(in crate::agent) fn look(&self, now: Time) -> Report {
+    pub(crate) fn look(&self, now: Time) -> Report {
         let addresses: HashSet<Assigned> = self.links.addresses.iter().copied().collect();
         let row = &|unit: &Unit, member: &Member, router: &Router| Row {
             instance: Arc::clone(&member.instance),

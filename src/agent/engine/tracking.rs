@@ -1,8 +1,8 @@
 //! From everything tracked to effective priorities.
 
-use super::Engine;
-use crate::agent::checks::Standing;
+use super::drive::Engine;
 use crate::agent::plan;
+use crate::agent::track::checks::Standing;
 use crate::keepalived::{Track, Tracks, Weight};
 use crate::vrrp::track::{Effective, Tracked, effective};
 use crate::vrrp::{Input, Time};

@@ -6,8 +6,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::args::{FailoverArgs, Global};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::drill::report::Format;
@@ -50,18 +50,16 @@ pub(crate) async fn drill(
     }
     let mut cx = session.context(ui)?;
     let mut pair = unless_interrupted(interrupt.as_ref(), async { Ok(Pair::connect(&mut cx).await?) }).await?;
-    plan.states = [pair.members[0].state.clone(), pair.members[1].state.clone()];
+    plan.states = pair.members.each_ref().map(|member| member.state.clone());
     pair.lock(cx.observer, &session.operator()).await?;
     let mut links = pair.members.map(|member| member.link);
-    let mut interrupt = match interrupt {
+    let interrupt = match interrupt {
         Some(interrupt) => interrupt,
         None => interrupts()?,
     };
-    let already = *interrupt.borrow_and_update();
+    let already = interrupt.count();
     let cancel = async move {
-        if interrupt.wait_for(|times| *times > already).await.is_err() {
-            std::future::pending().await
-        }
+        interrupt.more_than(already).await;
     };
     let report = drill::run(&mut links, &plan, cancel, &mut |event| tell(ui, &event)).await;
     let [a, b] = links;

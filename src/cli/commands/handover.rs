@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::args::{Global, HandoverArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, HandoverOptions, Pair};

@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::cli::args::Args;
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::args::{Global, PlanArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{Pair, SavedPlan};

@@ -8,8 +8,8 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::args::{Global, RenderArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::secrets;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;

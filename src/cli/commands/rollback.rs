@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::rollback_flow::{PutBack, confirm, foreign};
 use crate::cli::args::{Global, RollbackArgs};
+use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
-use crate::rollout::{RollbackOptions, RollbackReport, Which};
+use crate::inventory::Side;
+use crate::rollout::{RollbackOptions, RollbackReport, Selection};
 use crate::state::{Goal, TxnId};
-
-use super::put_back::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result<Exit, Failure> {
     let which = match &args.transaction {
-        None => Which::LastRun,
-        Some(text) => Which::Named(
+        None => Selection::LastRun,
+        Some(text) => Selection::Named(
             TxnId::new(text).ok_or_else(|| Failure::usage(format!("not a transaction's identifier: {text}")))?,
         ),
     };
     let session = Session::load(global)?;
     let mut back = PutBack::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
-    if (0..2).all(|host| back.what.is_empty_on(host)) {
+    if Side::BOTH.into_iter().all(|host| back.what.is_empty_on(host)) {
         ui.say("nothing to put back");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("rollback", Exit::Done, changed, json!({ "rolled_back": {} }));

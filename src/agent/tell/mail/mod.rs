@@ -1,0 +1,6 @@
+//! Mail on a transition.
+
+mod mailer;
+mod smtp;
+
+pub(crate) use mailer::Mailer;

@@ -1,0 +1,123 @@
+//! What becomes of an apply that failed halfway.
+
+use serde_json::json;
+
+use crate::cli::error::Failure;
+use crate::cli::exit::Exit;
+use crate::cli::ui::Ui;
+use crate::rollout::{
+    self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError, Selection,
+};
+use crate::state::{Foreign, Goal, TxnId};
+
+/// A run that failed.
+pub(super) struct FailedRun<'a> {
+    /// What it had done before.
+    pub(super) report: &'a ApplyReport,
+    /// The operator wants that back without being asked.
+    pub(super) undo_on_failure: bool,
+    /// How it was applied.
+    pub(super) options: &'a ApplyOptions,
+    /// Whom to ask and tell.
+    pub(super) ui: &'a Ui,
+}
+
+impl FailedRun<'_> {
+    /// Puts back what the run had done, if the operator wants it. Returns how the command ends.
+    pub(super) async fn undo(
+        &self,
+        cx: &Context<'_>,
+        pair: &mut Pair,
+        failure: Failure,
+        interrupt: Interrupt,
+    ) -> Failure {
+        let (report, options, ui) = (self.report, self.options, self.ui);
+        let Some(stamp) = &report.stamp else { return failure };
+        let way = format!("`hapair rollback {stamp}` puts back what this run had done on both hosts");
+        if failure.exit == Exit::Unreachable {
+            return failure.hint(way);
+        }
+        if !self.undo_on_failure {
+            if !ui.asks() || !ui.can_ask() {
+                return failure.hint(way);
+            }
+            ui.finish();
+            failure.report(ui);
+            if !matches!(ui.confirm("put back what this run had done before?"), Ok(true)) {
+                return stopped_halfway(failure, way);
+            }
+        }
+        let back = RollbackOptions {
+            confirm_timeout: options.confirm_timeout,
+            operator: options.operator.clone(),
+            gate_timeout: options.gate_timeout,
+        };
+        let undone = async {
+            let which = Selection::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
+            let what = rollout::plan_rollback(pair, &which, Foreign::Refuse, Goal::Rollback).await?;
+            let mut done = RollbackReport::default();
+            rollout::rollback(cx, pair, &what, report.left_stopped, &back, interrupt, &mut done).await?;
+            Ok::<_, RolloutError>(done)
+        };
+        match undone.await {
+            Ok(done) => {
+                let stays = done.stays.into_iter().flatten();
+                Failure {
+                    exit: Exit::RolledBack,
+                    message: format!(
+                        "{}; everything that this run had done was put back on both hosts",
+                        failure.message
+                    ),
+                    hints: failure.hints.into_iter().chain(stays).collect(),
+                    changed: json!({}),
+                    ..failure
+                }
+            }
+            Err(why) => {
+                let message = format!(
+                    "{}\nputting back what this run had done failed too: {why}",
+                    failure.message
+                );
+                let hints = failure.hints.into_iter().chain(why.hints).chain([way]).collect();
+                Failure {
+                    exit: Exit::Failed,
+                    message,
+                    hints,
+                    ..failure
+                }
+            }
+        }
+    }
+}
+
+/// The failure has been told; what is left to say is where the run stands.
+fn stopped_halfway(failure: Failure, way: String) -> Failure {
+    Failure {
+        message: "stopped halfway".to_owned(),
+        hints: vec![way],
+        verbatim: false,
+        ..failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declined_undo_keeps_what_the_summary_tells() {
+        let failure = Failure {
+            host: Some("web2".to_owned()),
+            changed: json!({ "web1": 3, "web2": 0 }),
+            ..Failure::new(Exit::RolledBack, "web2: no space left").hint("free some")
+        };
+        let left = stopped_halfway(failure, "`hapair rollback X`".to_owned());
+        assert_eq!(left.exit, Exit::RolledBack);
+        assert_eq!(left.host.as_deref(), Some("web2"));
+        assert_eq!(left.changed, json!({ "web1": 3, "web2": 0 }));
+        assert_eq!(
+            (left.message.as_str(), &left.hints[..]),
+            ("stopped halfway", &["`hapair rollback X`".to_owned()][..])
+        );
+    }
+}

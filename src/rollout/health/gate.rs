@@ -1,0 +1,220 @@
+//! Health gates: facts that must hold before the other host is touched.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::roles::{self, Owners};
+use crate::inventory::{Instance, Inventory};
+use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
+use crate::rollout::interrupt::Interrupt;
+use crate::rollout::progress::Observer;
+use crate::rollout::reach::member::Member;
+use crate::rollout::reach::pair::Pair;
+use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a host must show after its services were converged.
+pub(crate) struct Gate<'a> {
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) timeout: Duration,
+    /// The operator asks to stop.
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What of a host a gate looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Nginx,
+    All,
+    /// VRRP as it is configured now.
+    AsBefore,
+}
+
+impl Gate<'_> {
+    /// nginx answers locally and every instance takes part in the election.
+    pub(crate) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::All).await
+    }
+
+    /// nginx answers locally; VRRP may be stopped for the time being.
+    pub(crate) async fn nginx(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::Nginx).await
+    }
+
+    /// Every instance of the configuration in force takes part again: for a host whose services were not touched.
+    pub(crate) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
+        self.until(member, Part::AsBefore).await
+    }
+
+    async fn until(&self, member: &mut Member, part: Part) -> Result<(), RolloutError> {
+        let began = Instant::now();
+        let name = member.host().to_owned();
+        self.observer.wait(
+            &name,
+            match part {
+                Part::Nginx => "nginx answers",
+                Part::All => "nginx answers and VRRP takes part",
+                Part::AsBefore => "VRRP takes part",
+            },
+        );
+        loop {
+            let lacking = self.lacking(member, part).await?;
+            let Some(lacking) = lacking else {
+                self.observer.fact(&name, "healthy");
+                return Ok(());
+            };
+            self.stop_if_interrupted()?;
+            if began.elapsed() > self.timeout {
+                let message = format!("health gate: after {} s {lacking}", self.timeout.as_secs());
+                return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message)
+                    .hint("the other host has not been touched by this step")
+                    .hint(format!(
+                        "look at `journalctl -u nginx{}` on {name}, then run `hapair apply` again",
+                        self.engine_unit().map(|unit| format!(" -u {unit}")).unwrap_or_default()
+                    )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The first thing that is not as it must be.
+    async fn lacking(&self, member: &mut Member, part: Part) -> Result<Option<String>, RolloutError> {
+        if let Some(url) = self.local_health_url().filter(|_| part != Part::AsBefore) {
+            let request = Request::Fetch {
+                url: url.clone(),
+                timeout_ms: 2000,
+            };
+            match member.ask(&request).await? {
+                Reply::Fetched { status: 200, .. } => {}
+                Reply::Fetched { status: 0, error, .. } => return Ok(Some(format!("{url} does not answer: {error}"))),
+                Reply::Fetched { status, .. } => return Ok(Some(format!("{url} answers {status}"))),
+                other => return Err(unexpected(member.host(), &other)),
+            }
+        }
+        let status = member.status().await?;
+        Ok(match part {
+            Part::Nginx => self.nginx_down(&status),
+            Part::All => self.unfit(&status),
+            Part::AsBefore => roles::unfit(&status),
+        })
+    }
+
+    fn nginx_down(&self, status: &HostStatus) -> Option<String> {
+        let down = self.inventory.nginx.is_some() && status.nginx != "active";
+        down.then(|| format!("nginx is {}", status.nginx))
+    }
+
+    /// Why a host cannot own a VIP now, by its own word.
+    pub(crate) fn unfit(&self, status: &HostStatus) -> Option<String> {
+        let down = self.nginx_down(status);
+        let mut instances = status.instances.iter();
+        down.or_else(|| instances.find_map(|i| roles::state_problem(&i.name, i.state)))
+    }
+
+    /// Why a host cannot own now what another one does, by what is configured on both now.
+    pub(crate) fn unfit_beside(&self, status: &HostStatus, owner: &HostStatus) -> Option<String> {
+        let nginx_down = self.nginx_down(status).filter(|_| owner.nginx == "active");
+        nginx_down.or_else(|| roles::unfit(status))
+    }
+
+    fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
+        if self.interrupt.count() == 0 {
+            return Ok(());
+        }
+        Err(RolloutError::pair(
+            RolloutErrorKind::Failed,
+            "interrupted while waiting for the pair to be healthy",
+        )
+        .hint("what is done stays done; run `hapair apply` again to do the rest"))
+    }
+
+    fn engine_unit(&self) -> Option<&'static str> {
+        self.inventory.vrrp.as_ref().map(|v| v.engine.unit())
+    }
+
+    fn local_health_url(&self) -> Option<String> {
+        let servers = &self.inventory.nginx.as_ref()?.servers;
+        let asked = servers.iter().filter(|s| !s.tls).find_map(|s| match s.listen.address {
+            None => Some(SocketAddr::from(([127, 0, 0, 1], s.listen.port))),
+            Some(address) if address.is_loopback() => Some(SocketAddr::new(address, s.listen.port)),
+            Some(_) => None,
+        })?;
+        Some(format!("http://{asked}{HEALTH_PATH}"))
+    }
+
+    /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.
+    ///
+    /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
+    pub(crate) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
+        self.owned(pair, &|statuses| self.ownership_problem(statuses, settled))
+            .await
+    }
+
+    /// The same by what runs on the hosts now, which need not be what the inventory says.
+    pub(crate) async fn one_owner_now(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
+        self.owned(pair, &|statuses| roles::ownership_problem(statuses, owners))
+            .await
+    }
+
+    async fn owned(
+        &self,
+        pair: &mut Pair,
+        problem: &dyn Fn(&[HostStatus; 2]) -> Option<String>,
+    ) -> Result<[HostStatus; 2], RolloutError> {
+        let began = Instant::now();
+        loop {
+            let statuses = pair.statuses().await?;
+            let Some(lacking) = problem(&statuses) else {
+                return Ok(statuses);
+            };
+            self.stop_if_interrupted()?;
+            if began.elapsed() > self.timeout {
+                return Err(RolloutError::pair(
+                    RolloutErrorKind::Failed,
+                    format!("after {} s {lacking}", self.timeout.as_secs()),
+                )
+                .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
+                .hint(format!(
+                    "no owner: look at `journalctl -u {}` on both hosts",
+                    self.engine_unit().unwrap_or("keepalived")
+                )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
+        let vrrp = self.inventory.vrrp.as_ref()?;
+        // A host that holds back, after a crash or on command, does not take the VIP however long we wait; nor does one whose peer
+        // took the VIP over on command.
+        let held = |instance: &Instance| {
+            statuses.iter().any(|status| {
+                let mut named = status.instances.iter().filter(|i| i.name == instance.name);
+                let preferred = status.host == instance.preferred();
+                named.any(|i| if preferred { i.held } else { i.raised.is_some() })
+            })
+        };
+        let preempts = |instance: &Instance| !instance.nopreempt && instance.preempt_delay.is_none_or(|s| s == 0);
+        vrrp.instances.iter().find_map(|instance| {
+            let owners: Vec<&str> = statuses
+                .iter()
+                .filter(|s| s.owns(&instance.name))
+                .map(|s| s.host.as_str())
+                .collect();
+            match owners[..] {
+                [] => Some(format!("no host owns the VIP of {}", instance.name)),
+                [owner] if settled && preempts(instance) && owner != instance.preferred() && !held(instance) => {
+                    Some(format!(
+                        "{owner} still owns the VIP of {}, not {}",
+                        instance.name,
+                        instance.preferred()
+                    ))
+                }
+                [_] => None,
+                _ => Some(format!("both hosts own the VIP of {}", instance.name)),
+            }
+        })
+    }
+}

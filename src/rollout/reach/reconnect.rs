@@ -1,0 +1,86 @@
+//! Reconnecting to a host whose connection dropped while nothing ran there: a firewall on the way may forget an idle connection while
+//! the other host is worked on for minutes.
+
+use std::time::{Duration, Instant};
+
+use super::member::Member;
+use super::redial::redial;
+use crate::remote::{Link, RemoteError, RemoteErrorKind, Target};
+use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
+use crate::state::{Reply, Request};
+
+/// How long a lost host is looked for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Member {
+    /// Sends a request and returns its reply. Where the connection turns out to be lost, the host is met again, and asked
+    /// once more if that does no harm.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
+        match self.link.request(request).await {
+            Err(lost) if lost.kind == RemoteErrorKind::Lost && request.is_repeatable() => {
+                self.reconnect(lost).await?;
+                Ok(self.link.request(request).await?)
+            }
+            reply => Ok(reply?),
+        }
+    }
+
+    /// Makes sure of a connection before something that cannot be asked for twice.
+    pub(crate) async fn ensure_connected(&mut self) -> Result<(), RolloutError> {
+        match self.reconnect.holds.clone() {
+            Some(operator) => {
+                let operator = Some(operator);
+                self.ask(&Request::Lock { operator }).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the host had to be met again since this was asked last.
+    pub(crate) fn take_reconnected(&mut self) -> bool {
+        std::mem::take(&mut self.reconnect.unreported)
+    }
+
+    /// Another connection to the same host in the same boot, with our lock and the desired state.
+    async fn reconnect(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
+        let targets = self.at_each(&[&self.target.address, self.settled(), &self.reconnect.first]);
+        let Some((link, target)) = redial(&self.reconnect.ask, &targets, Instant::now() + PATIENCE).await else {
+            return Err(RolloutError::from(lost).hint(format!("looked for it again for {} s", PATIENCE.as_secs())));
+        };
+        let same = self.no_other_machine(&link, target).and_then(|()| {
+            let booted = self.link.facts().boot_id != link.facts().boot_id;
+            let error = || {
+                RolloutError::on(
+                    self.host(),
+                    RolloutErrorKind::Unreachable,
+                    "booted in the midst of this run",
+                )
+            };
+            if booted { Err(error()) } else { Ok(()) }
+        });
+        same.map_err(|e| e.hint("what is done there stays done; run the same command again to do the rest"))?;
+        self.go_on_over(link, target);
+        self.reconnect.unreported = true;
+        if let Some(operator) = self.reconnect.holds.clone() {
+            let operator = Some(operator);
+            self.link.request(&Request::Lock { operator }).await?;
+        }
+        self.tell_state().await
+    }
+
+    /// Another connection takes the place of the one that was.
+    pub(crate) fn go_on_over(&mut self, link: Link, target: &Target) {
+        self.link = link;
+        self.target.address = target.address.clone();
+    }
+
+    /// Tells the executor of a fresh connection what the host should be. The plan that is worked on stays: whether the host
+    /// has moved since is for whoever uses it.
+    pub(crate) async fn tell_state(&mut self) -> Result<(), RolloutError> {
+        let state = Box::new(self.state.clone());
+        match self.link.request(&Request::Desired { state }).await? {
+            Reply::Plan { .. } => Ok(()),
+            other => Err(unexpected(self.host(), &other)),
+        }
+    }
+}
