@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_knows, until};
+pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_options, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
@@ -44,12 +44,7 @@ impl Host {
             }
             Engine::Keepalived => {
                 let mut c = self.net.command("keepalived");
-                // VRRP alone, where it can do more. The system's log is not the tests' business, where it can be kept out of it.
-                for (long, short) in [("--vrrp ", "-P"), ("--no-syslog", "-G")] {
-                    if keepalived_knows(long) {
-                        c.arg(short);
-                    }
-                }
+                c.args(keepalived_options());
                 c.args(["-n", "-l", "-f"]).arg(&config);
                 c.arg("-p")
                     .arg(self.dir.join("pid"))
