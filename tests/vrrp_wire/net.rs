@@ -214,6 +214,11 @@ fn plug(wire: &Net, dir: &Path, number: u8) -> Host {
     net.ip(&format!("addr add 10.77.0.{number}/24 dev eth0"));
     net.ip(&format!("addr add fd00:77::{number}/64 dev eth0 nodad"));
     net.ip(&format!("addr add fe80::77:{number}/64 dev eth0 nodad"));
+    // What is sent before is lost, and some tests send a packet once.
+    let port = format!("-d link show port{number}");
+    until("the wire carries packets", || {
+        wire.ip(&port).contains("state forwarding") && net.ip("link show eth0").contains("state UP")
+    });
     let own = dir.join(["a", "b", "c"][usize::from(number) - 1]);
     fs::create_dir(&own).unwrap();
     Host {
