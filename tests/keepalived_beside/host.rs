@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use crate::case::{Case, Turn};
-use crate::netns::{Net, Tap, until};
+use crate::netns::{Net, Tap, keepalived_options, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -267,9 +267,9 @@ fn launch(net: &Net, engine: Engine, dir: &Path, log: fs::File) -> Child {
             c
         }
         Engine::Keepalived => {
-            // -l with -G: nothing goes to syslog, whose absence alone would cost seconds.
             let mut c = net.command("keepalived");
-            c.args(["-n", "-l", "-G", "-P", "-D", "-f"]).arg(at("keepalived.conf"));
+            c.args(keepalived_options());
+            c.args(["-n", "-l", "-D", "-f"]).arg(at("keepalived.conf"));
             c.arg("-p").arg(at("pid")).arg("-r").arg(at("vrrp.pid"));
             c
         }

@@ -31,9 +31,15 @@ fn keepalived_says(option: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&[out.stderr, out.stdout].concat()).into_owned())
 }
 
-/// Whether the keepalived that is here has an option.
-pub(crate) fn keepalived_knows(option: &str) -> bool {
-    keepalived_says("--help").is_some_and(|help| help.contains(option))
+/// Options with which the keepalived that is here does VRRP alone, and keeps out of the system's log, whose absence would cost it
+/// seconds. One that was built without virtual servers does not know the first, and ends at an option that it does not know.
+pub(crate) fn keepalived_options() -> Vec<&'static str> {
+    let help = keepalived_says("--help").unwrap_or_default();
+    let known = |(long, short): (&str, &'static str)| help.contains(long).then_some(short);
+    [("--vrrp ", "-P"), ("--no-syslog", "-G")]
+        .into_iter()
+        .filter_map(known)
+        .collect()
 }
 
 /// The version of the keepalived that is here.

@@ -154,7 +154,8 @@ fn a_failed_check_does_not_wait_for_silence_as_keepalived_does() {
     // The word of the owner itself is enough; keepalived's standby lets it go on for master_down: three adverts.
     let agent = lowered_adverts_until_takeover(Engine::Agent);
     assert!((1..3).contains(&agent), "{agent}");
-    // 1.3.5 waits for fewer.
+    // Before 2.0.0 a standby that may preempt takes over at the first lower advert, whosever it is (vrrp_state_backup: "forcing a new
+    // MASTER election"); since then it drops what is lower and waits on.
     if able_with_keepalived([2, 0, 0], [u32::MAX; 3]) {
         let keepalived = lowered_adverts_until_takeover(Engine::Keepalived);
         assert!(keepalived >= 3, "{keepalived}");

@@ -11,6 +11,7 @@ mod farewell;
 mod forger;
 mod giving_up;
 mod hmac;
+mod hmac_replay;
 mod neighbours;
 mod net;
 #[path = "../netns/mod.rs"]

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_knows, until};
+pub(crate) use crate::netns::{Net, Tap, able, able_with_keepalived, keepalived_options, until};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Engine {
@@ -44,12 +44,7 @@ impl Host {
             }
             Engine::Keepalived => {
                 let mut c = self.net.command("keepalived");
-                // VRRP alone, where it can do more. The system's log is not the tests' business, where it can be kept out of it.
-                for (long, short) in [("--vrrp ", "-P"), ("--no-syslog", "-G")] {
-                    if keepalived_knows(long) {
-                        c.arg(short);
-                    }
-                }
+                c.args(keepalived_options());
                 c.args(["-n", "-l", "-f"]).arg(&config);
                 c.arg("-p")
                     .arg(self.dir.join("pid"))
@@ -219,6 +214,11 @@ fn plug(wire: &Net, dir: &Path, number: u8) -> Host {
     net.ip(&format!("addr add 10.77.0.{number}/24 dev eth0"));
     net.ip(&format!("addr add fd00:77::{number}/64 dev eth0 nodad"));
     net.ip(&format!("addr add fe80::77:{number}/64 dev eth0 nodad"));
+    // What is sent before is lost, and some tests send a packet once.
+    let port = format!("-d link show port{number}");
+    until("the wire carries packets", || {
+        wire.ip(&port).contains("state forwarding") && net.ip("link show eth0").contains("state UP")
+    });
     let own = dir.join(["a", "b", "c"][usize::from(number) - 1]);
     fs::create_dir(&own).unwrap();
     Host {

@@ -77,7 +77,10 @@ fn a_link_that_flaps_moves_the_vip_once() {
     pair.a.write(&config(201, VIP, PASS));
     pair.b.write(&config(200, VIP, PASS));
     pair.a.start(Engine::Agent);
+    // One step of priority is 4 ms of skew: started together, the lower one may be first.
+    until("a owns the VIP", || pair.a.owns(VIP));
     pair.b.start(Engine::Agent);
+    until("b waits", || pair.b.counter("received") > 1);
     pair.settle(true, VIP);
     // Up for less than three adverts; until b has the VIP, and then on.
     let mut flaps = 0;
