@@ -8,7 +8,6 @@ use crate::host::control::keep_vips;
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::record::archive::prune;
 use crate::host::record::exclusive::{MOMENT, exclusive};
 use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
@@ -19,8 +18,10 @@ use crate::host::report::baseline;
 use crate::host::resource::diff::{Context, diff};
 use crate::host::resource::kind::Config;
 use crate::host::resource::observe::observe;
+use crate::host::resource::undoing::When;
 use crate::host::resource::worker::Worker;
 use crate::host::resource::{boot, converge, kinds};
+use crate::host::transaction::archive::prune;
 use crate::host::transaction::confirm::{address_after, arm_timer, await_confirm};
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::host::transaction::{interrupted, rollback};
@@ -114,7 +115,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 // The timer was faster: it writes the end, and stops this process while it does.
                 std::thread::sleep(Duration::from_secs(600));
             }
-            let reverted = put_back(root, txn, false, &mut |line| journal.log(line));
+            let reverted = put_back(root, txn, When::Now, &mut |line| journal.log(line));
             if armed {
                 revert_timer::disarm(txn);
             }
