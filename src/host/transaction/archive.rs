@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
-use crate::host::record::txn::{Txn, all};
+use crate::host::record::txn::{LAST, Txn, all};
 use crate::host::record::undo::{self, Undo};
 use crate::host::record::{fingerprint, history};
 use crate::host::resource::undoings;
@@ -67,7 +67,7 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
         match entry {
             Undo::Path { path, saved } => {
                 // Its first state counts.
-                if *path != root.path(crate::host::record::txn::LAST) && line.paths.iter().all(|t| t.path != *path) {
+                if *path != root.path(LAST) && line.paths.iter().all(|t| t.path != *path) {
                     line.paths.push(Touched {
                         path: path.clone(),
                         before: fingerprint::print_of_saved(saved, &txn.old()),
@@ -124,7 +124,7 @@ pub(crate) fn read(root: &Root) -> Forgotten {
 }
 
 /// How many ended transactions are kept for rollback.
-pub(crate) const KEPT: usize = 20;
+const KEPT: usize = 20;
 
 /// Removes the oldest ended transactions beyond those kept.
 pub fn prune(root: &Root) {
@@ -133,7 +133,7 @@ pub fn prune(root: &Root) {
         .filter(|t| t.is_finished() && !t.has("armed"))
         .collect();
     for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
-        crate::host::transaction::archive::note(root, txn);
+        note(root, txn);
         let _ = std::fs::remove_dir_all(&txn.dir);
     }
 }

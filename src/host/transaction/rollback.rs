@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::host::observe::facts::net;
 use crate::host::os::error::Result;
-use crate::host::os::rpm_erase;
+use crate::host::os::{files, rpm_erase};
 use crate::host::record::history::ROLLED_BACK;
 use crate::host::record::txn::{Txn, check_cancel};
 use crate::host::resource::undoing::When;
@@ -14,7 +14,7 @@ use crate::host::resource::worker::Worker;
 use crate::host::transaction::confirm::{arm_timer, await_confirm};
 use crate::host::transaction::revert::put_back_entries;
 use crate::host::transaction::rollback_targets::{Target, targets};
-use crate::host::transaction::{rollback_plan, uninstall};
+use crate::host::transaction::{archive, rollback_plan, uninstall};
 use crate::state::{EventKind, Goal, PutBack, TxnId};
 
 /// Puts the transactions back, newest first. Returns what stays, for the operator.
@@ -28,7 +28,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     if root.is_live() && targets.iter().any(Target::cuts_ssh) {
         arm_timer(worker)?;
     }
-    let forgotten = crate::host::transaction::archive::read(root);
+    let forgotten = archive::read(root);
     for target in &targets {
         check_cancel(worker.txn)?;
         let began = std::time::Instant::now();
@@ -77,7 +77,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
 fn mark(txn: &Txn, by: &TxnId) -> Result<()> {
     let path = txn.file(ROLLED_BACK);
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    crate::host::os::files::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
+    files::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
 }
 
 /// Where the host is to be found once its old network is back; empty: where it was.
