@@ -36,7 +36,7 @@ pub struct Txn {
     pub id: TxnId,
     /// Its directory.
     pub dir: PathBuf,
-    /// See [`super::test_hold`].
+    /// See [`crate::host::record::test_hold`].
     pub(crate) hold: PathBuf,
 }
 
