@@ -7,6 +7,7 @@ use crate::host::change::check_config;
 use crate::host::control::{fault, reboot};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
+use crate::host::resource::undoing::When;
 use crate::host::serve::session;
 use crate::host::transaction::{revert, runner};
 use crate::state::{Fault, TxnId};
@@ -46,8 +47,8 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["txn", id] => report(with_id(id, |id| runner::run(&root, &id))),
-        ["revert", id] => report(with_id(id, |id| revert::by_timer(&root, &id, false))),
-        ["revert", id, "--boot"] => report(with_id(id, |id| revert::by_timer(&root, &id, true))),
+        ["revert", id] => report(with_id(id, |id| revert::by_timer(&root, &id, When::Now))),
+        ["revert", id, "--boot"] => report(with_id(id, |id| revert::by_timer(&root, &id, When::AtBoot))),
         ["undo-fault", "stop", unit] => report(fault::repair(&root, &Fault::Stop { unit: unit.to_owned() })),
         ["hold-at-boot", seconds] => report(reboot::hold(&root, seconds)),
         ["check-config", path] => check_config(path),

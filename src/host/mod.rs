@@ -1,8 +1,20 @@
-//! On the target: facts, observe, diff, converge, journal, revert, fault injection.
+//! On the target: `hapair-agent serve` and what it starts.
 //!
-//! `hapair-agent serve` speaks frames ([`crate::state::frame`]) over the one exec of a host. It changes nothing itself:
-//! an apply is stored ([`record`]) and run by PID 1, and `serve` only follows its journal. Everything is static and
+//! It speaks frames ([`crate::state::frame`]) over the one exec of a host. It changes nothing itself: an apply is stored
+//! ([`record`]) and run by PID 1 ([`transaction`]), and `serve` only follows its journal. Everything is static and
 //! NSS-free, and asks of the host only what CentOS 7 has.
+//!
+//! Nine rooms, each of which imports only those before it:
+//!
+//! * [`os`]: ask the machine and tell it,
+//! * [`record`]: one transaction on disk,
+//! * [`observe`]: facts, and the segment,
+//! * [`resource`]: one file a kind of resource,
+//! * [`control`]: units, reboots, faults and holds on request,
+//! * [`change`]: validation before a change, reactions after it,
+//! * [`report`]: status and drift,
+//! * [`transaction`]: run, confirm, revert, roll back,
+//! * [`serve`]: the conversation with the controller.
 
 pub mod change;
 pub mod command;

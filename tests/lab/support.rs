@@ -335,7 +335,7 @@ impl Drop for Twins {
     }
 }
 
-/// Where a transaction of a host waits to be cut (`src/host/txn/hold.rs`).
+/// Where a transaction of a host waits to be cut (`src/host/record/test_hold.rs`).
 const HOLD: &str = "/run/hapair-txn.hold";
 
 /// Transactions that wait, and what happens to a host in their midst.

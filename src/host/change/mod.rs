@@ -4,4 +4,5 @@ pub mod check_config;
 pub mod nginx_reload;
 pub mod reactions;
 pub mod staging;
+pub mod step;
 pub mod validate;

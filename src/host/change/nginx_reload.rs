@@ -9,7 +9,7 @@ use crate::host::os::systemd;
 use crate::host::resource::worker::Worker;
 
 /// Where both nginx packages log.
-pub(crate) const NGINX_LOG: &str = "/var/log/nginx/error.log";
+const NGINX_LOG: &str = "/var/log/nginx/error.log";
 
 /// nginx.org's reload is only a signal and succeeds whatever comes of it: wait until the workers are new, and read what
 /// the master had to say.
@@ -44,13 +44,13 @@ pub(crate) fn reload_nginx(worker: &mut Worker<'_>) -> Result<()> {
 }
 
 /// A worker that is gone, or finishes the requests it has (nginx says so in its title).
-pub(crate) fn is_leaving(pid: u32) -> bool {
+fn is_leaving(pid: u32) -> bool {
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     title.is_empty() || String::from_utf8_lossy(&title).contains("shutting down")
 }
 
 /// The first `[emerg]` line that nginx logged after that size.
-pub(crate) fn emergency(from: u64) -> Option<String> {
+fn emergency(from: u64) -> Option<String> {
     let mut file = File::open(NGINX_LOG).ok()?;
     file.seek(SeekFrom::Start(from)).ok()?;
     let mut text = String::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::host::change::nginx_reload::reload_nginx;
 use crate::host::os::error::{Error, Result};
-use crate::host::os::{exec, systemd};
+use crate::host::os::{exec, package_manager, systemd};
 use crate::host::record::undo::Undo;
 use crate::host::resource::worker::Worker;
 use crate::state::Reaction;
@@ -84,7 +84,7 @@ pub(crate) fn one(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
 }
 
 fn make_cache(worker: &mut Worker<'_>) -> Result<()> {
-    let program = crate::host::os::package_manager::manager()?;
+    let program = package_manager::manager()?;
     // dnf serves old metadata of a changed repository until told otherwise.
     exec::must(&program, &["clean", "expire-cache"], METADATA)?;
     let journal = &mut worker.journal;
@@ -92,12 +92,7 @@ fn make_cache(worker: &mut Worker<'_>) -> Result<()> {
     if output.ok() {
         return Ok(());
     }
-    Err(crate::host::os::package_manager::explain(
-        &program,
-        "makecache",
-        &output,
-        METADATA,
-    ))
+    Err(package_manager::explain(&program, "makecache", &output, METADATA))
 }
 
 /// A reload that kills is an error, with the unit's own words.

@@ -8,7 +8,7 @@ use crate::host::os::systemd;
 use crate::state::Engine;
 
 /// How long an engine may take to put its addresses back by itself.
-pub(crate) const BY_ITSELF: Duration = Duration::from_secs(3);
+const BY_ITSELF: Duration = Duration::from_secs(3);
 
 /// Re-activating an interface strips the VIPs, and keepalived before 2.0 does not notice: an engine that owned some of
 /// `before` and lost them is restarted.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::host::os::error::Result;
+use crate::host::os::error::{Error, Result};
+use crate::host::os::files;
 
 /// Writes JSON to a private file, atomically.
 pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let bytes =
-        serde_json::to_vec(value).map_err(|e| crate::host::os::error::Error::new(format!("cannot encode: {e}")))?;
+    let bytes = serde_json::to_vec(value).map_err(|e| Error::new(format!("cannot encode: {e}")))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    crate::host::os::files::file(path, &bytes, 0o600, uid, gid, None)
+    files::file(path, &bytes, 0o600, uid, gid, None)
 }

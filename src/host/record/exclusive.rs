@@ -42,7 +42,7 @@ pub fn idle(root: &Root) -> bool {
     exclusive(root, MOMENT).is_some()
 }
 
-pub(crate) fn try_exclusive(root: &Root) -> Option<std::fs::File> {
+fn try_exclusive(root: &Root) -> Option<std::fs::File> {
     let path = root.path("/run/hapair-txn.lock");
     if let Some(parent) = path.parent() {
         let _ = std::fs::create_dir_all(parent);

@@ -17,7 +17,7 @@ use crate::state::{Event, EventKind, Secret};
 pub struct Journal {
     file: File,
     path: PathBuf,
-    /// See [`hold`].
+    /// See [`crate::host::record::test_hold`].
     hold: PathBuf,
     seq: u64,
     secrets: Vec<Secret>,

@@ -13,7 +13,6 @@
 //! interrupted    was killed, and a later transaction went on from there
 //! ```
 
-pub mod archive;
 pub mod exclusive;
 pub mod fingerprint;
 pub mod history;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
+use crate::host::os::private_json::write_private;
 use crate::host::record::txn::Txn;
 use crate::state::{HostState, PutBack, Stage};
 
@@ -33,7 +34,7 @@ impl Stored {
             return Err(Error::new(format!("transaction {} exists already", txn.id)).hint("apply again"));
         }
         let stored = files::private_directory(&txn.old())
-            .and_then(|()| crate::host::os::private_json::write_private(&txn.file("request.json"), self))
+            .and_then(|()| write_private(&txn.file("request.json"), self))
             .and_then(|()| txn.reserve());
         if stored.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
+use crate::host::record::{tail, test_hold};
 use crate::state::{OutcomeKind, TxnId};
 
 /// Where transactions are.
@@ -35,7 +36,7 @@ pub struct Txn {
     pub id: TxnId,
     /// Its directory.
     pub dir: PathBuf,
-    /// See [`hold`].
+    /// See [`crate::host::record::test_hold`].
     pub(crate) hold: PathBuf,
 }
 
@@ -45,7 +46,7 @@ impl Txn {
         Txn {
             id: id.clone(),
             dir: root.path(DIRECTORY).join(id.as_str()),
-            hold: root.path(crate::host::record::test_hold::FILE),
+            hold: root.path(test_hold::FILE),
         }
     }
 
@@ -96,12 +97,12 @@ impl Txn {
 
     /// The journal ends with `Finished`.
     pub fn is_finished(&self) -> bool {
-        crate::host::record::tail::finished(&self.file("journal")).is_some()
+        tail::finished(&self.file("journal")).is_some()
     }
 
     /// It ended, and everything was done.
     pub fn is_done(&self) -> bool {
-        crate::host::record::tail::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
+        tail::finished(&self.file("journal")).is_some_and(|o| o.result == OutcomeKind::Done)
     }
 }
 

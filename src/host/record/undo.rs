@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::error::{Result, at};
 use crate::host::os::files::{self, Saved};
-use crate::host::os::root::Root;
-use crate::host::os::rpm_erase;
 use crate::host::record::fingerprint;
 use crate::host::record::txn::Txn;
 use crate::state::{NetworkManagerKind, Reaction};
@@ -98,34 +96,23 @@ pub enum Undo {
 }
 
 impl Undo {
-    /// What of it stays, in words for the operator.
-    pub(crate) fn stays(&self, root: &Root) -> Option<String> {
-        match self {
-            // Noted before they were installed: some may never have been.
-            Undo::Installed { packages } => told(root, packages, |names| {
-                format!("packages stay installed ({names}); remove them by hand if they are not wanted")
-            }),
-            Undo::CameAlong { packages } => told(root, packages, |names| {
-                format!("packages that came along with them stay installed ({names})")
-            }),
-            Undo::Stays { text } => Some(text.clone()),
-            _ => None,
-        }
-    }
-
     /// Paths that it is about.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         match self {
             Undo::Path { path, .. } => vec![path.clone()],
             Undo::Renamed { from, to } => vec![from.clone(), to.clone()],
-            _ => Vec::new(),
+            Undo::Unit { .. }
+            | Undo::Reaction { .. }
+            | Undo::Hostname { .. }
+            | Undo::Selinux { .. }
+            | Undo::Boolean { .. }
+            | Undo::Firewall { .. }
+            | Undo::Network { .. }
+            | Undo::Installed { .. }
+            | Undo::CameAlong { .. }
+            | Undo::Stays { .. } => Vec::new(),
         }
     }
-}
-
-fn told(root: &Root, packages: &[String], words: impl Fn(String) -> String) -> Option<String> {
-    let there = rpm_erase::installed(root, packages);
-    (!there.is_empty()).then(|| words(there.join(" ")))
 }
 
 /// The log, open for writing.

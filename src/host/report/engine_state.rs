@@ -68,7 +68,7 @@ impl Word {
     }
 }
 
-pub(crate) fn agent_status() -> Option<AgentStatus> {
+fn agent_status() -> Option<AgentStatus> {
     let answer = agent::ask(Path::new(agent::STATE_DIR), "status").ok()?;
     serde_json::from_str(&answer).ok()
 }
@@ -85,7 +85,7 @@ pub(crate) fn journal(root: &Root, engine: Engine) -> String {
 
 /// The last state that the log names for this instance is FAULT: `(VI_1) Entering FAULT STATE` (2.x),
 /// `VRRP_Instance(VI_1) Now in FAULT state` (1.3).
-pub(crate) fn is_fault(log: &str, instance: &str) -> bool {
+fn is_fault(log: &str, instance: &str) -> bool {
     let marked = format!("({instance})");
     let states = log.lines().rev().filter(|l| l.contains(&marked)).find_map(|l| {
         ["FAULT", "BACKUP", "MASTER"]

@@ -6,9 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
-use crate::host::os::executor;
-use crate::host::os::files;
 use crate::host::os::root::Root;
+use crate::host::os::{executor, files};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::node::{IS_EXECUTOR, Node, attributes, node};

@@ -6,14 +6,15 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, systemd};
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::firewalld;
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::service::switched;
+use crate::host::resource::undoing::{Planned, Undoing};
 use crate::host::resource::worker::Worker;
-use crate::state::resource::FirewallSpec;
+use crate::state::resource::{FirewallSpec, Stage};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UNIT: &str = "firewalld.service";
@@ -143,5 +144,107 @@ fn await_rules() -> Result<()> {
                 .hint("see `systemctl status firewalld` on the host"));
         }
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What was added to a zone, taken out again, or the other way round.
+pub(crate) struct FirewallUndo<'a> {
+    pub(crate) zone: &'a str,
+    /// As it was added: `--add-service=http`.
+    pub(crate) options: &'a [String],
+}
+
+impl Undoing for FirewallUndo<'_> {
+    fn capture(&self, _root: &Root, undo: &mut Log) -> Result<()> {
+        undo.add(&Undo::Firewall {
+            zone: self.zone.to_owned(),
+            options: self.options.iter().map(|o| inverse(o)).collect(),
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("the rules of firewalld's zone {}", self.zone))
+    }
+
+    /// Permanently and now. A running firewalld remembers, and would write what it remembers over a file that is back.
+    fn before_files(&self) -> Result<()> {
+        if !systemd::one(UNIT).is_active() {
+            return Ok(());
+        }
+        let zone = format!("--zone={}", self.zone);
+        let mut failures = Vec::new();
+        for option in self.options {
+            let inverse = inverse(option);
+            for args in [&["--permanent", &zone, &inverse][..], &[&zone, &inverse]] {
+                let limit = LIMIT;
+                let told =
+                    exec::run("firewall-cmd", args, limit).and_then(|output| judge_firewall(args, &output, limit));
+                failures.extend(told.err().map(|error| error.message));
+            }
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::new(failures.join("; ")))
+        }
+    }
+
+    fn cuts_ssh(&self) -> bool {
+        true
+    }
+
+    fn planned(&self, _root: &Root) -> Option<Planned> {
+        let out: Vec<String> = self.options.iter().map(|o| inverse(o)).collect();
+        Some(Planned {
+            resource: format!("firewall zone {}", self.zone),
+            stage: Stage::Firewall,
+            summary: out.join(" "),
+        })
+    }
+}
+
+/// What is so already is a warning with exit code 0, or in older versions a code of its own: ALREADY_ENABLED,
+/// NOT_ENABLED (firewall/errors.py).
+fn judge_firewall(args: &[&str], output: &exec::Output, limit: Duration) -> Result<()> {
+    match output.code {
+        Some(0 | 11 | 12) => Ok(()),
+        _ => Err(exec::failed("firewall-cmd", args, output, limit)),
+    }
+}
+
+/// `--remove-…` of `--add-…`, and the other way round.
+fn inverse(option: &str) -> String {
+    match option.strip_prefix("--remove-") {
+        Some(what) => format!("--add-{what}"),
+        None => option.replacen("--add-", "--remove-", 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firewall_that_refuses_is_a_failure_and_one_that_is_so_already_is_not() {
+        let judge = |code| {
+            let output = exec::Output {
+                code,
+                stderr: "Error: INVALID_ZONE: gone".into(),
+                ..exec::Output::default()
+            };
+            judge_firewall(
+                &["--zone=gone", "--remove-service=http"],
+                &output,
+                Duration::from_secs(1),
+            )
+        };
+        assert!(
+            [Some(0), Some(11), Some(12)]
+                .into_iter()
+                .all(|code| judge(code).is_ok())
+        );
+        let error = judge(Some(112)).unwrap_err();
+        assert!(error.message.contains("INVALID_ZONE"), "{error}");
+        assert!(judge(None).is_err());
     }
 }

@@ -6,14 +6,17 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
 use crate::host::os::root::Root;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
 use crate::host::resource::write;
+use crate::state::resource::Stage;
 
 const FILE: &str = "/etc/hostname";
+const RUNNING: &str = "/proc/sys/kernel/hostname";
 
 /// The static and the running host name.
 pub(crate) struct Hostname<'a> {
@@ -24,7 +27,7 @@ impl Kind for Hostname<'_> {
     fn observe(&self, root: &Root, _tools: &Tools) -> Observed {
         Observed::Hostname {
             configured: root.line(FILE),
-            running: root.line("/proc/sys/kernel/hostname"),
+            running: root.line(RUNNING),
         }
     }
 
@@ -93,5 +96,36 @@ impl Kind for Hostname<'_> {
             }
             _ => Trace::Nowhere,
         }
+    }
+}
+
+/// The kernel's host name, put back.
+pub(crate) struct HostnameUndo<'a> {
+    /// What it was.
+    pub(crate) running: &'a str,
+}
+
+impl Undoing for HostnameUndo<'_> {
+    fn capture(&self, root: &Root, undo: &mut Log) -> Result<()> {
+        undo.add(&Undo::Hostname {
+            running: root.line(RUNNING),
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("the host name {}", self.running))
+    }
+
+    fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
+        let set = nix::unistd::sethostname(self.running);
+        set.map_err(|e| Error::new(format!("cannot set the host name back: {e}")))
+    }
+
+    fn planned(&self, root: &Root) -> Option<Planned> {
+        (self.running != root.line(RUNNING)).then(|| Planned {
+            resource: "hostname".to_owned(),
+            stage: Stage::Hostname,
+            summary: format!("set back to {}", self.running),
+        })
     }
 }

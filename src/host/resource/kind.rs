@@ -1,6 +1,6 @@
 //! What every kind of resource knows of itself.
 //!
-//! A new kind implements [`Kind`] in a file of its own and gets its line in [`super::kinds`]; nothing above this room
+//! A new kind implements [`Kind`] in a file of its own and gets its line in [`crate::host::resource::kinds`]; nothing above this room
 //! knows one kind from another.
 
 use std::path::PathBuf;

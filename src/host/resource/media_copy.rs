@@ -7,11 +7,12 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::os::root::Root;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::node::Kept;
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
 
 /// The content of a disc, until the copy holds the disc's `.discinfo`.
@@ -111,4 +112,24 @@ fn copy_tree(source: &Path, target: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Something that is not undone, for the operator to know.
+pub(crate) struct StaysUndo<'a> {
+    /// What, in words.
+    pub(crate) text: &'a str,
+}
+
+impl Undoing for StaysUndo<'_> {
+    fn capture(&self, _root: &Root, _undo: &mut Log) -> Result<()> {
+        Ok(())
+    }
+
+    fn lost(&self) -> Option<String> {
+        None
+    }
+
+    fn stays(&self, _root: &Root) -> Option<String> {
+        Some(self.text.to_owned())
+    }
 }

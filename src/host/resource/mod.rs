@@ -1,4 +1,11 @@
-//! One file a kind of resource: what it is now, how that differs from what it should be, and making it so.
+//! One file a kind of resource: what it is now, how that differs from what it should be, making it so, putting it back,
+//! and how all that is told.
+//!
+//! A kind is an implementation of [`kind::Kind`] and has its line in [`kinds`]: [`file`], [`edited`], [`directory`],
+//! [`network`], [`selinux`], [`selinux_booleans`], [`firewall`], [`hostname`], [`packages`], [`package_group`],
+//! [`repositories`], [`media_copy`], [`service`]. An entry of the undo log is an implementation of [`undoing::Undoing`] in
+//! the file of its kind and has its line in [`undoings`]. What drives them knows none: [`observe`], [`diff`],
+//! [`converge`], [`boot`].
 
 pub mod boot;
 pub mod converge;
@@ -19,11 +26,16 @@ pub mod observe;
 pub mod observed;
 pub mod package_group;
 pub mod packages;
+pub mod reaction;
 pub mod repositories;
+pub mod saved_path;
 pub mod selinux;
 pub mod selinux_booleans;
 pub mod service;
 pub mod staged;
 pub mod text_diff;
+pub mod undoing;
+pub mod undoings;
+pub mod unit_before;
 pub mod worker;
 pub mod write;

@@ -10,15 +10,16 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, systemd};
 use crate::host::record::txn;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::node::{Node, edit_target, node};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
 use crate::host::resource::{edited, write};
 use crate::state::NetworkManagerKind;
-use crate::state::resource::NetworkSpec;
+use crate::state::resource::{NetworkSpec, Stage};
 
 /// network.service's own limit is five minutes; an address conflict check and DAD cost seconds.
 const ACTIVATION: Duration = Duration::from_secs(100);
@@ -279,4 +280,51 @@ fn uuid_of(path: &Path) -> Option<String> {
     .ok()?;
     let line = output.stdout.lines().find(|l| l.ends_with(&*path.to_string_lossy()))?;
     line.split(':').next().map(str::to_owned)
+}
+
+/// A profile that was activated: the one that was there before must be.
+pub(crate) struct NetworkUndo<'a> {
+    /// Who activates.
+    pub(crate) manager: NetworkManagerKind,
+    pub(crate) interface: &'a str,
+    /// The profile.
+    pub(crate) path: &'a str,
+}
+
+impl Undoing for NetworkUndo<'_> {
+    fn capture(&self, _root: &Root, undo: &mut Log) -> Result<()> {
+        undo.add(&Undo::Network {
+            manager: self.manager,
+            interface: self.interface.to_owned(),
+            path: self.path.to_owned(),
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("the network of {}", self.interface))
+    }
+
+    fn system(&self, when: When, log: &mut dyn FnMut(&str)) -> Result<()> {
+        match when {
+            When::Now => activate(self.manager, self.interface, Path::new(self.path), log),
+            // The network comes up later, from the file that is back in place.
+            When::AtBoot => Ok(()),
+        }
+    }
+
+    fn interface(&self) -> Option<&str> {
+        Some(self.interface)
+    }
+
+    fn cuts_ssh(&self) -> bool {
+        true
+    }
+
+    fn planned(&self, _root: &Root) -> Option<Planned> {
+        Some(Planned {
+            resource: format!("network {}", self.interface),
+            stage: Stage::Network,
+            summary: "activate the profile that was there".to_owned(),
+        })
+    }
 }

@@ -7,10 +7,11 @@ use crate::host::os::error::Result;
 use crate::host::os::package_manager::{explain, manager, no_such};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, rpm_erase};
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
 use crate::state::resource::Reaction;
 
@@ -149,4 +150,54 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     }
     // yum 3 exits 0 when only some of the names were found.
     Err(no_such(&absent.join(" ")))
+}
+
+/// Packages that were not there before: they stay, but for a removal that takes them too.
+pub(crate) struct InstalledUndo<'a> {
+    pub(crate) packages: &'a [String],
+}
+
+impl Undoing for InstalledUndo<'_> {
+    fn capture(&self, _root: &Root, _undo: &mut Log) -> Result<()> {
+        Ok(())
+    }
+
+    /// They are remembered by name.
+    fn lost(&self) -> Option<String> {
+        None
+    }
+
+    fn stays(&self, root: &Root) -> Option<String> {
+        // Noted before they were installed: some may never have been.
+        told(root, self.packages, |names| {
+            format!("packages stay installed ({names}); remove them by hand if they are not wanted")
+        })
+    }
+}
+
+/// Packages that the package manager brought along for those.
+pub(crate) struct CameAlongUndo<'a> {
+    pub(crate) packages: &'a [String],
+}
+
+impl Undoing for CameAlongUndo<'_> {
+    fn capture(&self, _root: &Root, _undo: &mut Log) -> Result<()> {
+        Ok(())
+    }
+
+    /// They are remembered by name.
+    fn lost(&self) -> Option<String> {
+        None
+    }
+
+    fn stays(&self, root: &Root) -> Option<String> {
+        told(root, self.packages, |names| {
+            format!("packages that came along with them stay installed ({names})")
+        })
+    }
+}
+
+fn told(root: &Root, packages: &[String], words: impl Fn(String) -> String) -> Option<String> {
+    let there = rpm_erase::installed(root, packages);
+    (!there.is_empty()).then(|| words(there.join(" ")))
 }

@@ -1,15 +1,17 @@
 //! Other `.repo` files of a directory, set aside.
 
 use std::fs;
+use std::path::Path;
 
 use crate::host::observe::tools::Tools;
-use crate::host::os::error::{Result, at};
+use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::os::root::Root;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
 
 /// What is not to be kept gets the name `X.repo.bak`, which yum does not read.
@@ -72,5 +74,37 @@ impl Kind for Repositories<'_> {
             Some(new) => Trace::Path(root.path(self.directory).join(new)),
             None => Trace::Nowhere,
         }
+    }
+}
+
+/// A file that was renamed gets its name back.
+pub(crate) struct RenamedUndo<'a> {
+    /// Its name before.
+    pub(crate) from: &'a Path,
+    /// Its name since.
+    pub(crate) to: &'a Path,
+}
+
+impl Undoing for RenamedUndo<'_> {
+    fn capture(&self, _root: &Root, undo: &mut Log) -> Result<()> {
+        if !self.to.exists() {
+            return Ok(());
+        }
+        undo.keep(self.from)?;
+        undo.add(&Undo::Renamed {
+            from: self.to.to_owned(),
+            to: self.from.to_owned(),
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("the name {}", self.from.display()))
+    }
+
+    fn files(&self, _old: &Path, _log: &mut dyn FnMut(&str)) -> Result<()> {
+        if !self.to.exists() {
+            return Ok(());
+        }
+        fs::rename(self.to, self.from).map_err(|e| Error::io("rename back", self.to, &e))
     }
 }

@@ -7,15 +7,17 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
 use crate::host::os::root::Root;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Boot, Config, Kind, Trace, of_another_kind};
 use crate::host::resource::node::{Kept, Node, edit_target, node};
 use crate::host::resource::observed::{Observed, nobody_knows};
+use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
 use crate::host::resource::write;
 use crate::state::SelinuxMode;
 use crate::state::edit::{self, Edit};
+use crate::state::resource::Stage;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -169,6 +171,40 @@ fn edits(mode: SelinuxMode) -> [Edit; 1] {
         key: "SELINUX".into(),
         value: Some(mode.to_string()),
     }]
+}
+
+/// How long setting things back may take.
+const LIMIT_BACK: Duration = Duration::from_secs(60);
+
+/// The running mode, put back.
+pub(crate) struct SelinuxUndo {
+    /// What it was.
+    pub(crate) enforcing: bool,
+}
+
+impl Undoing for SelinuxUndo {
+    fn capture(&self, root: &Root, undo: &mut Log) -> Result<()> {
+        undo.add(&Undo::Selinux {
+            enforcing: system::selinux_runtime(root) == SelinuxMode::Enforcing,
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some("SELinux's mode".to_owned())
+    }
+
+    fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
+        exec::must("setenforce", &[if self.enforcing { "1" } else { "0" }], LIMIT_BACK).map(drop)
+    }
+
+    fn planned(&self, root: &Root) -> Option<Planned> {
+        let enforces = system::selinux_runtime(root) == SelinuxMode::Enforcing;
+        (enforces != self.enforcing).then(|| Planned {
+            resource: "selinux mode".to_owned(),
+            stage: Stage::Selinux,
+            summary: if self.enforcing { "enforcing" } else { "permissive" }.to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

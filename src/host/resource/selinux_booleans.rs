@@ -8,12 +8,14 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::exec;
 use crate::host::os::root::Root;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
 use crate::state::SelinuxMode;
+use crate::state::resource::Stage;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -43,7 +45,7 @@ impl Kind for SelinuxBooleans<'_> {
         let wrong = self.values.iter();
         let wrong: Vec<String> = wrong
             .filter(|(name, wanted)| have.get(*name).copied().flatten() != Some(**wanted))
-            .map(|(name, wanted)| format!("{name} {}", if *wanted { "on" } else { "off" }))
+            .map(|(name, wanted)| format!("{name} {}", on_or_off(*wanted)))
             .collect();
         if wrong.is_empty() {
             None
@@ -68,7 +70,7 @@ impl Kind for SelinuxBooleans<'_> {
                         name: name.clone(),
                         value,
                     })?;
-                    exec::must("setsebool", &["-P", name, if *wanted { "on" } else { "off" }], LIMIT)?;
+                    exec::must("setsebool", &["-P", name, on_or_off(*wanted)], LIMIT)?;
                 }
             }
         }
@@ -93,4 +95,45 @@ impl Kind for SelinuxBooleans<'_> {
     fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
         Trace::Nowhere
     }
+}
+
+/// How long setting one back may take.
+const LIMIT_BACK: Duration = Duration::from_secs(60);
+
+/// A boolean, put back.
+pub(crate) struct BooleanUndo<'a> {
+    pub(crate) name: &'a str,
+    /// What it was.
+    pub(crate) value: bool,
+}
+
+impl Undoing for BooleanUndo<'_> {
+    fn capture(&self, root: &Root, undo: &mut Log) -> Result<()> {
+        undo.add(&Undo::Boolean {
+            name: self.name.to_owned(),
+            value: root
+                .line(&format!("/sys/fs/selinux/booleans/{}", self.name))
+                .starts_with('1'),
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("SELinux's boolean {}", self.name))
+    }
+
+    fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
+        exec::must("setsebool", &["-P", self.name, on_or_off(self.value)], LIMIT_BACK).map(drop)
+    }
+
+    fn planned(&self, _root: &Root) -> Option<Planned> {
+        Some(Planned {
+            resource: format!("selinux boolean {}", self.name),
+            stage: Stage::Selinux,
+            summary: format!("set back to {}", on_or_off(self.value)),
+        })
+    }
+}
+
+fn on_or_off(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
 }

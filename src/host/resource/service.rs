@@ -6,10 +6,11 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::systemd;
-use crate::host::record::undo::Undo;
+use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
 use crate::state::Reaction;
 
@@ -179,5 +180,33 @@ fn start(worker: &mut Worker<'_>, unit: &str) -> Result<()> {
                 .hint(format!("see `systemctl status {unit}` on the host")));
             }
         }
+    }
+}
+
+/// A unit's state. What is put back is that before the first of several entries ([`crate::host::resource::unit_before`]).
+pub(crate) struct UnitUndo<'a> {
+    /// With suffix.
+    pub(crate) unit: &'a str,
+}
+
+impl Undoing for UnitUndo<'_> {
+    fn capture(&self, root: &Root, undo: &mut Log) -> Result<()> {
+        if !root.is_live() {
+            return Ok(());
+        }
+        let now = systemd::one(self.unit);
+        undo.add(&Undo::Unit {
+            unit: self.unit.to_owned(),
+            active: now.is_active(),
+            enabled: now.enabled,
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        Some(format!("the state of {}", self.unit))
+    }
+
+    fn cuts_ssh(&self) -> bool {
+        self.unit == "firewalld.service"
     }
 }

@@ -13,6 +13,7 @@ use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
 use crate::host::record::revert_timer::revert_unit;
 use crate::host::record::txn::{Txn, all};
+use crate::host::resource::undoing::When;
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::state::resource::Stage;
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
@@ -101,7 +102,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
                 "transaction {} was killed while it put things back; putting back what it had replaced",
                 txn.id
             ));
-            let reverted = put_back(root, &txn, false, &mut |line| journal.log(line));
+            let reverted = put_back(root, &txn, When::Now, &mut |line| journal.log(line));
             outcome(
                 reverted,
                 Error::new("the transaction was interrupted while it was reverted"),

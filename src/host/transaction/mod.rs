@@ -1,5 +1,6 @@
 //! Running a transaction: to its end, to its confirm, back by itself, or back on the operator's word.
 
+pub mod archive;
 pub mod confirm;
 pub mod interrupted;
 pub mod revert;

@@ -7,20 +7,19 @@ use sha2::{Digest, Sha256};
 
 use crate::host::control::fault;
 use crate::host::observe::election_critical;
-use crate::host::observe::facts::system;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
 use crate::host::os::rpm_erase::{self, Erasure, Ours};
 use crate::host::os::systemd;
-use crate::host::record::archive::{self, Forgotten};
 use crate::host::record::fingerprint;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, Undo};
-use crate::host::resource::kinds;
 use crate::host::resource::text_diff::unified;
-use crate::host::transaction::revert::{Before, units_before};
+use crate::host::resource::unit_before::{Before, units_before};
+use crate::host::resource::{kinds, undoings};
+use crate::host::transaction::archive::{self, Forgotten};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
 use crate::state::hex::hex;
@@ -125,7 +124,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
             let is_package = matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. });
             what.goal != Goal::RemoveWithPackages || !is_package
         })
-        .filter_map(|e| e.stays(root))
+        .filter_map(|e| undoings::of(e).stays(root))
         .collect();
     if what.goal != Goal::Rollback {
         for path in uninstall::paths(root, &forgotten, |path| {
@@ -232,44 +231,10 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
     }
     let mut changes = BTreeMap::new();
     for entry in entries {
-        let change = match entry {
-            Undo::Network { interface, .. } => change(
-                format!("network {interface}"),
-                Stage::Network,
-                "activate the profile that was there",
-            ),
-            Undo::Hostname { running } if *running != root.line("/proc/sys/kernel/hostname") => {
-                change("hostname", Stage::Hostname, format!("set back to {running}"))
-            }
-            Undo::Selinux { enforcing } => {
-                let enforces = system::selinux_runtime(root) == crate::state::SelinuxMode::Enforcing;
-                if enforces == *enforcing {
-                    continue;
-                }
-                change(
-                    "selinux mode",
-                    Stage::Selinux,
-                    if *enforcing { "enforcing" } else { "permissive" },
-                )
-            }
-            Undo::Boolean { name, value } => {
-                let value = if *value { "on" } else { "off" };
-                change(
-                    format!("selinux boolean {name}"),
-                    Stage::Selinux,
-                    format!("set back to {value}"),
-                )
-            }
-            Undo::Firewall { zone, options } => {
-                let out: Vec<String> = options
-                    .iter()
-                    .map(|o| crate::host::transaction::revert::inverse(o))
-                    .collect();
-                change(format!("firewall zone {zone}"), Stage::Firewall, out.join(" "))
-            }
-            _ => continue,
-        };
-        changes.insert(change.resource.clone(), change);
+        if let Some(planned) = undoings::of(entry).planned(root) {
+            let change = change(planned.resource, planned.stage, planned.summary);
+            changes.insert(change.resource.clone(), change);
+        }
     }
     for (unit, before) in units {
         let now = systemd::one(unit);

@@ -6,6 +6,7 @@ use crate::host::record::history;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::Txn;
 use crate::host::record::undo::{self, Undo};
+use crate::host::resource::undoings;
 use crate::state::{Engine, HostState, PutBack};
 
 /// One transaction that is put back.
@@ -54,7 +55,7 @@ pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
 
 /// An engine that started at boot and did not run when its transaction began was silenced for that transaction's own
 /// sake (a change that decides the election): before the run it ran.
-pub(crate) fn count_silence_as_running(entry: &mut Undo) {
+fn count_silence_as_running(entry: &mut Undo) {
     if let Undo::Unit { unit, active, enabled } = entry {
         let is_engine = [Engine::Agent, Engine::Keepalived].iter().any(|e| e.unit() == unit);
         *active |= is_engine && enabled.starts_with("enabled");
@@ -64,15 +65,11 @@ pub(crate) fn count_silence_as_running(entry: &mut Undo) {
 impl Target {
     /// Putting it back can cut the connection.
     pub(crate) fn cuts_ssh(&self) -> bool {
-        let by_kind = self.entries.iter().any(|entry| match entry {
-            Undo::Network { .. } | Undo::Firewall { .. } => true,
-            Undo::Unit { unit, .. } => unit == "firewalld.service",
-            _ => false,
-        });
+        let by_kind = self.entries.iter().any(|entry| undoings::of(entry).cuts_ssh());
         // A file of the network is one of a resource that says so.
         by_kind
             || Stored::load(&self.txn).is_ok_and(|request| {
-                let started = crate::host::record::history::started(&self.txn, &request);
+                let started = history::started(&self.txn, &request);
                 started.iter().any(|resource| resource.cuts_ssh)
             })
     }

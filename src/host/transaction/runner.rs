@@ -1,14 +1,14 @@
 //! Runs one stored transaction, as a unit of PID 1's: it goes on when the connection dies.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::host::change::{reactions, staging};
+use crate::host::change::reactions;
+use crate::host::change::step::step;
 use crate::host::control::keep_vips;
 use crate::host::observe::tools::Tools;
-use crate::host::os::error::{Error, Result};
+use crate::host::os::error::Result;
 use crate::host::os::root::Root;
-use crate::host::record::archive::prune;
 use crate::host::record::exclusive::{MOMENT, exclusive};
 use crate::host::record::journal::Journal;
 use crate::host::record::request::Stored;
@@ -16,15 +16,16 @@ use crate::host::record::revert_timer;
 use crate::host::record::txn::{LAST, Txn, check_cancel};
 use crate::host::record::undo::Log;
 use crate::host::report::baseline;
-use crate::host::resource::diff::{Context, diff};
+use crate::host::resource::boot;
 use crate::host::resource::kind::Config;
 use crate::host::resource::observe::observe;
+use crate::host::resource::undoing::When;
 use crate::host::resource::worker::Worker;
-use crate::host::resource::{boot, converge, kinds};
+use crate::host::transaction::archive::prune;
 use crate::host::transaction::confirm::{address_after, arm_timer, await_confirm};
 use crate::host::transaction::revert::{outcome, put_back};
 use crate::host::transaction::{interrupted, rollback};
-use crate::state::resource::{Resource, Stage};
+use crate::state::resource::Resource;
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
 /// `hapair-agent txn ID`.
@@ -114,7 +115,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 // The timer was faster: it writes the end, and stops this process while it does.
                 std::thread::sleep(Duration::from_secs(600));
             }
-            let reverted = put_back(root, txn, false, &mut |line| journal.log(line));
+            let reverted = put_back(root, txn, When::Now, &mut |line| journal.log(line));
             if armed {
                 revert_timer::disarm(txn);
             }
@@ -135,7 +136,7 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
         worker.validated.clear();
         for resource in &resources {
             check_cancel(worker.txn)?;
-            step(worker, resource, &resources, *stage, &mut announced)?;
+            step(worker, resource, &resources, *stage, &mut announced, arm_timer)?;
         }
         reactions::all(worker)?;
         if worker.armed {
@@ -149,60 +150,4 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
         }
     }
     Ok(Vec::new())
-}
-
-/// Observes one resource anew, and if it is not as desired, converges it and looks again.
-fn step(
-    worker: &mut Worker<'_>,
-    resource: &Resource,
-    stage_resources: &[&Resource],
-    stage: Stage,
-    announced: &mut bool,
-) -> Result<()> {
-    let named = |error: Error| error.context(&resource.id);
-    let request = worker.request;
-    worker.tools = Tools::default();
-    let Some(observed) = observe(worker.root, &[resource], &mut worker.tools).pop() else {
-        return Ok(());
-    };
-    let context = Context {
-        secrets: &request.state.secrets,
-        engine_active: false,
-    };
-    let Some(change) = diff(resource, &observed, &context) else {
-        return Ok(());
-    };
-    if !*announced {
-        *announced = true;
-        worker.journal.write(EventKind::StageStarted { stage })?;
-    }
-    if resource.cuts_ssh && !worker.armed && worker.root.is_live() {
-        arm_timer(worker).map_err(named)?;
-    }
-    let started = Instant::now();
-    worker.journal.write(EventKind::ResourceStarted {
-        resource: resource.id.clone(),
-        summary: change.summary,
-    })?;
-    staging::validate_group(worker, resource, stage_resources).map_err(named)?;
-    if let Some(reaction) = kinds::of(&resource.spec).needs_first() {
-        reactions::now(worker, &reaction).map_err(named)?;
-    }
-    converge::converge(worker, resource, &observed).map_err(named)?;
-    worker.undo.step_done();
-    worker.tools = Tools::default();
-    let after = observe(worker.root, &[resource], &mut worker.tools).pop();
-    if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
-        return Err(named(
-            Error::new(format!("still not as desired after the change: {}", left.summary))
-                .hint("something else on the host writes the same thing; find out what"),
-        ));
-    }
-    worker.pending.extend(resource.reactions.iter().cloned());
-    worker.changed += 1;
-    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    worker.journal.write(EventKind::ResourceDone {
-        resource: resource.id.clone(),
-        took_ms,
-    })
 }

@@ -8,9 +8,9 @@ use crate::host::control::fault;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
-use crate::host::record::archive::Forgotten;
 use crate::host::record::undo::{Log, Undo};
 use crate::host::record::{exclusive, fingerprint, history};
+use crate::host::transaction::archive::Forgotten;
 use crate::state::Engine;
 
 /// Where the executors are.

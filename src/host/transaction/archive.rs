@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
-use crate::host::record::txn::{Txn, all};
+use crate::host::record::txn::{LAST, Txn, all};
 use crate::host::record::undo::{self, Undo};
 use crate::host::record::{fingerprint, history};
+use crate::host::resource::undoings;
 
 const FILE: &str = "/var/lib/hapair/pruned";
 
@@ -66,7 +67,7 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
         match entry {
             Undo::Path { path, saved } => {
                 // Its first state counts.
-                if *path != root.path(crate::host::record::txn::LAST) && line.paths.iter().all(|t| t.path != *path) {
+                if *path != root.path(LAST) && line.paths.iter().all(|t| t.path != *path) {
                     line.paths.push(Touched {
                         path: path.clone(),
                         before: fingerprint::print_of_saved(saved, &txn.old()),
@@ -77,16 +78,17 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
                     });
                 }
             }
-            Undo::Renamed { from, .. } => line.others.push(format!("the name {}", from.display())),
-            Undo::Unit { unit, .. } => line.others.push(format!("the state of {unit}")),
-            Undo::Hostname { running } => line.others.push(format!("the host name {running}")),
-            Undo::Selinux { .. } => line.others.push("SELinux's mode".to_owned()),
-            Undo::Boolean { name, .. } => line.others.push(format!("SELinux's boolean {name}")),
-            Undo::Firewall { zone, .. } => line.others.push(format!("the rules of firewalld's zone {zone}")),
-            Undo::Network { interface, .. } => line.others.push(format!("the network of {interface}")),
             Undo::Installed { packages } => line.packages.extend(packages.iter().cloned()),
             Undo::CameAlong { packages } => line.along.extend(packages.iter().cloned()),
-            Undo::Stays { .. } | Undo::Reaction { .. } => {}
+            Undo::Unit { .. }
+            | Undo::Reaction { .. }
+            | Undo::Hostname { .. }
+            | Undo::Selinux { .. }
+            | Undo::Boolean { .. }
+            | Undo::Firewall { .. }
+            | Undo::Network { .. }
+            | Undo::Renamed { .. }
+            | Undo::Stays { .. } => line.others.extend(undoings::of(entry).lost()),
         }
     }
     if entries.is_empty() {
@@ -122,7 +124,7 @@ pub(crate) fn read(root: &Root) -> Forgotten {
 }
 
 /// How many ended transactions are kept for rollback.
-pub(crate) const KEPT: usize = 20;
+const KEPT: usize = 20;
 
 /// Removes the oldest ended transactions beyond those kept.
 pub fn prune(root: &Root) {
@@ -131,7 +133,7 @@ pub fn prune(root: &Root) {
         .filter(|t| t.is_finished() && !t.has("armed"))
         .collect();
     for txn in ended.iter().take(ended.len().saturating_sub(KEPT)) {
-        crate::host::record::archive::note(root, txn);
+        note(root, txn);
         let _ = std::fs::remove_dir_all(&txn.dir);
     }
 }
