@@ -8,15 +8,16 @@ use crate::state::time::Utc;
 use crate::state::{Engine, HostStatus, Reaction, Request, Stage, TxnId};
 
 use super::clocks;
-use super::confirm::Heading;
-use super::connect::{Context, Member, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::gate::Gate;
+use super::health::gate::Gate;
+use super::health::roles;
+use super::health::roles::{Owners, is_living_pair};
+use super::health::verify::{Verification, verify};
 use super::order::{Phase, changes_in, standby_first};
+use super::reach::confirm::Heading;
+use super::reach::pair::{Context, Member, Pair};
 use super::reboot::waiting_for_reboot;
-use super::roles::{self, Owners, is_living_pair};
 use super::takeover::{self, Moved};
-use super::verify::{Verification, verify};
 
 /// What serves through the VIP.
 const NGINX: &str = "nginx.service";

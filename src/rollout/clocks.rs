@@ -8,8 +8,8 @@ use crate::keepalived::HmacMode;
 use crate::state::facts::HmacDemand;
 use crate::state::{Facts, Reply, Request};
 
-use super::connect::{Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
+use super::reach::pair::{Member, Pair, unexpected};
 
 /// Questions to one host; the quickest answer counts, because it is the most exact.
 const TRIES: usize = 3;

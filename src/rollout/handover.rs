@@ -6,9 +6,9 @@ use crate::state::frame::{Operator, VrrpOrder};
 use crate::state::{Engine, HostStatus, Request};
 
 use super::apply::Interrupt;
-use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::gate::Gate;
+use super::health::gate::Gate;
+use super::reach::pair::{Context, Pair};
 use super::takeover::{self, MOMENT, Moved};
 
 /// How to hand over.

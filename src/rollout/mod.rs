@@ -2,35 +2,30 @@
 //!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
-mod again;
-mod agree;
 mod apply;
 mod clocks;
-mod confirm;
-mod connect;
+mod election_critical;
 mod error;
-mod follow;
-mod gate;
 mod handover;
+mod health;
 mod order;
-mod passwords;
 mod progress;
+mod reach;
 mod reboot;
-mod roles;
 mod rollback;
-mod saved;
+mod saved_plan;
+mod selection;
 mod takeover;
-mod verify;
-mod which;
+mod transact;
 
 pub use apply::{ApplyOptions, ApplyReport, Interrupt, apply};
-pub use connect::{Context, Member, Pair, survey};
 pub use error::{RolloutError, RolloutErrorKind};
 pub use handover::{Handover, HandoverOptions, hand_over, resume};
+pub use health::verify::{Proof, Vantage, Verification, verify};
 pub use order::{Phase, standby_first};
 pub use progress::{Observer, Progress};
+pub use reach::pair::{Context, Member, Pair, survey};
 pub use reboot::reboot;
 pub use rollback::{Rollback, RollbackOptions, RollbackReport, plan_rollback, purge, rollback};
-pub use saved::SavedPlan;
-pub use verify::{Proof, Vantage, Verification, verify};
-pub use which::Which;
+pub use saved_plan::SavedPlan;
+pub use selection::Which;

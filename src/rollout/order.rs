@@ -1,6 +1,6 @@
 //! Who comes first, and what is done in one go.
 
-use super::roles;
+use super::health::roles;
 use crate::inventory::Inventory;
 use crate::state::{HostStatus, Plan, Stage};
 

@@ -8,14 +8,14 @@ use crate::state::frame::{Operator, VrrpOrder};
 use crate::state::{Facts, HostStatus, Request};
 
 use super::apply::{ApplyOptions, ApplyReport, Interrupt, Run};
-use super::confirm::Heading;
-use super::connect::{Context, Member, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::follow::more_than;
+use super::health::roles::is_living_pair;
+use super::health::verify::verify;
 use super::order::{Phase, changes_in, standby_first};
-use super::roles::is_living_pair;
+use super::reach::confirm::Heading;
+use super::reach::pair::{Context, Member, Pair};
 use super::takeover::{self, Moved};
-use super::verify::verify;
+use super::transact::more_than;
 
 /// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
 const SILENT: Duration = Duration::from_secs(60);

@@ -8,15 +8,16 @@ use crate::state::{
 };
 
 use super::apply::{ApplyOptions, Interrupt, Run, both, spoken_for};
-use super::confirm::Heading;
-use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::follow::ended;
+use super::health::roles;
+use super::health::roles::{Owners, is_living_pair};
 use super::order::standby_first;
 use super::progress::Progress;
-use super::roles::{self, Owners, is_living_pair};
+use super::reach::confirm::Heading;
+use super::reach::pair::{Context, Member, Pair, unexpected};
+use super::selection::{Which, choose};
 use super::takeover::{self, Moved};
-use super::which::{Which, choose};
+use super::transact::ended;
 
 const POLL: Duration = Duration::from_millis(100);
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Request};
 
-use super::connect::{Context, Pair};
 use super::error::{RolloutError, RolloutErrorKind};
-use super::roles;
+use super::health::roles;
+use super::reach::pair::{Context, Pair};
 
 /// For so long a raised priority stays where nothing but the move itself needs it.
 pub(super) const MOMENT: Duration = Duration::from_secs(10);

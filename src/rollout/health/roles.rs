@@ -4,13 +4,13 @@ use crate::state::{HostStatus, InstanceState, RunningInstance};
 
 /// Instances whose VIP this host has. Where the running configuration tells nothing (instances in files that it
 /// includes, say), those of the inventory count.
-pub(super) fn owned(status: &HostStatus) -> usize {
+pub(crate) fn owned(status: &HostStatus) -> usize {
     let running = status.running.iter().filter(|i| i.owns_vip).count();
     running.max(status.instances.iter().filter(|i| i.owns_vip).count())
 }
 
 /// Both hosts run VRRP, and everything that runs on both has exactly one owner.
-pub(super) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
+pub(crate) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
     let shared = shared(statuses);
     let runs = |i: &RunningInstance| i.state != InstanceState::Stopped;
     !shared.is_empty()
@@ -21,7 +21,7 @@ pub(super) fn is_living_pair(statuses: &[HostStatus; 2]) -> bool {
 
 /// What a gate asks of owners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owners {
+pub(crate) enum Owners {
     /// One of the hosts, for everything that runs on both.
     Any,
     /// The same, and the better of the two wherever it may take the VIP.
@@ -31,7 +31,7 @@ pub(super) enum Owners {
 }
 
 /// What is not so.
-pub(super) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> Option<String> {
+pub(crate) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> Option<String> {
     let both = shared(statuses)
         .into_iter()
         .find_map(|[a, b]| match (a.owns_vip, b.owns_vip) {
@@ -64,19 +64,19 @@ fn takes_back(standby: &RunningInstance, owner: &RunningInstance) -> bool {
 }
 
 /// Instances, as `to` calls them, whose VIP only the other host owns.
-pub(super) fn owned_by_the_other(statuses: &[HostStatus; 2], to: usize) -> Vec<String> {
+pub(crate) fn owned_by_the_other(statuses: &[HostStatus; 2], to: usize) -> Vec<String> {
     named(statuses, to, |mine, theirs| theirs.owns_vip && !mine.owns_vip)
 }
 
 /// Those of them that this host takes back by itself, sooner or later.
-pub(super) fn to_take_back(statuses: &[HostStatus; 2], host: usize) -> Vec<String> {
+pub(crate) fn to_take_back(statuses: &[HostStatus; 2], host: usize) -> Vec<String> {
     named(statuses, host, |mine, theirs| {
         theirs.owns_vip && !mine.owns_vip && takes_back(mine, theirs)
     })
 }
 
 /// Both hosts own the VIP of something that runs on both.
-pub(super) fn is_split(statuses: &[HostStatus; 2]) -> bool {
+pub(crate) fn is_split(statuses: &[HostStatus; 2]) -> bool {
     shared(statuses).iter().any(|[a, b]| a.owns_vip && b.owns_vip)
 }
 
@@ -94,7 +94,7 @@ fn named(
 }
 
 /// Why a host cannot own the VIPs that it has configured now, as far as VRRP goes.
-pub(super) fn unfit(status: &HostStatus) -> Option<String> {
+pub(crate) fn unfit(status: &HostStatus) -> Option<String> {
     let running = status.running.iter();
     running
         .map(|i| (&i.name, i.state))
@@ -106,7 +106,7 @@ pub(super) fn unfit(status: &HostStatus) -> Option<String> {
 }
 
 /// Why an instance of this state cannot own its VIP.
-pub(super) fn state_problem(name: &str, state: InstanceState) -> Option<String> {
+pub(crate) fn state_problem(name: &str, state: InstanceState) -> Option<String> {
     match state {
         InstanceState::Fault => Some(format!("instance {name} is in state FAULT")),
         InstanceState::Stopped => Some(format!("no VRRP engine runs for instance {name}")),

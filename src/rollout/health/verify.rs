@@ -9,11 +9,11 @@ use crate::inventory::VipEndpoint;
 use crate::probe;
 use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
-use super::apply::Interrupt;
-use super::connect::{Context, Member, Pair, unexpected};
-use super::error::{RolloutError, RolloutErrorKind};
 use super::gate::Gate;
-use super::progress::Progress;
+use crate::rollout::apply::Interrupt;
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::rollout::progress::Progress;
+use crate::rollout::reach::pair::{Context, Member, Pair, unexpected};
 
 /// From where a VIP was seen to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

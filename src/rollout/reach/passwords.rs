@@ -6,14 +6,14 @@ use crate::desired::Secrets;
 use crate::inventory::Inventory;
 use crate::state::{Facts, Secret};
 
-use super::error::{RolloutError, RolloutErrorKind};
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
 
 /// Letters and digits that cannot be taken for one another; the length is the protocol's (RFC 2338: 8 bytes).
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const LENGTH: usize = 8;
 
 /// Fills in the passwords that are missing: what the preferred host has, else what its peer has, else a new one.
-pub(super) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Facts; 2]) -> Result<(), RolloutError> {
+pub(crate) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Facts; 2]) -> Result<(), RolloutError> {
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
         let preferred = usize::from(inventory.hosts[0].name != instance.preferred());
         let order = [preferred, 1 - preferred];

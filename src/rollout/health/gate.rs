@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use crate::inventory::{Instance, Inventory};
 use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
-use super::apply::Interrupt;
-use super::connect::{Member, Pair, unexpected};
-use super::error::{RolloutError, RolloutErrorKind};
-use super::progress::Observer;
 use super::roles::{self, Owners};
+use crate::rollout::apply::Interrupt;
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::rollout::progress::Observer;
+use crate::rollout::reach::pair::{Member, Pair, unexpected};
 
 const POLL: Duration = Duration::from_millis(100);
 
 /// What a host must show after its services were converged.
-pub(super) struct Gate<'a> {
-    pub(super) inventory: &'a Inventory,
-    pub(super) observer: &'a dyn Observer,
-    pub(super) timeout: Duration,
+pub(crate) struct Gate<'a> {
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) timeout: Duration,
     /// The operator asks to stop.
-    pub(super) interrupt: Interrupt,
+    pub(crate) interrupt: Interrupt,
 }
 
 /// What of a host a gate looks at.
@@ -34,17 +34,17 @@ enum Part {
 
 impl Gate<'_> {
     /// nginx answers locally and every instance takes part in the election.
-    pub(super) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
+    pub(crate) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::All).await
     }
 
     /// nginx answers locally; VRRP may be stopped for the time being.
-    pub(super) async fn nginx(&self, member: &mut Member) -> Result<(), RolloutError> {
+    pub(crate) async fn nginx(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::Nginx).await
     }
 
     /// Every instance of the configuration in force takes part again: for a host whose services were not touched.
-    pub(super) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
+    pub(crate) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::AsBefore).await
     }
 
@@ -107,14 +107,14 @@ impl Gate<'_> {
     }
 
     /// Why a host cannot own a VIP now, by its own word.
-    pub(super) fn unfit(&self, status: &HostStatus) -> Option<String> {
+    pub(crate) fn unfit(&self, status: &HostStatus) -> Option<String> {
         let down = self.nginx_down(status);
         let mut instances = status.instances.iter();
         down.or_else(|| instances.find_map(|i| roles::state_problem(&i.name, i.state)))
     }
 
     /// Why a host cannot own now what another one does, by what is configured on both now.
-    pub(super) fn unfit_beside(&self, status: &HostStatus, owner: &HostStatus) -> Option<String> {
+    pub(crate) fn unfit_beside(&self, status: &HostStatus, owner: &HostStatus) -> Option<String> {
         let nginx_down = self.nginx_down(status).filter(|_| owner.nginx == "active");
         nginx_down.or_else(|| roles::unfit(status))
     }
@@ -147,13 +147,13 @@ impl Gate<'_> {
     /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.
     ///
     /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
-    pub(super) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
+    pub(crate) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
         self.owned(pair, &|statuses| self.ownership_problem(statuses, settled))
             .await
     }
 
     /// The same by what runs on the hosts now, which need not be what the inventory says.
-    pub(super) async fn one_owner_now(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
+    pub(crate) async fn one_owner_now(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
         self.owned(pair, &|statuses| roles::ownership_problem(statuses, owners))
             .await
     }

@@ -13,8 +13,8 @@ use crate::payload;
 use crate::state::time::Utc;
 use crate::state::{Change, HostState, Secret};
 
-use super::connect::Pair;
 use super::error::{RolloutError, RolloutErrorKind};
+use super::reach::pair::Pair;
 
 /// Version of the file's form.
 const FORMAT: u32 = 1;

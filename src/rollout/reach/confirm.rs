@@ -7,21 +7,21 @@ use crate::remote::{Link, Target};
 use crate::state::frame::Operator;
 use crate::state::{Request, TxnId};
 
-use super::again::{ATTEMPT, redial};
-use super::connect::{Context, Member};
-use super::error::{RolloutError, RolloutErrorKind};
+use super::pair::{Context, Member};
+use super::reconnect::{ATTEMPT, redial};
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
 
 /// Time left on the host's clock for a confirm that is already under way when we give up.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// A transaction that is followed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Course<'a> {
-    pub(super) txn: &'a TxnId,
+pub(crate) struct Course<'a> {
+    pub(crate) txn: &'a TxnId,
     /// What it was begun with.
-    pub(super) begin: &'a Request,
+    pub(crate) begin: &'a Request,
     /// The last event that was read; 0: none, so that it may never have begun.
-    pub(super) seen: u64,
+    pub(crate) seen: u64,
 }
 
 impl Course<'_> {
@@ -41,7 +41,7 @@ impl Course<'_> {
 /// transaction from there.
 ///
 /// Returns `false` when the host was not reached in time: it reverts by itself.
-pub(super) async fn confirm(
+pub(crate) async fn confirm(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
@@ -76,15 +76,15 @@ pub(super) async fn confirm(
 
 /// A host on its way to another address.
 #[derive(Debug)]
-pub(super) struct Move {
+pub(crate) struct Move {
     /// Where it will be.
-    pub(super) to: Target,
+    pub(crate) to: Target,
     machine_id: String,
 }
 
 /// A connection to where a host moves, once it is there; never, where it does not move. The one to its old address would
 /// say nothing for as long as its keep-alive lasts.
-pub(super) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
+pub(crate) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
     let Some(Move { to, machine_id }) = moving else {
         return std::future::pending().await;
     };
@@ -99,7 +99,7 @@ pub(super) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
 }
 
 /// Goes on with a host, and with its transaction, over another connection.
-pub(super) async fn take_over(
+pub(crate) async fn take_over(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
@@ -116,7 +116,7 @@ pub(super) async fn take_over(
 }
 
 /// Follows a transaction again after the connection was lost: at the present address or at the one before.
-pub(super) async fn reattach(
+pub(crate) async fn reattach(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
@@ -158,7 +158,7 @@ pub(super) async fn reattach(
 
 /// Where a host goes when its network changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heading {
+pub(crate) enum Heading {
     /// To what the inventory says.
     Inventory,
     /// To what it was before, which only the host knows.
@@ -167,7 +167,7 @@ pub(super) enum Heading {
 
 impl Heading {
     /// Where to look for the host; `told` is its own word, empty: it has none.
-    pub(super) fn targets(self, member: &Member, told: &str) -> Vec<Target> {
+    pub(crate) fn targets(self, member: &Member, told: &str) -> Vec<Target> {
         if self == Heading::Inventory {
             return member.at_each(&[member.settled()]);
         }
@@ -178,7 +178,7 @@ impl Heading {
     }
 
     /// Where a host that is about to change its network goes, if it can be told beforehand.
-    pub(super) fn moves(self, member: &Member) -> Option<Move> {
+    pub(crate) fn moves(self, member: &Member) -> Option<Move> {
         let mut targets = self.targets(member, "").into_iter();
         let to = targets.find(|t| t.address != member.target.address)?;
         let machine_id = member.link.facts().machine_id.clone();

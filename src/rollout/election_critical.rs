@@ -6,9 +6,9 @@ use crate::state::frame::UnitAction;
 use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 
 use super::apply::Run;
-use super::connect::Pair;
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
+use super::reach::pair::Pair;
 
 impl Run<'_> {
     /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or

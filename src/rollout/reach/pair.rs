@@ -10,10 +10,10 @@ use crate::state::frame::{Look, Operator};
 use crate::state::time::Utc;
 use crate::state::{Facts, HostState, HostStatus, Plan, Reply, Request};
 
-use super::again::{Again, same_run};
-use super::error::{RolloutError, RolloutErrorKind};
 use super::passwords;
-use super::progress::{Observer, Progress};
+use super::reconnect::{Again, same_run};
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::rollout::progress::{Observer, Progress};
 
 /// How long a transaction of a run whose lock was broken is waited for: longer than a confirm usually takes.
 const END_OF_ANOTHER: Duration = Duration::from_secs(180);
@@ -48,7 +48,7 @@ pub struct Member {
     /// What is missing for that.
     pub plan: Plan,
     /// What it takes to meet it again.
-    pub(super) again: Again,
+    pub(crate) again: Again,
 }
 
 impl Member {
@@ -144,7 +144,7 @@ impl Member {
 
     /// Takes the lock again over a fresh connection, right away: nobody else is to come in between. That another run broke
     /// it does not end the transaction which is under way, so it is only told; the host refuses what would come after.
-    pub(super) async fn lock_again(&mut self, observer: &dyn Observer, operator: &Operator) {
+    pub(crate) async fn lock_again(&mut self, observer: &dyn Observer, operator: &Operator) {
         // A connection that is lost again is noticed by whoever reads from it next.
         if let Err(error) = self.lock(observer, &same_run(operator)).await
             && error.kind == RolloutErrorKind::Failed
@@ -157,7 +157,7 @@ impl Member {
     }
 
     /// Sends a request that is answered by a plain yes.
-    pub(super) async fn order(&mut self, request: Request) -> Result<(), RolloutError> {
+    pub(crate) async fn order(&mut self, request: Request) -> Result<(), RolloutError> {
         match self.ask(&request).await? {
             Reply::Ack => Ok(()),
             other => Err(unexpected(self.host(), &other)),
@@ -166,7 +166,7 @@ impl Member {
 }
 
 /// The executor and we are built from one tree; an answer out of turn is a defect worth a clear word.
-pub(super) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
+pub(crate) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
     let name = serde_json::to_value(reply)
         .ok()
         .and_then(|v| v["reply"].as_str().map(str::to_owned))
@@ -227,7 +227,7 @@ impl Pair {
     }
 
     /// Gives the hosts other desired states, and asks for the plans to get there.
-    pub(super) async fn aim(&mut self, states: [HostState; 2]) -> Result<(), RolloutError> {
+    pub(crate) async fn aim(&mut self, states: [HostState; 2]) -> Result<(), RolloutError> {
         let [a, b] = &mut self.members;
         [a.state, b.state] = states;
         self.replan().await

@@ -9,17 +9,17 @@ use crate::remote::{Ask, Link, RemoteError, RemoteErrorKind, Target};
 use crate::state::frame::{IfHeld, Operator};
 use crate::state::{Reply, Request};
 
-use super::connect::{Context, Member, unexpected};
-use super::error::{RolloutError, RolloutErrorKind};
+use super::pair::{Context, Member, unexpected};
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
 
 /// How long a lost host is looked for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One try to connect.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(6);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(6);
 
 /// What is needed to meet a host again.
-pub(super) struct Again {
+pub(crate) struct Again {
     ask: Arc<dyn Ask>,
     /// Where it was looked for at first.
     first: String,
@@ -28,14 +28,14 @@ pub(super) struct Again {
     /// It is reached at one address, whatever becomes of its network.
     stable: bool,
     /// Whose operator lock it holds for us.
-    pub(super) holds: Option<Operator>,
+    pub(crate) holds: Option<Operator>,
     /// It was met again, and nobody has been told yet.
     untold: bool,
 }
 
 impl Again {
     /// A host of the context's pair, which holds no lock for us yet.
-    pub(super) fn new(cx: &Context<'_>, target: &Target) -> Again {
+    pub(crate) fn new(cx: &Context<'_>, target: &Target) -> Again {
         let host = cx.inventory.host(&target.host);
         let stable = host.is_some_and(|h| h.address_is_stable);
         let network = host.and_then(|h| h.network.as_ref()).filter(|_| !stable);
@@ -54,7 +54,7 @@ impl Again {
 impl Member {
     /// Sends a request and returns its reply. Where the connection turns out to be lost, the host is met again, and asked
     /// once more if that does no harm.
-    pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
         match self.link.request(request).await {
             Err(lost) if lost.kind == RemoteErrorKind::Lost && request.is_repeatable() => {
                 self.meet_again(lost).await?;
@@ -65,7 +65,7 @@ impl Member {
     }
 
     /// Makes sure of a connection before something that cannot be asked for twice.
-    pub(super) async fn be_there(&mut self) -> Result<(), RolloutError> {
+    pub(crate) async fn be_there(&mut self) -> Result<(), RolloutError> {
         match self.again.holds.clone() {
             Some(operator) => {
                 let operator = Some(operator);
@@ -76,7 +76,7 @@ impl Member {
     }
 
     /// Whether the host had to be met again since this was asked last.
-    pub(super) fn was_met_again(&mut self) -> bool {
+    pub(crate) fn was_met_again(&mut self) -> bool {
         std::mem::take(&mut self.again.untold)
     }
 
@@ -108,14 +108,14 @@ impl Member {
     }
 
     /// Another connection takes the place of the one that was.
-    pub(super) fn go_on_over(&mut self, link: Link, target: &Target) {
+    pub(crate) fn go_on_over(&mut self, link: Link, target: &Target) {
         self.link = link;
         self.target.address = target.address.clone();
     }
 
     /// Tells the executor of a fresh connection what the host should be. The plan that is worked on stays: whether the host
     /// has moved since is for whoever uses it.
-    pub(super) async fn tell_state(&mut self) -> Result<(), RolloutError> {
+    pub(crate) async fn tell_state(&mut self) -> Result<(), RolloutError> {
         let state = Box::new(self.state.clone());
         match self.link.request(&Request::Desired { state }).await? {
             Reply::Plan { .. } => Ok(()),
@@ -124,7 +124,7 @@ impl Member {
     }
 
     /// Cloned machines share host keys.
-    pub(super) fn no_other_machine(&self, link: &Link, at: &Target) -> Result<(), RolloutError> {
+    pub(crate) fn no_other_machine(&self, link: &Link, at: &Target) -> Result<(), RolloutError> {
         if link.facts().machine_id == self.link.facts().machine_id {
             return Ok(());
         }
@@ -136,22 +136,22 @@ impl Member {
     }
 
     /// Where its network puts it, or where it is.
-    pub(super) fn settled(&self) -> &str {
+    pub(crate) fn settled(&self) -> &str {
         self.again.settled.as_deref().unwrap_or(&self.target.address)
     }
 
     /// Where it was looked for at first.
-    pub(super) fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         &self.again.first
     }
 
     /// Its address follows its network.
-    pub(super) fn can_move(&self) -> bool {
+    pub(crate) fn can_move(&self) -> bool {
         !self.again.stable
     }
 
     /// This very host at each of these addresses, at each once.
-    pub(super) fn at_each(&self, addresses: &[&str]) -> Vec<Target> {
+    pub(crate) fn at_each(&self, addresses: &[&str]) -> Vec<Target> {
         let mut known = BTreeSet::new();
         let addresses = addresses.iter().filter(|address| known.insert(**address));
         let at = |address: &&str| Target {
@@ -165,7 +165,7 @@ impl Member {
 }
 
 /// As the one who took the lock before, and who does not break another's for it.
-pub(super) fn same_run(operator: &Operator) -> Operator {
+pub(crate) fn same_run(operator: &Operator) -> Operator {
     Operator {
         if_held: IfHeld::Refuse,
         ..operator.clone()
@@ -174,7 +174,7 @@ pub(super) fn same_run(operator: &Operator) -> Operator {
 
 /// Connects to whichever answers, with back-off until the deadline. Whatever answers meanwhile with another host key is
 /// refused each time.
-pub(super) async fn redial<'t>(
+pub(crate) async fn redial<'t>(
     ask: &Arc<dyn Ask>,
     targets: &'t [Target],
     deadline: Instant,

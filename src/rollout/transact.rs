@@ -6,13 +6,13 @@ use crate::remote::RemoteErrorKind;
 use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
-use super::again::same_run;
 use super::apply::{Interrupt, Run};
-use super::confirm::{Course, Move, arrival, confirm, reattach, take_over};
-use super::connect::{Context, Member, Pair, unexpected};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
 use super::progress::Progress;
+use super::reach::confirm::{Course, Move, arrival, confirm, reattach, take_over};
+use super::reach::pair::{Context, Member, Pair, unexpected};
+use super::reach::reconnect::same_run;
 
 impl Run<'_> {
     pub(super) async fn transact(
