@@ -3,23 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Cause, State};
 use super::router::Router;
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Owner {
-    pub(super) src: IpAddr,
-    pub(super) priority: u8,
-    pub(super) interval: Duration,
-    pub(super) heard: Time,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Hold {
-    Until(Time),
-    Resume,
-}
+use super::router_state::{Hold, Owner};
+use super::time::Time;
 
 impl Router {
     pub(super) fn wait_for_silence(&mut self, from: Time) {

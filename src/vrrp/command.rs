@@ -2,26 +2,10 @@
 
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Cause, Output, State};
 use super::router::Router;
-
-/// A priority that is announced instead of the effective one, so that the former owner does not take the addresses back.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Raise {
-    pub(super) priority: u8,
-    /// `None`: until it is ended.
-    pub(super) until: Option<Time>,
-}
-
-/// A takeover before any owner was heard: whoever answers it is outbid, once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outbid {
-    /// Later somebody is no owner that was merely not heard yet.
-    pub(super) before: Time,
-    /// When the raised priority ends; `None`: until it is ended.
-    pub(super) until: Option<Time>,
-}
+use super::router_state::{Outbid, Raise};
+use super::time::Time;
 
 /// Why a router does not take over on command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::hmac::Ahead;
+use super::ignored::Ignored;
 use super::packet::{Advert, Form};
-use super::rules::Ignored;
 use super::settings::Settings;
+use super::time::Time;
 use super::track::Effective;
 
 /// State of the election, in keepalived's words.

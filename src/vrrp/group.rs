@@ -1,9 +1,9 @@
 //! Routers that own their addresses together or not at all (keepalived's `vrrp_sync_group`).
 
-use super::Time;
 use super::command::TakeoverRefusal;
 use super::event::{Input, Output, State};
 use super::router::Router;
+use super::time::Time;
 
 /// One router, or the routers of a sync group.
 ///

@@ -2,27 +2,16 @@
 
 use std::time::Duration;
 
-use super::Time;
-use super::backup::Owner;
 use super::event::{Cause, Output, State};
 use super::router::Router;
+use super::router_state::{Owner, Unsent};
+use super::time::Time;
 
 /// Between two announcements caused by lower adverts.
 const LOWER_ANNOUNCE_GAP: Duration = Duration::from_secs(1);
 /// Between two answers to adverts of lower priority: at most this, and at most a quarter of the interval. A flood of them must
 /// not make the owner send as many.
 const ANSWER_GAP: Duration = Duration::from_millis(100);
-
-/// Adverts of an owner that could not be sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Unsent {
-    /// Adverts since it became owner.
-    sent: u64,
-    /// Which of them failed last.
-    failed: u64,
-    /// How many failed one after the other up to that one.
-    in_a_row: u64,
-}
 
 impl Router {
     /// The group decided. Only from Backup.

@@ -28,28 +28,30 @@ mod event;
 pub mod frame;
 mod group;
 pub mod hmac;
+mod ignored;
 mod master;
 mod neighbours;
 pub mod packet;
 mod reception;
 mod router;
+mod router_state;
 mod rules;
 mod sealing;
 mod settings;
+mod time;
 pub mod track;
 
 pub use command::TakeoverRefusal;
 pub use event::{Alarm, Cause, Input, Output, Packet, Snapshot, State, Statistics};
 pub use group::Group;
 pub use hmac::AuthHmac;
+pub use ignored::Ignored;
 pub use neighbours::{MEMORY, Neighbour, Said, Verdict};
 pub use packet::{Advert, Form, PacketError};
 pub use router::Router;
-pub use rules::{Ignored, same_bytes};
+pub use rules::same_bytes;
 pub use settings::{GarpTimes, Peer, Settings};
-
-/// A point on the caller's monotonic clock: time since any fixed moment.
-pub type Time = std::time::Duration;
+pub use time::Time;
 
 #[cfg(test)]
 mod tests;

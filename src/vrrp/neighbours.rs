@@ -8,10 +8,10 @@ use std::mem::discriminant;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::hmac::Refusal;
+use super::ignored::Ignored;
 use super::packet::Message;
-use super::rules::Ignored;
+use super::time::Time;
 
 /// Rows of a router.
 const MOST: usize = 32;

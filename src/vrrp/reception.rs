@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
-use super::backup::Owner;
 use super::event::{Alarm, Output, Packet, State};
+use super::ignored::Ignored;
 use super::neighbours::{Heard, Neighbour, Said, Verdict};
 use super::packet::{Message, PacketError};
 use super::router::Router;
-use super::rules::{self, Ignored};
+use super::router_state::Owner;
+use super::rules;
+use super::time::Time;
 
 /// Senders whose differing lists are remembered, so that a flood of forged ones costs no memory.
 const MAX_MISMATCHED: usize = 32;

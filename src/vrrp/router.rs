@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::Time;
-use super::backup::{Hold, Owner};
-use super::command::{Outbid, Raise};
 use super::event::{Cause, Input, Output, Snapshot, State, Statistics};
 use super::hmac::{Senders, Sequence};
-use super::master::Unsent;
 use super::neighbours::Neighbours;
 use super::packet::Form;
+use super::router_state::{Hold, Outbid, Owner, Raise, Unsent};
 use super::settings::Settings;
+use super::time::Time;
 use super::track::Effective;
 
 /// One virtual router.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Alarm, Output};
 use super::hmac::{AntiReplay, Mode, Refusal, Said, Seal};
+use super::ignored::Ignored;
 use super::packet::Message;
 use super::router::Router;
-use super::rules::Ignored;
+use super::time::Time;
 
 impl Router {
     /// Tells the router the real time (since 1970) at a moment of its own clock. The stamps of `auth_hmac` are compared with it,
