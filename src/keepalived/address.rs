@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::diag::Diagnostic;
 use super::instance::{Draft, Family};
 use super::model::*;

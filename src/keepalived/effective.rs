@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::diag::{Diagnostic, Place};
 use super::instance::{AuthType, Draft, Family};
 use super::model::*;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::diag::{Diagnostic, Place, Severity};
 use super::sequences::rounds;
-use super::source::{At, Ch, Line, Options, Unread};
+use super::source::{At, Ch, Line, Options, Unread, is_name};
 
 /// Definitions inside definitions deeper than this are taken for a loop.
 const MAX_DEPTH: u32 = 48;
@@ -423,10 +423,6 @@ fn trim(chars: &mut Vec<Ch>) {
 /// An odd number of them: an even number is escaped backslashes.
 fn ends_with_backslash(chars: &[Ch]) -> bool {
     chars.iter().rev().take_while(|c| c.0 == '\\').count() % 2 == 1
-}
-
-pub(super) fn is_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Name of the definition that the line is, and where its value starts.

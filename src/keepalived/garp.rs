@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;

@@ -1,7 +1,7 @@
 //! `auth_hmac` of an instance, by the rules of keepalived 2.4.3. Where keepalived would go on with less than is written (without a
 //! key, without the whole block) this is an error: what should be signed must not go out unsigned.
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::diag::{Diagnostic, Place};
 use super::model::{AuthHmac, HmacKey, HmacMode, Instance};
 use super::table;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::diag::{Diagnostic, Place, Severity};
 use super::garp::{garp_count, garp_time};
 use super::hmac::HmacDraft;

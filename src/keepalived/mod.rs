@@ -7,6 +7,7 @@
 
 mod address;
 mod build;
+mod builder;
 mod check;
 mod diag;
 mod effective;

@@ -1,11 +1,19 @@
 //! What a configuration says, with keepalived's defaults filled in.
 
+mod auth;
+mod notify;
+mod tracks;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::diag::Place;
+
+pub use auth::{Auth, AuthHmac, HmacKey, HmacMode};
+pub use notify::{Command, Deleted, Fifo, Notify, User};
+pub use tracks::{ParamMatch, Script, Track, TrackFile, TrackProcess, Tracks, Weight};
 
 /// A whole configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -101,180 +109,6 @@ pub struct GlobalDefs {
     pub no_swap: bool,
 }
 
-/// A user and perhaps a group, by name or number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// User.
-    pub user: String,
-    /// Group; `None`: the user's own.
-    pub group: Option<String>,
-}
-
-/// Something to execute, without a shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// Program and arguments.
-    pub argv: Vec<String>,
-    /// `None`: `script_user`.
-    pub user: Option<User>,
-}
-
-/// A FIFO for notifications.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fifo {
-    /// Its path; `None`: there is none.
-    pub path: Option<String>,
-    /// Its owner.
-    pub user: Option<User>,
-    /// Reads it; gets the path as its last argument.
-    pub script: Option<Command>,
-}
-
-/// A weight: what a tracked thing does to the priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Weight {
-    /// -253 to 253; 0: failing means FAULT; above 0: added while good; below: subtracted while failing.
-    pub value: i16,
-    /// Without a weight, good and failing change places; else the weight's sign is turned round.
-    pub reverse: bool,
-}
-
-/// `vrrp_script`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Script {
-    /// Name.
-    pub name: String,
-    /// What runs, and as whom.
-    pub command: Command,
-    /// Start to start; 1 s unless written.
-    pub interval: Duration,
-    /// After it the run counts as failed; `interval` unless written.
-    pub timeout: Duration,
-    /// For who does not write one of his own.
-    pub weight: Weight,
-    /// Successes in a row.
-    pub rise: u32,
-    /// Failures in a row.
-    pub fall: u32,
-    /// Counts as failed until it succeeded.
-    pub init_fail: bool,
-    /// Where it is written.
-    pub place: Place,
-}
-
-/// Which parameters a tracked process must have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ParamMatch {
-    /// Whatever it has.
-    #[default]
-    Any,
-    /// Those written and no others.
-    Exact,
-    /// `partial`: those written first, then perhaps others.
-    Partial,
-    /// `initial`: those written, where the last one may go on.
-    Initial,
-}
-
-/// `vrrp_track_process`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrackProcess {
-    /// Name.
-    pub name: String,
-    /// Name as in /proc/PID/comm or, with `full_command`, as in /proc/PID/cmdline; then parameters.
-    pub process: Vec<String>,
-    /// `param_match`; parameters alone mean that no others may follow.
-    pub params: ParamMatch,
-    /// Compare /proc/PID/cmdline.
-    pub full_command: bool,
-    /// For who does not write one of his own.
-    pub weight: Weight,
-    /// So many must run; 1 unless written.
-    pub quorum: u32,
-    /// No more may run; `None`: any number.
-    pub quorum_max: Option<u32>,
-    /// Time before an appearance counts.
-    pub fork_delay: Duration,
-    /// Time before a disappearance counts.
-    pub terminate_delay: Duration,
-    /// Where it is written.
-    pub place: Place,
-}
-
-/// `track_file`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrackFile {
-    /// Name.
-    pub name: String,
-    /// The file whose number is read.
-    pub file: String,
-    /// Multiplied with the number; `None`: 1.
-    pub weight: Option<i32>,
-    /// The sign is turned round.
-    pub reverse: bool,
-    /// Number that the file is created with.
-    pub init: Option<i32>,
-    /// Where it is written.
-    pub place: Place,
-}
-
-/// A tracked thing and its own weight.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Track {
-    /// Name of script, process or file; or an interface.
-    pub name: String,
-    /// `None`: that of the tracked thing.
-    pub weight: Option<Weight>,
-    /// Where it is written.
-    pub place: Place,
-}
-
-/// Everything that an instance or a group tracks.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tracks {
-    /// `track_interface`.
-    pub interfaces: Vec<Track>,
-    /// `track_script`.
-    pub scripts: Vec<Track>,
-    /// `track_process`.
-    pub processes: Vec<Track>,
-    /// `track_file`.
-    pub files: Vec<Track>,
-}
-
-/// What is said of an instance that a reload takes away.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Deleted {
-    /// That it is in FAULT.
-    #[default]
-    Fault,
-    /// `notify_deleted`: that it is DELETED; the command runs too, if one is written.
-    Deleted(Option<Command>),
-}
-
-/// Notifications of an instance or a group.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Notify {
-    /// Every transition; gets `INSTANCE|GROUP name STATE priority`.
-    pub any: Option<Command>,
-    /// To MASTER.
-    pub master: Option<Command>,
-    /// To BACKUP.
-    pub backup: Option<Command>,
-    /// To FAULT.
-    pub fault: Option<Command>,
-    /// At stop.
-    pub stop: Option<Command>,
-    /// Gone after a reload.
-    pub deleted: Deleted,
-    /// A lower priority was heard while MASTER.
-    pub master_rx_lower_pri: Option<Command>,
-    /// Mail; `None`: as in `global_defs`.
-    pub smtp_alert: Option<bool>,
-    /// Priority changes too.
-    pub priority_changes: Option<bool>,
-}
-
 /// `vrrp_sync_group`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyncGroup {
@@ -330,76 +164,6 @@ pub enum InitState {
     /// `BACKUP`.
     #[default]
     Backup,
-}
-
-/// `authentication`.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// A password in the clear: 1 to 8 bytes.
-    Pass(Vec<u8>),
-    /// IPsec AH; the agent cannot speak it.
-    Ah,
-}
-
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Auth::Pass(_) => "Pass(***)",
-            Auth::Ah => "Ah",
-        })
-    }
-}
-
-/// `auth_hmac`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthHmac {
-    /// Each id once.
-    pub keys: Vec<HmacKey>,
-    /// The id that signs.
-    pub active_key: u8,
-    /// Who must sign.
-    pub mode: HmacMode,
-    /// `time_window`, 1 to 300 s; `None`: `anti_replay monotonic`.
-    pub window: Option<u16>,
-}
-
-/// `mode` of `auth_hmac`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HmacMode {
-    /// Nothing counts that is not signed.
-    Enforce,
-    /// Signs; what is not signed counts too.
-    Permissive,
-    /// Signs nothing; what is not signed counts too.
-    ReceiveOnly,
-}
-
-impl HmacMode {
-    /// As it is written.
-    pub fn word(self) -> &'static str {
-        match self {
-            HmacMode::Enforce => "enforce",
-            HmacMode::Permissive => "permissive",
-            HmacMode::ReceiveOnly => "receive-only",
-        }
-    }
-}
-
-/// `key` of `auth_hmac`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HmacKey {
-    /// 1 to 255.
-    pub id: u8,
-    /// `hex:…`, `file:…` or the secret itself.
-    pub written: String,
-    /// 32 to 64 bytes; none if it could not be had (an error).
-    pub secret: Vec<u8>,
-}
-
-impl std::fmt::Debug for HmacKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "HmacKey({}, ***)", self.id)
-    }
 }
 
 /// A line of `virtual_ipaddress`.
@@ -519,27 +283,6 @@ pub struct Instance {
     pub notify: Notify,
     /// Where it is written.
     pub place: Place,
-}
-
-impl Notify {
-    /// Every command that is written, with its keyword.
-    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
-        let deleted = match &self.deleted {
-            Deleted::Deleted(command) => command.as_ref(),
-            Deleted::Fault => None,
-        };
-        let all = [
-            ("notify", self.any.as_ref()),
-            ("notify_master", self.master.as_ref()),
-            ("notify_backup", self.backup.as_ref()),
-            ("notify_fault", self.fault.as_ref()),
-            ("notify_stop", self.stop.as_ref()),
-            ("notify_deleted", deleted),
-            ("notify_master_rx_lower_pri", self.master_rx_lower_pri.as_ref()),
-        ];
-        all.into_iter()
-            .filter_map(|(keyword, command)| Some((keyword, command?)))
-    }
 }
 
 impl Config {

@@ -71,7 +71,7 @@ fn list(args: &[String]) -> Option<Vec<Round>> {
     if args.len() < 2
         || names
             .iter()
-            .any(|n| n.is_empty() || !n.chars().all(super::expand::is_name))
+            .any(|n| n.is_empty() || !n.chars().all(super::source::is_name))
     {
         return None;
     }

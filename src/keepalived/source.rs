@@ -124,3 +124,7 @@ impl Line {
         Line { chars, ..self.clone() }
     }
 }
+
+pub(super) fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}

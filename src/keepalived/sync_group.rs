@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::build::{Builder, Kind};
+use super::builder::{Builder, Kind};
 use super::diag::Diagnostic;
 use super::model::*;
 use super::table;

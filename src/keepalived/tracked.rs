@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::build::{Builder, Kind};
+use super::builder::{Builder, Kind};
 use super::model::*;
 use super::sync_group::user;
 use super::table;

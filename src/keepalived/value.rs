@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::build::Builder;
+use super::builder::Builder;
 use super::diag::Diagnostic;
 use super::table::{self, Args, Does, In};
 use super::tree::{Stmt, Word};

@@ -1,8 +1,9 @@
 //! Why an advert does not count.
 
+use std::net::IpAddr;
+
 use super::hmac::Refusal;
 use super::packet::PacketError;
-use std::net::IpAddr;
 
 /// Why a packet is not listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -1,8 +1,9 @@
 //! What a router remembers from one input to the next.
 
-use super::time::Time;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use super::time::Time;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
