@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::daemon::{self, RunOptions};
 use super::os::harden::Hardening;
+use super::os::state_dir;
 use super::release;
 use super::tell::{control, neighbours};
 
@@ -64,7 +65,7 @@ fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
     let mut a = Arguments {
         config: "/etc/keepalived/keepalived.conf".into(),
         config_id: None,
-        state_dir: daemon::STATE_DIR.into(),
+        state_dir: state_dir::STATE_DIR.into(),
         json: false,
         wait: None,
         timeout: Duration::from_secs(30),
@@ -151,7 +152,7 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
 
 fn ask(a: &Arguments, line: &str) -> anyhow::Result<String> {
     control::ask(&a.state_dir, line)
-        .with_context(|| format!("no agent answers on {}", daemon::socket_in(&a.state_dir).display()))
+        .with_context(|| format!("no agent answers on {}", state_dir::socket_in(&a.state_dir).display()))
 }
 
 fn status(a: &Arguments) -> anyhow::Result<Invocation> {

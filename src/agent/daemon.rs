@@ -16,20 +16,18 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use serde_json::json;
 
+use super::config;
 use super::engine::{Engine, FLOOD, Tokens};
 use super::net::netlink::{Change, Monitor};
 use super::os::epoll_registered::Watched;
 use super::os::harden::Hardening;
 use super::os::run_marker::{Before, Claim, Mark};
+use super::os::state_dir::{addresses_in, socket_in};
 use super::os::{harden, log, run_marker, sys, systemd};
 use super::tell::control::{Answer, Control};
 use super::tell::metrics_http;
-use super::tell::status::Report;
-use super::{config, notes};
+use super::tell::report::Report;
 use crate::vrrp::{Input, Time};
-
-/// Where the daemon as installed keeps its socket and the mark of a run.
-pub const STATE_DIR: &str = "/run/hapair";
 
 /// What the daemon is told on its command line.
 #[derive(Debug, Clone)]
@@ -51,10 +49,6 @@ impl RunOptions {
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.state_dir)
     }
-}
-
-pub(super) fn socket_in(dir: &Path) -> PathBuf {
-    dir.join("agent.sock")
 }
 
 /// After SIGTERM, notify scripts may take so long.
@@ -372,7 +366,7 @@ impl Daemon {
                 "warning",
                 "the stop step will have to rely on the configuration",
                 &[
-                    ("path", json!(notes::path_in(&self.state_dir))),
+                    ("path", json!(addresses_in(&self.state_dir))),
                     ("error", json!(e.to_string())),
                 ],
             );

@@ -15,13 +15,12 @@ mod notes;
 mod os;
 mod plan;
 mod release;
-mod signing;
 mod tell;
 mod track;
 
 pub use command::{Invocation, USAGE, invoke};
-pub use daemon::STATE_DIR;
 pub use os::harden::Hardening;
 pub use os::script;
+pub use os::state_dir::STATE_DIR;
 pub use release::release;
 pub use tell::control::ask;

@@ -8,8 +8,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::os::state_dir::addresses_in;
 use crate::vrrp::Form;
 
 const FORMS: [(Form, &str); 3] = [
@@ -27,16 +28,11 @@ pub(super) struct Notes {
     pub(super) forms: BTreeMap<String, Form>,
 }
 
-/// Where they are.
-pub(super) fn path_in(state_dir: &Path) -> PathBuf {
-    state_dir.join("agent.addresses")
-}
-
 impl Notes {
     /// What the run before has noted; nothing where that cannot be read.
     pub(super) fn read(state_dir: &Path) -> Notes {
         let mut notes = Notes::default();
-        let text = fs::read_to_string(path_in(state_dir)).unwrap_or_default();
+        let text = fs::read_to_string(addresses_in(state_dir)).unwrap_or_default();
         for line in text.lines() {
             if let Some((name, form)) = form_in(line) {
                 notes.forms.insert(name, form);
@@ -52,7 +48,7 @@ impl Notes {
     /// # Errors
     /// The directory cannot be written to.
     pub(super) fn write(&self, state_dir: &Path) -> io::Result<()> {
-        let path = path_in(state_dir);
+        let path = addresses_in(state_dir);
         let new = path.with_extension("new");
         match fs::remove_file(&new) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -106,7 +102,7 @@ mod tests {
         notes.write(dir.path()).unwrap();
         assert_eq!(Notes::read(dir.path()), notes);
         fs::write(
-            path_in(dir.path()),
+            addresses_in(dir.path()),
             "eth0 10.0.0.9 24\n\nwhat else\nform square VI_1\neth1 nothing 7\n",
         )
         .unwrap();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::netlink::{Assigned, Links, NewAddress};
-use super::signing;
-use crate::keepalived::{Address, Auth, Config, Instance, SyncGroup};
+use crate::keepalived::{Address, Auth, Config, HmacMode, Instance, SyncGroup};
+use crate::vrrp::hmac::{AntiReplay, Key, Mode};
 use crate::vrrp::packet::{GROUP4, GROUP6};
-use crate::vrrp::{Form, GarpTimes, Peer, Settings};
+use crate::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings};
 
 /// After a crash a host does not take the addresses back for so long.
 pub(crate) const CRASH_HOLD: Duration = Duration::from_secs(60);
@@ -105,7 +105,7 @@ pub(crate) fn settings(instance: &Instance, source: IpAddr) -> Settings {
         advert_int: instance.advert_int,
         source,
         vips: instance.vips.iter().map(|v| v.ip).collect(),
-        auth_hmac: signing::auth_hmac(instance),
+        auth_hmac: auth_hmac(instance),
         auth: match &instance.auth {
             Some(Auth::Pass(bytes)) if instance.version == 2 => {
                 let mut padded = [0; 8];
@@ -211,4 +211,23 @@ fn flags(a: &Address) -> u32 {
         (a.autojoin, MCAUTOJOIN),
     ];
     wanted.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum()
+}
+
+/// What the router of an instance signs and checks with.
+pub(super) fn auth_hmac(instance: &Instance) -> Option<Arc<AuthHmac>> {
+    let written = instance.auth_hmac.as_ref()?;
+    Some(Arc::new(AuthHmac {
+        // A key that is none is an error of the configuration, with which nothing runs.
+        keys: written.keys.iter().filter_map(|k| Key::new(k.id, &k.secret)).collect(),
+        active: written.active_key,
+        mode: match written.mode {
+            HmacMode::Enforce => Mode::Enforce,
+            HmacMode::Permissive => Mode::Permissive,
+            HmacMode::ReceiveOnly => Mode::ReceiveOnly,
+        },
+        anti_replay: match written.window {
+            Some(window) => AntiReplay::Time { window },
+            None => AntiReplay::Monotonic,
+        },
+    }))
 }

@@ -10,7 +10,7 @@ use super::net::vrrp_socket::{Outbox, VrrpSocket};
 use super::notes::Notes;
 use super::os::run_marker::Claim;
 use super::os::{run_marker, sys};
-use super::{config, plan, signing};
+use super::{config, plan};
 use crate::keepalived::{Config, Instance};
 use crate::vrrp::Form;
 use crate::vrrp::hmac::Sequence;
@@ -99,7 +99,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             continue;
         };
         let farewell = plan::settings(instance, source).advert(0);
-        let auth = signing::auth_hmac(instance);
+        let auth = plan::auth_hmac(instance);
         let seal = auth
             .as_ref()
             .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Ear, Engine, Wire};
+use super::drive::{Ear, Engine, Wire};
 use crate::agent::net::netlink::{Assigned, NewAddress};
 use crate::agent::net::pacing::Waiting;
 use crate::agent::net::vrrp_socket::{Outbox, VrrpSocket};

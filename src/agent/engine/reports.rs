@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Engine;
+use super::drive::Engine;
 use super::units::{Member, Unit};
 use crate::agent::net::netlink::Assigned;
 use crate::agent::os::log;
 use crate::agent::plan;
 use crate::agent::tell::notify::{About, word};
-use crate::agent::tell::status::{Report, Row};
+use crate::agent::tell::report::{Report, Row};
 use crate::vrrp::{Alarm, Ignored, Output, Router, Time};
 
 /// A group has no priority of its own; keepalived says 0.

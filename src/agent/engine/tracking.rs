@@ -1,6 +1,6 @@
 //! From everything tracked to effective priorities.
 
-use super::Engine;
+use super::drive::Engine;
 use crate::agent::plan;
 use crate::agent::track::checks::Standing;
 use crate::keepalived::{Track, Tracks, Weight};

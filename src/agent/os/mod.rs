@@ -7,6 +7,7 @@ pub(super) mod log;
 pub(super) mod run_marker;
 pub mod script;
 pub(super) mod spawn;
+pub(super) mod state_dir;
 pub(super) mod sys;
 pub(super) mod systemd;
 pub(super) mod users;

@@ -18,20 +18,7 @@ use std::path::{Path, PathBuf};
 
 use libc::{c_int, c_short};
 
-/// Locked while the daemon lives, and for the moments of a start and of the stop step. It stays.
-fn lock_in(dir: &Path) -> PathBuf {
-    dir.join("agent.lock")
-}
-
-/// There while the daemon runs.
-fn running_in(dir: &Path) -> PathBuf {
-    dir.join("agent.running")
-}
-
-/// There after a crash that has been cleaned up after, until the next start.
-fn crashed_in(dir: &Path) -> PathBuf {
-    dir.join("agent.crashed")
-}
+use super::state_dir::{crashed_in, lock_in, running_in};
 
 /// A mark that this process holds.
 #[derive(Debug)]

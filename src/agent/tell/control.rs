@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::metrics;
-use super::status::Report;
+use super::report::Report;
 use crate::agent::os::deadline_stream::Until;
 
 /// A client may take so long to ask, and so long to read.
@@ -146,7 +146,7 @@ fn serve(client: &UnixStream, asker: &Asker) -> io::Result<()> {
 /// # Errors
 /// No daemon listens there, or it does not answer in time.
 pub fn ask(state_dir: &Path, line: &str) -> io::Result<String> {
-    let mut stream = UnixStream::connect(crate::agent::daemon::socket_in(state_dir))?;
+    let mut stream = UnixStream::connect(crate::agent::os::state_dir::socket_in(state_dir))?;
     stream.set_read_timeout(Some(2 * PATIENCE))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::status::{Report, Row};
-use crate::agent::signing;
+use super::auth_hmac;
+use super::report::{Report, Row};
 use crate::vrrp::hmac::Refusal;
 use crate::vrrp::{Ignored, Neighbour, PacketError, Time, Verdict};
 
@@ -119,7 +119,7 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
             "the VIP {vip} is on {interface}, where no instance of this host put it"
         ));
     }
-    lines.extend(report.rows.iter().flat_map(signing::warnings));
+    lines.extend(report.rows.iter().flat_map(auth_hmac::warnings));
     for row in &report.rows {
         let name = &row.instance.name;
         let recent = |n: &&Neighbour| report.at <= n.heard + RECENT;

@@ -1,62 +1,11 @@
 //! What `status` and the metrics are made of: taken in the packet thread, put into words in the thread of whoever asked.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use super::neighbours;
 use super::notify::word;
-use crate::agent::engine::OtherRouter;
-use crate::agent::net::duplicate::Duplicate;
+use super::report::{Report, Row};
+use super::{auth_hmac, neighbours};
 use crate::agent::os::log;
-use crate::agent::signing;
-use crate::keepalived::Instance;
-use crate::vrrp::{Neighbour, Snapshot, Time};
-
-/// An instance at a moment.
-pub(crate) struct Row {
-    /// As configured.
-    pub(crate) instance: Arc<Instance>,
-    /// Its router.
-    pub(crate) router: Snapshot,
-    /// Who was heard lately.
-    pub(crate) neighbours: Vec<Neighbour>,
-    /// Who seems to own the VIPs too.
-    pub(crate) second_owner: Option<IpAddr>,
-    /// Where its adverts come from, if it has an address.
-    pub(crate) source: Option<IpAddr>,
-    /// One of its addresses is on this host.
-    pub(crate) owns: bool,
-    /// Name of its sync group.
-    pub(crate) group: Option<String>,
-}
-
-/// Everything at a moment.
-pub(crate) struct Report {
-    /// The moment.
-    pub(crate) at: Time,
-    /// Path of the configuration.
-    pub(crate) config: PathBuf,
-    /// In the order of the configuration, sync groups first.
-    pub(crate) rows: Vec<Row>,
-    /// Tracked scripts.
-    pub(crate) scripts: Value,
-    /// Tracked processes.
-    pub(crate) processes: Value,
-    /// Who announces our VIPs under an id that is not ours.
-    pub(crate) other_routers: Vec<OtherRouter>,
-    /// Other hosts with our own addresses.
-    pub(crate) duplicates: Vec<Duplicate>,
-    /// VIPs on interfaces of this host that none of its instances put there.
-    pub(crate) uninvited: Vec<(IpAddr, String)>,
-    /// How late the latest timer since start was.
-    pub(crate) worst_lag: Duration,
-    /// Times the kernel dropped netlink messages.
-    pub(crate) netlink_overruns: u64,
-}
 
 impl Report {
     /// For `status --json`.
@@ -85,7 +34,7 @@ impl Report {
             "cause": format!("{:?}", s.cause), "seconds_in_state": self.at.saturating_sub(s.since).as_secs_f64(),
             "held": s.held, "raised_priority": s.raised, "waits_for_checks": s.pending, "sync_group": row.group,
             "neighbours": neighbours::neighbours(row, self.at), "second_owner": row.second_owner,
-            "auth_hmac": i.auth_hmac.as_ref().map(|auth| signing::status(auth, s)),
+            "auth_hmac": i.auth_hmac.as_ref().map(|auth| auth_hmac::status(auth, s)),
             "statistics": {
                 "received": n.received, "sent": n.sent, "ignored": n.ignored, "foreign": n.foreign, "auth_failures": n.auth_failures,
                 "hmac_missing": n.hmac_missing, "hmac_malformed": n.hmac_malformed, "hmac_unknown_key": n.hmac_unknown_key,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::{Assigned, Change, Link, NewAddress};
+use super::link::{Assigned, Change, Link, NewAddress};
 
 /// Interface address message (linux/if_addr.h).
 pub(super) const IFADDRMSG: usize = 8;

@@ -298,7 +298,7 @@ mod tests {
 
         fn belonging(&self, process: &str) -> Belonging {
             Belonging::of(
-                &crate::agent::track::processes::tests::rule("t", process),
+                &crate::agent::track::processes::tracker::tests::rule("t", process),
                 &self.machine(),
             )
         }

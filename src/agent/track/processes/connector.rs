@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::Event;
+use super::event::Event;
 use crate::agent::os::sys;
 
 const NLMSGHDR: usize = 16;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::Event;
 use super::connector::Connector;
+use super::event::Event;
 use crate::agent::os::epoll_registered::Watched;
 
 /// The choice.

@@ -74,7 +74,7 @@ mod tests {
         TrackProcess {
             process: words.iter().map(|w| (*w).to_owned()).collect(),
             params,
-            ..crate::agent::track::processes::tests::rule("t", "x")
+            ..crate::agent::track::processes::tracker::tests::rule("t", "x")
         }
     }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::keepalived::{ParamMatch, Place};
 
 /// A rule for one process of that name, without any delay.
-pub(super) fn rule(name: &str, process: &str) -> TrackProcess {
+pub(crate) fn rule(name: &str, process: &str) -> TrackProcess {
     TrackProcess {
         name: name.to_owned(),
         process: vec![process.to_owned()],

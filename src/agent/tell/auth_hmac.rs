@@ -1,35 +1,14 @@
 //! `auth_hmac`, between the configuration, the routers and who asks for their status.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use super::tell::status::Row;
-use crate::keepalived::{self, HmacMode, Instance};
-use crate::vrrp::hmac::{Ahead, AntiReplay, Key, Mode};
-use crate::vrrp::{AuthHmac, Snapshot};
-
-/// What the router of an instance signs and checks with.
-pub(super) fn auth_hmac(instance: &Instance) -> Option<Arc<AuthHmac>> {
-    let written = instance.auth_hmac.as_ref()?;
-    Some(Arc::new(AuthHmac {
-        // A key that is none is an error of the configuration, with which nothing runs.
-        keys: written.keys.iter().filter_map(|k| Key::new(k.id, &k.secret)).collect(),
-        active: written.active_key,
-        mode: match written.mode {
-            HmacMode::Enforce => Mode::Enforce,
-            HmacMode::Permissive => Mode::Permissive,
-            HmacMode::ReceiveOnly => Mode::ReceiveOnly,
-        },
-        anti_replay: match written.window {
-            Some(window) => AntiReplay::Time { window },
-            None => AntiReplay::Monotonic,
-        },
-    }))
-}
+use super::report::Row;
+use crate::keepalived;
+use crate::vrrp::Snapshot;
+use crate::vrrp::hmac::Ahead;
 
 /// For `status --json`: everything but the keys.
-pub(super) fn status(written: &keepalived::AuthHmac, router: &Snapshot) -> Value {
+pub(crate) fn status(written: &keepalived::AuthHmac, router: &Snapshot) -> Value {
     let seconds = |millis: i64| millis as f64 / 1000.0;
     let clocks: Vec<Value> = router
         .clocks
@@ -46,7 +25,7 @@ pub(super) fn status(written: &keepalived::AuthHmac, router: &Snapshot) -> Value
 }
 
 /// Clocks that are so far off that the peers of an instance will soon refuse each other, a line each.
-pub(super) fn warnings(row: &Row) -> Vec<String> {
+pub(crate) fn warnings(row: &Row) -> Vec<String> {
     let Some(window) = row.instance.auth_hmac.as_ref().and_then(|auth| auth.window) else {
         return Vec::new();
     };
