@@ -9,10 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ssh2::{ErrorCode, Session};
 
+use super::ask::Ask;
 use super::config::Resolved;
+use super::deadline::Deadline;
 use super::keyfile::{self, KeyFile};
 use super::knownhosts::{fingerprint, key_type};
-use super::{Ask, deadline::Deadline};
 use crate::state::Secret;
 
 /// sshd's MaxAuthTries is 6: after five refused keys there is one try left, and a password must still get it.

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::knownhosts::lookup_name;
-use super::{Target, Tuning};
+use super::target::Target;
+use super::tuning::Tuning;
 
 /// How long `ssh -G` may take; only a `Match exec` makes it slow.
 const SSH_G_WITHIN: Duration = Duration::from_secs(5);

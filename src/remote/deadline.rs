@@ -3,10 +3,10 @@
 //! libssh2's own timeout is an inactivity timer and is no deadline; shutting the socket down from another thread is:
 //! every blocked call returns at once, and freeing the session afterwards does not block.
 
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use super::dial::Cutter;
 
 /// How long after the cut the host's thread may take to report by itself.
 const GRACE: Duration = Duration::from_millis(700);
@@ -170,6 +170,26 @@ impl Deadline {
                 too_late(&deadline);
             })?;
         Ok(())
+    }
+}
+
+/// A second handle on the stream, only to cut it.
+#[derive(Debug)]
+pub(super) enum Cutter {
+    /// Straight to the host.
+    Tcp(TcpStream),
+    /// To a child process.
+    Unix(UnixStream),
+}
+
+impl Cutter {
+    /// Ends every read and write on the stream, at once, whoever waits in it.
+    pub(super) fn cut(&self) {
+        // An error means that it is not connected any more.
+        let _ = match self {
+            Cutter::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Cutter::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
     }
 }
 

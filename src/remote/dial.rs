@@ -1,7 +1,7 @@
 //! The byte stream under SSH: TCP with dead-peer detection, or a child process for ProxyJump and ProxyCommand.
 
 use std::io;
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -11,8 +11,9 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::config::{Proxy, Resolved};
-use super::deadline::Deadline;
+use super::deadline::{Cutter, Deadline};
 use super::tail::Tail;
+use super::wire::set_nonblocking;
 
 /// Idle time before the kernel asks whether the peer lives.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
@@ -38,26 +39,6 @@ impl AsRawFd for Socket {
             Socket::Tcp(stream) => stream.as_raw_fd(),
             Socket::Unix(stream) => stream.as_raw_fd(),
         }
-    }
-}
-
-/// A second handle on the stream, only to cut it.
-#[derive(Debug)]
-pub(super) enum Cutter {
-    /// Straight to the host.
-    Tcp(TcpStream),
-    /// To a child process.
-    Unix(UnixStream),
-}
-
-impl Cutter {
-    /// Ends every read and write on the stream, at once, whoever waits in it.
-    pub(super) fn cut(&self) {
-        // An error means that it is not connected any more.
-        let _ = match self {
-            Cutter::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Cutter::Unix(stream) => stream.shutdown(Shutdown::Both),
-        };
     }
 }
 
@@ -275,20 +256,6 @@ fn jump_arguments(through: &str, to: &Resolved) -> Vec<String> {
         host.to_owned(),
     ]);
     out
-}
-
-/// Sets O_NONBLOCK on a descriptor that the standard library has no such call for.
-pub(super) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
-    // SAFETY: plain system call on a descriptor that the caller owns.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: as above.
-    if unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

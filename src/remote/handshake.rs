@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ssh2::{PtyModeOpcode, PtyModes, Session};
 
+use super::ask::Ask;
+use super::deadline::Deadline;
 use super::deliver::{FAILED, MISSING, Payload, READY};
 use super::escalate::{Become, SudoTrouble, sudo_trouble};
 use super::framed::{Conversation, Patience, find};
 use super::tail::Tail;
 use super::wire::{Ending, SshWire, Wire};
-use super::{Ask, deadline::Deadline};
 use crate::state::frame::PROTOCOL;
 use crate::state::{Facts, Reply, Secret};
 

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use ssh2::{MethodType, Session};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ask::Ask;
 use super::auth::authenticate;
 use super::config::{Resolved, resolve};
 use super::deadline::Deadline;
 use super::dial::{ProxyChild, dial};
+use super::error::{RemoteError, RemoteErrorKind};
 use super::framed::{Conversation, Patience};
 use super::handshake::{OpenFailure, Opening};
 use super::hostkey::Known;
+use super::target::{Escalate, Target};
+use super::tuning::Tuning;
 use super::wire::{ChildWire, Wire};
-use super::{Ask, Escalate, RemoteError, RemoteErrorKind, Target, Tuning};
 use crate::state::{Facts, Reply, Request};
 
 /// How long a goodbye may take.

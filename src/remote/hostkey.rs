@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::ask::Ask;
 use super::config::{Resolved, Strict};
+use super::deadline::Deadline;
 use super::knownhosts::{Entry, Marker, append, fingerprint, key_type, parse};
-use super::{Ask, deadline::Deadline};
 
 /// Signature algorithms by key type, best first. Certificates are left out: hapair checks keys, not authorities.
 const ALGORITHMS: [(&str, &str); 5] = [

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::ask::Ask;
 use super::deadline::Deadline;
+use super::error::{RemoteError, RemoteErrorKind};
 use super::framed::Wake;
 use super::host_thread::{Ends, Opened, Order, Report, run_local, run_ssh, timed_out};
-use super::{Ask, RemoteError, RemoteErrorKind, Target, Tuning};
+use super::target::Target;
+use super::tuning::Tuning;
 use crate::state::{Facts, Reply, Request, Secret};
 
 /// One open conversation with the executor of one host: one SSH connection, one exec.

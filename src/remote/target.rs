@@ -1,8 +1,8 @@
 //! From the inventory to a target.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Escalate, Target};
 use crate::inventory::Inventory;
 use crate::state::Secret;
 
@@ -43,4 +43,44 @@ impl Target {
             connect_timeout: CONNECT_TIMEOUT,
         })
     }
+}
+
+/// How to reach one host; everything resolved, nothing left to look up but secrets that are asked for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The host's name in the inventory, for messages.
+    pub host: String,
+    /// Name or address to connect to.
+    pub address: String,
+    /// TCP port; `None`: from ssh_config, else 22.
+    pub port: Option<u16>,
+    /// Login; `None`: from ssh_config, else `root`.
+    pub user: Option<String>,
+    /// Key file to try before the agent's keys and ssh_config's; `~` expanded.
+    pub identity_file: Option<PathBuf>,
+    /// Password login, tried last.
+    pub password: Option<Secret>,
+    /// Become root with sudo.
+    pub escalate: Escalate,
+    /// Instead of ssh_config's and `~/.ssh/known_hosts`.
+    pub known_hosts: Option<PathBuf>,
+    /// `user@host:port`.
+    pub proxy_jump: Option<String>,
+    /// Read `~/.ssh/config` (through `ssh -G`) and ask the SSH agent; off in the lab.
+    pub use_operator_config: bool,
+    /// Store an unknown host key without asking.
+    pub accept_new_host_keys: bool,
+    /// Refuse any host key but this one (OpenSSH's `SHA256:…` form): the key seen before a change of address.
+    pub pinned_host_key: Option<String>,
+    /// TCP connect, handshake, authentication and the executor's first frame must be over within this.
+    pub connect_timeout: Duration,
+}
+
+/// Becoming root.
+#[derive(Debug, Clone)]
+pub enum Escalate {
+    /// The login is root.
+    No,
+    /// sudo, with its password where it asks for one.
+    Sudo(Option<Secret>),
 }
