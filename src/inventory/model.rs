@@ -1,5 +1,6 @@
 //! The inventory after validation: what the rest of the program works with.
 
+mod secret;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::state::SelinuxMode;
 
+pub use secret::SecretSource;
 pub use vrrp::*;
 
 /// One pair, validated.
@@ -84,19 +86,6 @@ pub struct VipEndpoint {
     pub port: u16,
     /// Speaks TLS.
     pub tls: bool,
-}
-
-/// A secret as written: resolved when it is first needed, so that `render` and `check` need not ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// Written in the inventory.
-    Literal(crate::state::Secret),
-    /// `{env: NAME}`.
-    Env(String),
-    /// `{file: PATH}`, relative to the inventory; one trailing newline is dropped.
-    File(PathBuf),
-    /// `{prompt: TEXT}`.
-    Prompt(String),
 }
 
 /// How to reach the hosts.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::SecretSource;
+use super::secret::SecretSource;
 use crate::keepalived::HmacMode;
 use crate::state::Engine;
 

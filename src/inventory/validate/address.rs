@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::hosts::{RawHost, name_span, usable};
-use super::instance::RawInstance;
+use super::raw_instance::RawInstance;
 use crate::inventory::context::{At, Context, quote};
 use crate::inventory::model::Vip;
 use crate::inventory::table::Table;

@@ -1,9 +1,9 @@
 //! Priorities and weights: whether a failed check moves the VIP.
 
 use super::hosts::RawHost;
-use super::instance::RawInstance;
+use super::names::unknown;
+use super::raw_instance::RawInstance;
 use super::script::Tracked;
-use super::vrrp::unknown;
 use crate::inventory::context::{At, Context};
 use crate::inventory::model::{Script, TrackProcess};
 use crate::inventory::source::Span;

@@ -1,4 +1,4 @@
-//! What the values mean, alone and together: one file a section.
+//! What the values of an inventory mean together: ranges, references, what fits which network.
 
 mod address;
 mod election;
@@ -6,77 +6,13 @@ mod extra_files;
 mod hmac;
 mod hosts;
 mod instance;
+mod names;
 mod nginx;
+mod raw_instance;
 mod script;
 mod ssh;
 mod system;
 mod vrrp;
+mod whole;
 
-use std::path::Path;
-
-use super::context::Context;
-use super::error::InventoryErrors;
-use super::grammar::PAIR;
-use super::model::Inventory;
-use super::node::{self, Node, Value};
-use super::source::{Source, Span};
-use super::table::Table;
-
-const KEYS: &[&str] = &["name", "ssh", "hosts", "system", "repositories", "nginx", "vrrp"];
-
-/// The whole way from text to inventory.
-pub(super) fn inventory(text: &str, path: &Path) -> Result<Inventory, InventoryErrors> {
-    let source = Source::new(text);
-    let context = Context::new(path);
-    let (node, broken) = node::parse(&source);
-    for problem in broken {
-        match problem.hint {
-            Some(hint) => context.error_hint(problem.span, problem.message, hint),
-            None => context.error(problem.span, problem.message),
-        }
-    }
-    let inventory = node.and_then(|node| read(&context, &node, path));
-    match inventory {
-        Some(inventory) if context.is_clean() => Ok(inventory),
-        _ => {
-            if context.is_clean() {
-                // Every path to here notes its problem; should one forget, refusing is still right.
-                context.error(Span::new(0, 0), "the inventory is incomplete");
-            }
-            Err(context.into_errors(path, &source))
-        }
-    }
-}
-
-/// Reads all sections, whatever is wrong with the others, so that one run shows every problem.
-fn read(context: &Context, node: &Node, path: &Path) -> Option<Inventory> {
-    if matches!(node.value, Value::Null) {
-        context.error_hint(
-            node.span,
-            "the inventory is empty",
-            "copy inventory.example.yaml and edit it",
-        );
-        return None;
-    }
-    let table = Table::new(context, node, "the inventory", KEYS)?;
-    table.need("name", "a name for the pair, as in name: edge");
-    let name = table.word("name", &PAIR);
-    let ssh = ssh::read(&table);
-    let hosts = hosts::read(&table);
-    let system = system::system(&table);
-    let repositories = system::repositories(&table);
-    let nginx = nginx::read(&table);
-    let vrrp = vrrp::read(&table, hosts.as_deref().unwrap_or_default());
-    let mut hosts = hosts?.into_iter().filter_map(hosts::RawHost::finish);
-    let hosts = [hosts.next()?, hosts.next()?];
-    Some(Inventory {
-        path: path.to_owned(),
-        name: name?.value,
-        ssh,
-        hosts,
-        system,
-        repositories,
-        nginx,
-        vrrp,
-    })
-}
+pub(super) use whole::inventory;

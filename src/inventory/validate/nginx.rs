@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::extra_files;
 use crate::inventory::context::{At, Context, join, quote};
-use crate::inventory::grammar::{PATH, SERVER_NAME, URL, WORD, split_host_port};
+use crate::inventory::grammar::{PATH, SERVER_NAME, URL, WORD};
+use crate::inventory::host_port::split_host_port;
 use crate::inventory::model::{BalanceMethod, Listen, Nginx, Server, Upstream};
 use crate::inventory::node::{Node, Value};
 use crate::inventory::suggest;

@@ -1,16 +1,14 @@
 //! `vrrp`: engine, `global_defs`, and what the instances share.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::hosts::RawHost;
+use super::names::by_host;
+use super::raw_instance::RawInstance;
 use super::{address, election, instance, script};
-use crate::inventory::context::{At, Context, join, quote};
+use crate::inventory::context::quote;
 use crate::inventory::grammar::{EMAIL, ROUTER_ID, SMTP_SERVER, USER_AND_GROUP};
 use crate::inventory::model::{GlobalDefs, Vrrp};
-use crate::inventory::node::Node;
-use crate::inventory::source::Span;
-use crate::inventory::suggest;
 use crate::inventory::table::Table;
 use crate::state::Engine;
 
@@ -68,7 +66,7 @@ pub(super) fn read(inventory: &Table<'_>, hosts: &[RawHost]) -> Option<Vrrp> {
         global_defs,
         scripts: scripts.into_iter().map(|s| s.value).collect(),
         track_processes: processes.into_iter().map(|p| p.value).collect(),
-        instances: instances.into_iter().map(instance::RawInstance::finish).collect(),
+        instances: instances.into_iter().map(RawInstance::finish).collect(),
     })
 }
 
@@ -130,45 +128,4 @@ fn global_defs(vrrp: &Table<'_>, hosts: &[RawHost]) -> GlobalDefs {
         enable_script_security: flag("enable_script_security"),
         script_user: table.word("script_user", &USER_AND_GROUP).map(|u| u.value),
     }
-}
-
-/// A mapping from host names to something.
-pub(super) fn by_host<T>(
-    table: &Table<'_>,
-    key: &'static str,
-    hosts: &[RawHost],
-    read: impl Fn(&Context, &Node) -> Option<T>,
-) -> BTreeMap<String, At<T>> {
-    let names = || hosts.iter().filter_map(|h| h.name.as_ref()).map(|n| n.value.as_str());
-    let mut values = BTreeMap::new();
-    for (host, node) in table.free(key).unwrap_or_default() {
-        // While a host could not be read, any name may be the right one.
-        let known = names().any(|name| name == host.value) || names().count() < 2;
-        if !known {
-            unknown(table.context, host.span, "host", host.value, names());
-        }
-        let value = read(table.context, node);
-        if let Some(value) = value.filter(|_| known) {
-            values.insert(host.value.to_owned(), At { value, span: node.span });
-        }
-    }
-    values
-}
-
-/// Reports a name that refers to nothing.
-pub(super) fn unknown<'a>(
-    context: &Context,
-    span: Span,
-    what: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) {
-    let hint = match suggest::nearest(name, known.clone()) {
-        Some(near) => format!("did you mean {near}?"),
-        None => match join(known, "and") {
-            list if list.is_empty() => format!("no {what} is written"),
-            list => format!("there is {list}"),
-        },
-    };
-    context.error_hint(span, format!("no {what} is called {}", quote(name)), hint);
 }
