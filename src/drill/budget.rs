@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
+use super::scenario::Scenario;
 use crate::inventory::{Instance, Script, ScriptKind, TrackProcess, Vrrp};
 use crate::state::Engine;
-
-use super::Scenario;
 
 /// Fixed part of the margin.
 pub const MARGIN: Duration = Duration::from_millis(1500);

@@ -1,7 +1,7 @@
 //! What a running drill tells, for progress bars and logs.
 
-use super::Scenario;
 use super::result::ScenarioResult;
+use super::scenario::Scenario;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]

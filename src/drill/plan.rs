@@ -3,13 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::budget::{self, Watcher};
+use super::scenario::Scenario;
 use crate::inventory::{Instance, Inventory, ScriptKind, Vrrp};
 use crate::probe::{ProbeConfig, ProbeTarget};
 use crate::state::resource::InstanceRef;
 use crate::state::{HEALTH_PATH, HostState};
-
-use super::Scenario;
-use super::budget::{self, Watcher};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,24 +9,22 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::probe::arp::{self, ArpWatch};
-use crate::probe::{Live, Prober};
-use crate::remote::RemoteErrorKind;
-use crate::state::frame::Look;
-use crate::state::time::Utc;
-use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
-
-use super::Scenario;
+use self::settled::Seen;
 use super::error::{DrillError, DrillErrorKind, refuse};
 use super::event::{DrillEvent, Phase};
 use super::link::HostLink;
 use super::owners::OwnerLog;
 use super::plan::{DrillPlan, Endpoint, InstancePlan};
 use super::result::{DrillReport, ScenarioResult};
+use super::scenario::Scenario;
 use super::session::Session;
 use super::verdict::{Evidence, VipEvidence, judge};
-
-use self::settled::Seen;
+use crate::probe::arp::{self, ArpWatch};
+use crate::probe::{Live, Prober};
+use crate::remote::RemoteErrorKind;
+use crate::state::frame::Look;
+use crate::state::time::Utc;
+use crate::state::{Fault, HostStatus, InstanceState, Reply, Request};
 
 /// Between two looks at a host's status.
 const POLL: Duration = Duration::from_millis(300);

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::probe::arp::ArpLog;
-use crate::probe::{Mac, Timeline};
-
-use super::Scenario;
 use super::owners::{OwnSpan, arp_spans, longest_overlap_us, max_by_arp, max_by_word};
 use super::result::{Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
+use super::scenario::Scenario;
+use crate::probe::arp::ArpLog;
+use crate::probe::{Mac, Timeline};
 
 /// What was observed of one VIP.
 #[derive(Debug, Clone)]

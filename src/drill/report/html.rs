@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::drill::Scenario;
-use crate::drill::result::{DrillReport, ScenarioResult};
-
 use super::svg::scenario_svg;
-use super::{duration, escape};
+use super::text::{duration, escape};
+use crate::drill::result::{DrillReport, ScenarioResult};
+use crate::drill::scenario::Scenario;
 
 const STYLE: &str = "\
 :root{color-scheme:light}

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
+use super::text::{duration, escape};
 use crate::drill::result::{DrillReport, ScenarioResult};
-
-use super::{duration, escape};
 
 /// One test suite, one test case a scenario and host.
 pub fn junit(report: &DrillReport) -> String {

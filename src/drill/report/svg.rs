@@ -5,10 +5,9 @@
 
 use std::fmt::Write;
 
+use super::text::{duration, escape};
 use crate::drill::result::{DrillReport, ScenarioResult, VipResult};
 use crate::probe::Seen;
-
-use super::{duration, escape};
 
 /// Width of everything, user units.
 const WIDTH: u64 = 960;

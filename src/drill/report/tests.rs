@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::drill::Scenario;
+use crate::drill::DrillReport;
 use crate::drill::owners::OwnSpan;
+use crate::drill::scenario::Scenario;
 use crate::drill::verdict::{Evidence, VipEvidence, judge};
 use crate::probe::arp::{ArpLog, ArpRound};
 use crate::probe::{FailKind, Mac, Outcome, Sample, Timeline};
