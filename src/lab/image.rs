@@ -15,12 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::apt::SUITE;
 use super::error::{Doing, LabError};
 use super::paths::{self, CACHE, DirLock};
 use super::{process, requirements};
-
-/// Debian release of the image; its versions are the ones the facts were tried with.
-const SUITE: &str = "bookworm";
 
 /// What the base consists of. nginx, keepalived and dnsmasq are taken out again by `build.sh`; their libraries stay.
 const PACKAGES: &[&str] = &[

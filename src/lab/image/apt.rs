@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::SUITE;
 use crate::lab::error::{Doing, LabError};
 use crate::lab::{process, requirements};
 
@@ -121,6 +120,9 @@ fn transport_options(dump: &str) -> String {
         .map(|line| format!("{line}\n"))
         .collect()
 }
+
+/// Debian release of the image; its versions are the ones the facts were tried with.
+pub(super) const SUITE: &str = "bookworm";
 
 #[cfg(test)]
 mod tests {
