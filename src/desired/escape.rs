@@ -89,21 +89,6 @@ pub(super) fn control_character(path: &str, value: &serde_json::Value) -> Option
     }
 }
 
-impl super::Build<'_> {
-    /// Refuses a value that could break out of its place; `field` in the inventory's words.
-    pub(super) fn guard(&self, place: Place, field: &str, value: &str) -> Result<(), super::DesiredError> {
-        match offender(place, value) {
-            None => Ok(()),
-            Some(character) => Err(super::DesiredError::Unsafe {
-                host: self.host.name.clone(),
-                field: field.to_owned(),
-                character,
-                format: place.format(),
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

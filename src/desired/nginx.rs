@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::Build;
+use super::build::Build;
 use super::error::DesiredError;
 use super::escape::Place;
 use crate::inventory::{BalanceMethod, Inventory, Nginx, Server};

@@ -1,6 +1,7 @@
 //! Step 6: packages.
 
-use super::{Build, repositories};
+use super::build::Build;
+use super::repositories;
 use crate::inventory::BaseRepository;
 use crate::state::{Engine, Spec, Stage};
 

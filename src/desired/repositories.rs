@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Build;
+use super::build::Build;
 use super::error::DesiredError;
 use super::escape::Place;
 use crate::inventory::{BaseRepository, NginxRepository};

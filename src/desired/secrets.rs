@@ -57,6 +57,17 @@ impl Secrets {
     /// Every secret, once.
     pub fn all(&self) -> Vec<Secret> {
         let keys = self.hmac_keys.values().flat_map(BTreeMap::values);
-        super::distinct(self.auth_pass.values().chain(keys).cloned())
+        self::distinct(self.auth_pass.values().chain(keys).cloned())
     }
+}
+
+/// Every secret of a list, without duplicates.
+pub(super) fn distinct(secrets: impl Iterator<Item = Secret>) -> Vec<Secret> {
+    let mut out: Vec<Secret> = Vec::new();
+    for secret in secrets {
+        if !out.contains(&secret) {
+            out.push(secret);
+        }
+    }
+    out
 }

@@ -1,8 +1,8 @@
 //! `ifcfg-*` profiles: shell variables in a file that bash sources.
 
-use super::{MAX_NAME_SERVERS, SCRIPTS, View, block_text, route_block};
-use crate::desired::Build;
-use crate::inventory::{Ipv6, Network};
+use super::view::{MAX_NAME_SERVERS, SCRIPTS, View, block_text, route_block};
+use crate::desired::build::Build;
+use crate::inventory::Network;
 use crate::state::edit::Edit;
 use crate::state::{Interface, NetworkManagerKind, Spec, Stage};
 
@@ -144,17 +144,6 @@ pub(super) fn edits(view: &View, network: &Network, real: Option<&Interface>, ol
     }
     e.edits.push(route_block(network));
     e.edits
-}
-
-/// A link-local gateway needs its interface.
-pub(super) fn ipv6_gateway(v6: &Ipv6, interface: &str) -> Option<String> {
-    v6.gateway.map(|g| {
-        if g.is_unicast_link_local() {
-            format!("{g}%{interface}")
-        } else {
-            g.to_string()
-        }
-    })
 }
 
 pub(super) fn note_hardware_address(build: &mut Build, interface: &Interface, old: &str) {

@@ -1,6 +1,6 @@
 //! NetworkManager keyfiles.
 
-use super::{View, route_block};
+use super::view::{View, route_block};
 use crate::inventory::Network;
 use crate::state::edit::Edit;
 

@@ -1,6 +1,6 @@
 //! The engine that speaks VRRP on the host: its program, its unit, its service; the other engine is off.
 
-use crate::desired::Build;
+use crate::desired::build::Build;
 use crate::desired::error::DesiredError;
 use crate::inventory::Vrrp;
 use crate::state::{Content, Engine, Reaction, Spec, Stage, Validator};

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::desired::build::Build;
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Place;
-use crate::desired::{Build, nginx};
+use crate::desired::nginx;
 use crate::inventory::{Script, ScriptKind};
 use crate::state::Stage;
 

@@ -1,0 +1,165 @@
+//! The desired state of a host in the making.
+
+use std::net::IpAddr;
+
+use super::error::DesiredError;
+use super::escape::{Place, offender};
+use super::secrets::Secrets;
+use super::templates::Templates;
+use crate::inventory::{Host, Inventory};
+use crate::state::{Content, Facts, HostState, Reaction, Resource, Spec, Stage, Validator};
+
+/// Oldest and newest release hapair knows.
+pub(super) const RELEASES: std::ops::RangeInclusive<u8> = 7..=10;
+
+/// A host's state in the making.
+pub(super) struct Build<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) host: &'a Host,
+    pub(super) peer: &'a Host,
+    pub(super) facts: &'a Facts,
+    pub(super) templates: &'a Templates,
+    pub(super) secrets: &'a Secrets,
+    pub(super) state: HostState,
+}
+
+impl Build<'_> {
+    /// Major release of the host's operating system.
+    pub(super) fn release(&self) -> u8 {
+        self.facts.release.major
+    }
+
+    pub(super) fn check_release(&self) -> Result<(), DesiredError> {
+        let found = self.release();
+        if !RELEASES.contains(&found) {
+            return Err(self.impossible(
+                format!("release {found} is not one that hapair knows"),
+                "releases 7, 8, 9 and 10 of CentOS and its rebuilds are supported",
+            ));
+        }
+        match self.host.release {
+            Some(written) if written != found => Err(self.impossible(
+                format!("the inventory says release {written}, the host is release {found}"),
+                "correct or drop `release` of this host in the inventory",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// An error about this host with one hint.
+    pub(super) fn impossible(&self, message: impl Into<String>, hint: &str) -> DesiredError {
+        DesiredError::Impossible {
+            host: self.host.name.clone(),
+            message: message.into(),
+            hints: vec![hint.to_owned()],
+        }
+    }
+
+    /// A remark for the operator, shown with the plan.
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.state.notes.push(text.into());
+    }
+
+    /// Renders a template with this host's view.
+    pub(super) fn render<T: serde::Serialize>(&self, template: &str, view: &T) -> Result<String, DesiredError> {
+        self.templates.render(template, &self.host.name, view)
+    }
+
+    /// Appends a resource; the returned reference is for the rarer fields.
+    pub(super) fn push(&mut self, stage: Stage, id: impl Into<String>, spec: Spec) -> &mut Resource {
+        self.state.resources.push(Resource {
+            id: id.into(),
+            stage,
+            spec,
+            reactions: Vec::new(),
+            cuts_ssh: false,
+            election_critical: false,
+        });
+        self.state.resources.last_mut().expect("just pushed")
+    }
+
+    /// Appends a text file owned by root.
+    pub(super) fn push_file(
+        &mut self,
+        stage: Stage,
+        path: &str,
+        content: String,
+        mode: u32,
+        validator: Option<Validator>,
+        reactions: Vec<Reaction>,
+    ) -> &mut Resource {
+        let spec = Spec::File {
+            path: path.to_owned(),
+            content: Content::Text(content),
+            mode,
+            owner: "root".to_owned(),
+            group: "root".to_owned(),
+            validator,
+        };
+        let resource = self.push(stage, format!("file {path}"), spec);
+        resource.reactions = reactions;
+        resource
+    }
+
+    /// Appends a service.
+    pub(super) fn push_service(&mut self, stage: Stage, unit: &str, on: bool, may_be_absent: bool) -> &mut Resource {
+        let spec = Spec::Service {
+            unit: unit.to_owned(),
+            enabled: Some(on),
+            active: Some(on),
+            may_be_absent,
+        };
+        let short = unit.strip_suffix(".service").unwrap_or(unit);
+        self.push(stage, format!("service {short}"), spec)
+    }
+
+    /// The interface that carries the host's network: written, else that of the best default route.
+    pub(super) fn interface(&self) -> Option<String> {
+        if let Some(network) = &self.host.network {
+            return Some(network.interface.clone());
+        }
+        self.facts
+            .default_routes
+            .iter()
+            .min_by_key(|r| r.metric)
+            .map(|r| r.interface.clone())
+    }
+}
+
+/// A host's own address: of its network, else where SSH connects, if that is an address.
+pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr, DesiredError> {
+    let written = match (&host.network, v4) {
+        (Some(network), true) => Some(IpAddr::V4(network.address.addr())),
+        (Some(network), false) => network.ipv6.as_ref().map(|v6| IpAddr::V6(v6.address.addr())),
+        (None, _) => None,
+    };
+    let connected = || {
+        host.address
+            .as_ref()?
+            .parse::<IpAddr>()
+            .ok()
+            .filter(|a| a.is_ipv4() == v4)
+    };
+    written.or_else(connected).ok_or_else(|| {
+        let family = if v4 { "IPv4" } else { "IPv6" };
+        build.impossible(
+            format!("no {family} address of {} is known", host.name),
+            "write it under `network` of that host, or under `mcast_src_ip` of the instance",
+        )
+    })
+}
+
+impl self::Build<'_> {
+    /// Refuses a value that could break out of its place; `field` in the inventory's words.
+    pub(super) fn guard(&self, place: Place, field: &str, value: &str) -> Result<(), super::DesiredError> {
+        match offender(place, value) {
+            None => Ok(()),
+            Some(character) => Err(super::DesiredError::Unsafe {
+                host: self.host.name.clone(),
+                field: field.to_owned(),
+                character,
+                format: place.format(),
+            }),
+        }
+    }
+}
