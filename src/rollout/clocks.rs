@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::error::{RolloutError, RolloutErrorKind, unexpected};
+use super::reach::member::Member;
+use super::reach::pair::Pair;
 use crate::inventory::Instance;
 use crate::keepalived::HmacMode;
 use crate::state::facts::HmacDemand;
 use crate::state::{Facts, Reply, Request};
-
-use super::error::{RolloutError, RolloutErrorKind};
-use super::reach::pair::{Member, Pair, unexpected};
 
 /// Questions to one host; the quickest answer counts, because it is the most exact.
 const TRIES: usize = 3;

@@ -1,14 +1,13 @@
 //! Changes on which both hosts must agree before either speaks: with one changed and the other not, each would reject
 //! the other's adverts and both would own the VIP.
 
-use crate::desired;
-use crate::state::frame::UnitAction;
-use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
-
-use super::apply::Run;
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
 use super::reach::pair::Pair;
+use super::run::Run;
+use crate::desired;
+use crate::state::frame::UnitAction;
+use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 
 impl Run<'_> {
     /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or

@@ -1,6 +1,7 @@
 //! Why a rollout stopped.
 
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::Reply;
 
 /// Why a rollout stopped. `Display` says what and on which host; `hints` what to do now.
 #[derive(Debug, thiserror::Error)]
@@ -77,5 +78,62 @@ impl From<RemoteError> for RolloutError {
             host: Some(error.host),
             hints: error.hints,
         }
+    }
+}
+
+/// Two hosts worked at once: both errors are told, and the worse one decides.
+pub(super) fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), RolloutError> {
+    match (a, b) {
+        (Err(mut a), Err(b)) => {
+            if b.kind != RolloutErrorKind::RolledBack {
+                a.kind = b.kind;
+            }
+            a.message = format!("{}\n{}", a.message, b.message);
+            a.hints.extend(b.hints);
+            a.hints.dedup();
+            Err(a)
+        }
+        (a, b) => a.and(b),
+    }
+}
+
+/// How work on a host ended whose engine was stopped for it and is to run again: neither failure hides the other.
+pub(super) fn spoken_for(
+    host: &str,
+    work: Result<(), RolloutError>,
+    started: Result<(), RolloutError>,
+) -> Result<(), RolloutError> {
+    match (work, started) {
+        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be started again: {why}"))),
+        (work, started) => work.and(started),
+    }
+}
+
+/// The executor and we are built from one tree; an answer out of turn is a defect worth a clear word.
+pub(crate) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
+    let name = serde_json::to_value(reply)
+        .ok()
+        .and_then(|v| v["reply"].as_str().map(str::to_owned))
+        .unwrap_or_default();
+    RolloutError::on(
+        host,
+        RolloutErrorKind::Failed,
+        format!("the executor answered out of turn with `{name}`"),
+    )
+    .hint("this is a defect of hapair; please report it with the output of -v")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_link_does_not_hide_that_vrrp_stays_stopped() {
+        let failed = |what: &str| RolloutError::on("web1", RolloutErrorKind::Unreachable, what);
+        let error = spoken_for("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
+        assert_eq!(error.message, "web1: connection lost");
+        assert_eq!(error.hints, ["VRRP on web1 could not be started again: web1: no link"]);
+        assert!(spoken_for("web1", Ok(()), Err(failed("no link"))).is_err());
+        assert!(spoken_for("web1", Ok(()), Ok(())).is_ok());
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::state::frame::{Operator, VrrpOrder};
-use crate::state::{Engine, HostStatus, Request};
-
-use super::apply::Interrupt;
 use super::error::{RolloutError, RolloutErrorKind};
 use super::health::gate::Gate;
-use super::reach::pair::{Context, Pair};
+use super::interrupt::Interrupt;
+use super::reach::context::Context;
+use super::reach::pair::Pair;
 use super::takeover::{self, MOMENT, Moved};
+use crate::state::frame::{Operator, VrrpOrder};
+use crate::state::{Engine, HostStatus, Request};
 
 /// How to hand over.
 #[derive(Debug, Clone)]

@@ -1,33 +1,24 @@
 //! Restarting the hosts that need it: one at a time, standby first, the VIP handed over before.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::Link;
-use crate::state::frame::{Operator, VrrpOrder};
-use crate::state::{Facts, HostStatus, Request};
-
-use super::apply::{ApplyOptions, ApplyReport, Interrupt, Run};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::health::roles::is_living_pair;
 use super::health::verify::verify;
+use super::interrupt::{Interrupt, more_than};
 use super::order::{Phase, changes_in, standby_first};
-use super::reach::confirm::Heading;
-use super::reach::pair::{Context, Member, Pair};
+use super::reach::after_boot::{Away, dial_until_back};
+use super::reach::context::Context;
+use super::reach::locate::Heading;
+use super::reach::member::Member;
+use super::reach::pair::Pair;
+use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
 use super::takeover::{self, Moved};
-use super::transact::more_than;
+use crate::state::frame::VrrpOrder;
+use crate::state::{Facts, HostStatus, Request};
 
 /// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
 const SILENT: Duration = Duration::from_secs(60);
-
-/// One try to connect: a host that is just booting accepts before it answers.
-const ATTEMPT: Duration = Duration::from_secs(10);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// After an answer from the old boot.
-const STILL_THERE: Duration = Duration::from_secs(2);
 
 /// Restarts the hosts whose plans say so, each at most once, and proves that the pair works after it. `patience`: how
 /// long each may take to be back. `report` is filled in also where it fails.
@@ -65,16 +56,6 @@ pub async fn reboot(
         report.verified = verify(cx, pair, options.gate_timeout, run.interrupt).await?;
     }
     Ok(())
-}
-
-/// Hosts whose plans say so, among those that are worked on.
-pub(super) fn waiting_for_reboot(pair: &Pair, options: &ApplyOptions) -> Vec<String> {
-    let included = |host: &str| options.limit.as_deref().is_none_or(|limit| limit == host);
-    let waiting = pair.members.iter().filter(|m| m.plan.reboot_needed);
-    waiting
-        .map(|m| m.host().to_owned())
-        .filter(|host| included(host))
-        .collect()
 }
 
 impl Run<'_> {
@@ -286,97 +267,4 @@ impl Run<'_> {
 async fn resume(member: &mut Member) -> Result<(), RolloutError> {
     let order = VrrpOrder::Resume;
     member.order(Request::Vrrp { order }).await
-}
-
-/// Why a host is not back.
-enum Away {
-    /// It goes on as it was.
-    NeverLeft(RolloutError),
-    /// It is gone, or was.
-    Gone(RolloutError),
-}
-
-/// Connects anew until the host answers from another boot. Each time it must be the same host by key and machine-id.
-async fn dial_until_back(
-    cx: &Context<'_>,
-    member: &mut Member,
-    operator: &Operator,
-    before: &Facts,
-    patience: Duration,
-) -> Result<(), Away> {
-    let host = member.host().to_owned();
-    // Where the inventory says, and where it was.
-    let mut targets = member.at_each(&[member.settled(), &member.target.address]);
-    for target in &mut targets {
-        target.connect_timeout = ATTEMPT;
-    }
-    let deadline = Instant::now() + patience;
-    let mut said = "no answer".to_owned();
-    let mut left = false;
-    loop {
-        for target in &targets {
-            let attempt = Link::connect(target, Arc::clone(&cx.ask));
-            match tokio::time::timeout_at(deadline.into(), attempt).await {
-                Ok(Ok(link)) => {
-                    member.no_other_machine(&link, target).map_err(Away::Gone)?;
-                    let booted = link.facts().boot_id != before.boot_id;
-                    member.go_on_over(link, target);
-                    if booted {
-                        return Ok(());
-                    }
-                    // Where the old connection is gone, a failure needs this one.
-                    member.lock_again(cx.observer, operator).await;
-                    left = false;
-                    tokio::time::sleep(STILL_THERE).await;
-                }
-                Ok(Err(error)) => {
-                    said = error.to_string();
-                    left = true;
-                }
-                Err(_) => {}
-            }
-        }
-        if Instant::now() >= deadline {
-            return Err(not_back(&host, &said, left, patience));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
-    let seconds = patience.as_secs();
-    if !left {
-        let message = format!("asked to reboot {seconds} s ago and still answers from the same boot");
-        return Away::NeverLeft(
-            RolloutError::on(host, RolloutErrorKind::Failed, message)
-                .hint("see `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
-        );
-    }
-    let message = format!("not back from its reboot within {seconds} s: {said}");
-    Away::Gone(
-        RolloutError::on(host, RolloutErrorKind::Unreachable, message)
-            .hint("the other host goes on alone; look at this one's console")
-            .hint(
-                "`--reboot-timeout` for a machine that takes longer; `hapair apply --reboot` goes on when it answers",
-            ),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_that_never_went_is_told_from_one_that_did_not_come_back() {
-        let patience = Duration::from_secs(30);
-        let Away::NeverLeft(error) = not_back("one", "no answer", false, patience) else {
-            panic!("it answers all the while");
-        };
-        assert_eq!(error.kind, RolloutErrorKind::Failed);
-        let Away::Gone(error) = not_back("one", "connection refused", true, patience) else {
-            panic!("it went and is not back");
-        };
-        assert_eq!(error.kind, RolloutErrorKind::Unreachable);
-        assert!(error.message.contains("connection refused"), "{}", error.message);
-    }
 }

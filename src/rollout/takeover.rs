@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::state::frame::VrrpOrder;
-use crate::state::{Engine, Request};
-
 use super::error::{RolloutError, RolloutErrorKind};
 use super::health::roles;
-use super::reach::pair::{Context, Pair};
+use super::reach::context::Context;
+use super::reach::pair::Pair;
+use crate::state::frame::VrrpOrder;
+use crate::state::{Engine, Request};
 
 /// For so long a raised priority stays where nothing but the move itself needs it.
 pub(super) const MOMENT: Duration = Duration::from_secs(10);

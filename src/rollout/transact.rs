@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use super::error::{RolloutError, RolloutErrorKind, unexpected};
+use super::interrupt::{more_than, unless_leaving};
+use super::order::changes_in;
+use super::progress::Progress;
+use super::reach::confirm::confirm;
+use super::reach::context::Context;
+use super::reach::locate::Move;
+use super::reach::member::{Member, same_run};
+use super::reach::pair::Pair;
+use super::reach::reattach::{Course, arrival, reattach, take_over};
+use super::run::Run;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
-
-use super::apply::{Interrupt, Run};
-use super::error::{RolloutError, RolloutErrorKind};
-use super::order::changes_in;
-use super::progress::Progress;
-use super::reach::confirm::{Course, Move, arrival, confirm, reattach, take_over};
-use super::reach::pair::{Context, Member, Pair, unexpected};
-use super::reach::reconnect::same_run;
 
 impl Run<'_> {
     pub(super) async fn transact(
@@ -204,31 +207,6 @@ async fn await_revert(
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
     reattach(cx, member, operator, course, deadline + Duration::from_secs(30)).await
-}
-
-/// Waits for a host that is out of reach. There is no one to send a cancel to, so Ctrl-C leaves at once.
-async fn unless_leaving(
-    interrupt: &mut Interrupt,
-    txn: &TxnId,
-    wait: impl Future<Output = Result<(), RolloutError>>,
-) -> Result<(), RolloutError> {
-    let times = *interrupt.borrow_and_update();
-    tokio::select! {
-        result = wait => result,
-        () = more_than(interrupt, times) => {
-            let message = format!("interrupted while the host is out of reach in transaction {txn}");
-            Err(RolloutError::pair(RolloutErrorKind::Failed, message)
-                .hint("the host takes back by itself what is not confirmed")
-                .hint("run the same command again when it answers"))
-        }
-    }
-}
-
-/// Completes when the operator asked more often than `times`.
-pub(super) async fn more_than(interrupt: &mut Interrupt, times: u32) {
-    if interrupt.wait_for(|now| *now > times).await.is_err() {
-        std::future::pending().await
-    }
 }
 
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {

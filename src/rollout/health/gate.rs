@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::inventory::{Instance, Inventory};
-use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
-
 use super::roles::{self, Owners};
-use crate::rollout::apply::Interrupt;
-use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::inventory::{Instance, Inventory};
+use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
+use crate::rollout::interrupt::Interrupt;
 use crate::rollout::progress::Observer;
-use crate::rollout::reach::pair::{Member, Pair, unexpected};
+use crate::rollout::reach::member::Member;
+use crate::rollout::reach::pair::Pair;
+use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
 const POLL: Duration = Duration::from_millis(100);
 

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_owner_by_fact_comes_second_whatever_the_inventory_prefers() {
-        let text = include_str!("../../inventory.example.yaml");
+        let text = include_str!("../../../inventory.example.yaml");
         let inventory = Inventory::parse(text, std::path::Path::new("inventory.example.yaml")).expect("valid");
         assert_eq!(
             inventory.vrrp.as_ref().expect("vrrp").instances[0].preferred(),

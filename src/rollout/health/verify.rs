@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::gate::Gate;
 use crate::inventory::VipEndpoint;
 use crate::probe;
-use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
-
-use super::gate::Gate;
-use crate::rollout::apply::Interrupt;
-use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
+use crate::rollout::interrupt::Interrupt;
 use crate::rollout::progress::Progress;
-use crate::rollout::reach::pair::{Context, Member, Pair, unexpected};
+use crate::rollout::reach::context::Context;
+use crate::rollout::reach::member::Member;
+use crate::rollout::reach::pair::Pair;
+use crate::state::{HEALTH_PATH, HostStatus, Reply, Request};
 
 /// From where a VIP was seen to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_generated_key_is_kept_and_comes_from_the_preferred_host() {
-        let text = include_str!("../../inventory.example.yaml").replace(
+        let text = include_str!("../../../inventory.example.yaml").replace(
             "auth_pass: \"1111\"",
             "auth_hmac: {keys: [{id: 1}, {id: 2}], active_key: 1}",
         );

@@ -1,0 +1,110 @@
+//! Following a transaction over another connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::context::Context;
+use super::locate::Move;
+use super::member::Member;
+use super::redial::{ATTEMPT, redial};
+use crate::remote::{Link, Target};
+use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::state::frame::Operator;
+use crate::state::{Request, TxnId};
+
+/// A transaction that is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Course<'a> {
+    pub(crate) txn: &'a TxnId,
+    /// What it was begun with.
+    pub(crate) begin: &'a Request,
+    /// The last event that was read; 0: none, so that it may never have begun.
+    pub(crate) seen: u64,
+}
+
+impl Course<'_> {
+    /// What goes on with it over another connection.
+    pub(crate) fn resume(&self) -> Request {
+        match self.seen {
+            0 => self.begin.clone(),
+            after => Request::Attach {
+                txn: self.txn.clone(),
+                after,
+            },
+        }
+    }
+}
+
+/// A connection to where a host moves, once it is there; never, where it does not move. The one to its old address would
+/// say nothing for as long as its keep-alive lasts.
+pub(crate) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
+    let Some(Move { to, machine_id }) = moving else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        match Link::connect(to, Arc::clone(&cx.ask)).await {
+            Ok(link) if link.facts().machine_id == *machine_id => return link,
+            // Nobody yet, or somebody else: the confirm tells.
+            _ => {}
+        }
+    }
+}
+
+/// Goes on with a host, and with its transaction, over another connection.
+pub(crate) async fn take_over(
+    cx: &Context<'_>,
+    member: &mut Member,
+    operator: &Operator,
+    (link, target): (Link, &Target),
+    course: Course<'_>,
+) -> Result<(), RolloutError> {
+    member.go_on_over(link, target);
+    member.lock_again(cx.observer, operator).await;
+    if course.seen == 0 {
+        member.tell_state().await?;
+    }
+    member.link.send(&course.resume()).await?;
+    Ok(())
+}
+
+/// Follows a transaction again after the connection was lost: at the present address or at the one before.
+pub(crate) async fn reattach(
+    cx: &Context<'_>,
+    member: &mut Member,
+    operator: &Operator,
+    course: Course<'_>,
+    deadline: Instant,
+) -> Result<(), RolloutError> {
+    cx.observer.warn(
+        member.host(),
+        "connection lost; the transaction goes on, trying to follow it again",
+    );
+    // A transaction that fails after a confirmed change of address goes back to the address before it.
+    let targets = member.at_each(&[member.settled(), &member.target.address, member.first()]);
+    loop {
+        for target in &targets {
+            let patience = deadline.min(Instant::now() + ATTEMPT);
+            let Some((link, _)) = redial(&cx.ask, std::slice::from_ref(target), patience).await else {
+                continue;
+            };
+            if member.no_other_machine(&link, target).is_err() {
+                continue;
+            }
+            // Lost once more meanwhile: there is time to try again.
+            let taken = take_over(cx, member, operator, (link, target), course).await;
+            if taken.is_ok() {
+                return Ok(());
+            }
+        }
+        if Instant::now() >= deadline {
+            let message = format!(
+                "connection lost during transaction {} and not to be had again",
+                course.txn
+            );
+            return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
+                .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
+                .hint("run the same command again when the host answers"));
+        }
+    }
+}
