@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{apply, failover, lab};
 use crate::cli::args::{ApplyArgs, Global, RehearseArgs};
-use crate::cli::block_on;
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
+use crate::cli::runtime::in_lab;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::lab::Lab;
@@ -118,20 +118,6 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
         let passed = matches!(drilled, Ok(Exit::Done));
         steps.push("failover", passed, began, 0);
         drilled
-    })
-}
-
-/// Runs a command on a thread that lives in the controller's network namespace of the twins. Every thread and socket
-/// it makes lives there too.
-pub(crate) fn in_lab(lab: &Lab, command: impl AsyncFnOnce() -> Result<Exit, Failure> + Send) -> Result<Exit, Failure> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("lab".to_owned())
-            .spawn_scoped(scope, || {
-                lab.enter()?;
-                block_on(command)
-            })?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
