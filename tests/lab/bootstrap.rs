@@ -105,11 +105,11 @@ fn bare_hosts_become_a_verified_pair_and_a_second_apply_changes_nothing() {
 
 #[test]
 fn rehearse_keeps_the_contract_of_its_summary() {
-    let _turn = turn();
+    let turn = Turn::wait(Company::Others);
     let dir = tempfile::tempdir().expect("a scratch folder");
     let inventory = dir.path().join("inventory.yaml");
     let edits = [
-        ("name: edge", format!("name: {}", pair_name())),
+        ("name: edge", format!("name: {}", turn.name())),
         (ENGINE_LINE, format!("engine: {}", engine())),
     ];
     let edits = edits.each_ref().map(|(from, to)| (*from, to.as_str()));

@@ -124,7 +124,7 @@ fn cut(twins: &Twins, point: Point) -> Silence {
         Cut::Connection => twins.kill_connections(host),
         Cut::Executor => twins.kill_executor(host),
         Cut::Power => {
-            let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
+            let lab = twins.lab();
             lab.power_off(host).expect("off");
             lab.power_on(host).expect("on");
         }
@@ -202,6 +202,7 @@ impl Talking {
     }
 
     fn wait(&mut self) -> Option<i32> {
+        wait_until("hapair ends", Duration::from_secs(600), || self.ended());
         self.child.wait().expect("a child").code()
     }
 

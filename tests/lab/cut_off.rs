@@ -85,7 +85,7 @@ fn what_the_segment_shows_to_be_wrong_is_refused_before_anything_is_touched() {
         assert!(Command::new("ip").args(away).status().expect("ip runs").success());
     });
     twins.sh(MASTER, "ip addr add 192.168.0.77/24 dev enp0s3");
-    let known = hapair::lab::Lab::open(&pair_name()).expect("lab").known_hosts();
+    let known = twins.lab().known_hosts();
     let keys = std::fs::read_to_string(&known).expect("known hosts");
     let theirs = keys.lines().filter(|l| l.contains("192.168.0.201"));
     let more: String = theirs
@@ -174,8 +174,8 @@ fn meanwhile(twins: &Twins, work: impl FnOnce()) -> (Option<i32>, String) {
     let other = EXAMPLE.replace("10.0.0.12:8080", "10.0.0.13:8080");
     let is_other = std::fs::read_to_string(twins.inventory()).is_ok_and(|text| text.contains("10.0.0.13:8080"));
     twins.write(if is_other { EXAMPLE } else { &other });
-    // So that it is surely still at work.
-    twins.hold_after(BACKUP, 1);
+    // So that it is surely still at work: after the stage has started, and its first resource.
+    twins.hold_after(BACKUP, 2);
     let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);
     let mut lines = lines(&mut child);
     until_changing(&mut lines, BACKUP);
@@ -202,8 +202,9 @@ fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
         twins.sh(
             MASTER,
             &format!(
-                "(echo '{bob}'; sleep 60) | systemd-run --quiet --pipe --unit bob \
-                 $(ls /usr/local/hapair/sbin/hapair-agent-* | head -n 1) serve >/dev/null 2>&1 & sleep 1"
+                "{{ (echo '{bob}'; sleep 600) | systemd-run --quiet --pipe --unit bob \
+                 $(ls /usr/local/hapair/sbin/hapair-agent-* | head -n 1) serve; }} >/dev/null 2>&1 & \
+                 until grep -q bob@desk /run/hapair.lock; do sleep 0.1; done"
             ),
         );
     });
@@ -213,7 +214,7 @@ fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
     twins.apply().expect(0);
 
     // It is the same host, but who knows what became of it.
-    let lab = hapair::lab::Lab::open(&pair_name()).expect("lab");
+    let lab = twins.lab();
     let (code, said) = meanwhile(&twins, || {
         lab.power_off(MASTER).expect("off");
         lab.power_on(MASTER).expect("on");

@@ -8,7 +8,7 @@ use crate::watch::watch;
 
 #[test]
 fn the_vip_moves_on_command_stays_away_and_comes_back() {
-    let twins = Twins::up(EXAMPLE);
+    let twins = Twins::up_alone(EXAMPLE);
     twins.apply().expect(0);
     let vip: IpAddr = "192.168.0.200".parse().expect("address");
     let owners = || {
@@ -82,7 +82,7 @@ fn cause(twins: &Twins, host: &str) -> String {
 /// With keepalived on the owner, which cannot hold back, it is the standby's raised priority that keeps the VIP.
 #[test]
 fn from_keepalived_an_agent_takes_over_at_once_and_keeps_the_vip_until_it_is_told() {
-    let twins = Twins::up(EXAMPLE);
+    let twins = Twins::up_alone(EXAMPLE);
     twins.write_with_engine(EXAMPLE, "keepalived");
     twins.apply().expect(0);
     twins.write_with_engine(EXAMPLE, "agent");
@@ -119,7 +119,7 @@ fn from_keepalived_an_agent_takes_over_at_once_and_keeps_the_vip_until_it_is_tol
 
 #[test]
 fn no_vip_is_handed_to_a_host_that_cannot_serve() {
-    let twins = Twins::up(EXAMPLE);
+    let twins = Twins::up_alone(EXAMPLE);
     twins.apply().expect(0);
     twins.sh(BACKUP, "systemctl stop nginx");
     twins

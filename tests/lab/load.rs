@@ -68,7 +68,7 @@ async fn client(over: &AtomicBool) -> (Vec<Instant>, Vec<String>) {
 
 #[test]
 fn a_change_of_nginx_loses_no_request_and_one_of_the_engine_at_most_a_handover() {
-    let twins = Twins::up(EXAMPLE);
+    let twins = Twins::up_alone(EXAMPLE);
     twins.apply().expect(0);
     let before = under_load(&twins, || std::thread::sleep(Duration::from_secs(1)));
     assert!(before.failed.is_empty() && before.good > 20, "{before:?}");

@@ -1,6 +1,6 @@
 //! Every command on twin hosts. Needs root; installs what the twins need.
 //!
-//! One pair of twins at a time: the machine has two cores, and a test that waits for an election should not compete.
+//! Two pairs of twins at a time, because most of a test is waiting; what is measured has the machine for itself.
 
 mod support;
 mod watch;

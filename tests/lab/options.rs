@@ -54,6 +54,7 @@ fn an_interface_that_networkmanager_owns() {
             ),
         ]),
         &["--nm"],
+        Company::Others,
     );
     converges(&twins);
     for (host, address) in [(MASTER, "192.168.0.201/24"), (BACKUP, "192.168.0.202/24")] {

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Condvar, Mutex, Once, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -35,16 +36,68 @@ pub(crate) fn engine_unit() -> &'static str {
     }
 }
 
-/// Name of the tests' pair: `HAPAIR_LAB_NAME`, so that two runs on one machine have twins of their own.
-pub(crate) fn pair_name() -> String {
-    std::env::var("HAPAIR_LAB_NAME").unwrap_or_else(|_| "hapair-tests".to_owned())
+/// No command of a test takes as long. A test that waits in vain must fail: a run of all the tests that hangs says nothing.
+const COMMAND_LIMIT: Duration = Duration::from_secs(600);
+/// No command is silent for as long.
+const SILENCE_LIMIT: Duration = Duration::from_secs(180);
+
+/// Pairs of twins that there may be at the same time. Tests mostly wait: for elections, for a host that reverts in its own time.
+const PAIRS: usize = 2;
+
+/// Numbers of the pairs that no test has.
+static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static FREED: Condvar = Condvar::new();
+/// Written by a test that must be alone on the machine, read by the others.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Who else may have twins meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Other tests.
+    Others,
+    /// Nobody: what is measured must not compete for the processors.
+    Alone,
 }
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// A test's right to a pair of twins; ends with the value.
+pub(crate) struct Turn {
+    pair: usize,
+    _machine: Result<RwLockReadGuard<'static, ()>, RwLockWriteGuard<'static, ()>>,
+}
 
-/// Waits until no other test has twins; the turn ends with the value.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+impl Turn {
+    /// Waits until there is a pair to have.
+    pub(crate) fn wait(company: Company) -> Turn {
+        static READY: Once = Once::new();
+        READY.call_once(|| {
+            // Two commands at once would stand in each other's way.
+            hapair::lab::install_requirements(&mut |line| eprintln!("{line}")).expect("what the twins need");
+            *FREE.lock().expect("whole") = (0..PAIRS).rev().collect();
+        });
+        let machine = match company {
+            Company::Others => Ok(MACHINE.read().unwrap_or_else(|poisoned| poisoned.into_inner())),
+            Company::Alone => Err(MACHINE.write().unwrap_or_else(|poisoned| poisoned.into_inner())),
+        };
+        let free = FREE.lock().expect("whole");
+        let mut free = FREED.wait_while(free, |free| free.is_empty()).expect("whole");
+        Turn {
+            pair: free.pop().expect("one is free"),
+            _machine: machine,
+        }
+    }
+
+    /// Name of its pair: `HAPAIR_LAB_NAME`, so that two runs on one machine have twins of their own, and a number.
+    pub(crate) fn name(&self) -> String {
+        let run = std::env::var("HAPAIR_LAB_NAME").unwrap_or_else(|_| "hapair-tests".to_owned());
+        format!("{run}-{}", self.pair)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        FREE.lock().expect("whole").push(self.pair);
+        FREED.notify_one();
+    }
 }
 
 /// What a command left behind.
@@ -109,24 +162,30 @@ impl Run {
 
 /// A pair of twins that goes away with this value.
 pub(crate) struct Twins {
-    _turn: MutexGuard<'static, ()>,
+    // Dropped last.
     dir: tempfile::TempDir,
+    turn: Turn,
 }
 
 impl Twins {
     /// Boots twins for an inventory.
     #[track_caller]
     pub(crate) fn up(inventory: &str) -> Twins {
-        Twins::up_with(inventory, &[])
+        Twins::up_with(inventory, &[], Company::Others)
+    }
+
+    /// The same with no other twins on the machine.
+    #[track_caller]
+    pub(crate) fn up_alone(inventory: &str) -> Twins {
+        Twins::up_with(inventory, &[], Company::Alone)
     }
 
     /// The same with options for `lab up`.
     #[track_caller]
-    pub(crate) fn up_with(inventory: &str, options: &[&str]) -> Twins {
-        let turn = turn();
+    pub(crate) fn up_with(inventory: &str, options: &[&str], company: Company) -> Twins {
         let twins = Twins {
-            _turn: turn,
             dir: tempfile::tempdir().expect("a scratch folder"),
+            turn: Turn::wait(company),
         };
         twins.write(inventory);
         let mut args = vec!["lab", "up", "--yes"];
@@ -143,9 +202,14 @@ impl Twins {
     /// The same with an engine of the test's choice.
     pub(crate) fn write_with_engine(&self, inventory: &str, engine: &str) {
         // A name of its own: an operator's twins of the example are none of the tests' business.
-        let own = inventory.replacen("name: edge", &format!("name: {}", pair_name()), 1);
+        let own = inventory.replacen("name: edge", &format!("name: {}", self.turn.name()), 1);
         let own = own.replacen(ENGINE_LINE, &format!("engine: {engine}"), 1);
         std::fs::write(self.inventory(), own).expect("inventory written");
+    }
+
+    /// These twins, for what no command does.
+    pub(crate) fn lab(&self) -> hapair::lab::Lab {
+        hapair::lab::Lab::open(&self.turn.name()).expect("lab")
     }
 
     /// Where files beside the inventory go.
@@ -170,7 +234,19 @@ impl Twins {
     }
 
     fn plain(&self, args: &[&str]) -> Run {
-        Run::from(self.command(args).output().expect("hapair runs"))
+        let mut command = self.command(args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("hapair runs");
+        let id = child.id();
+        let (ended, wait) = mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait_with_output()));
+        match wait.recv_timeout(COMMAND_LIMIT) {
+            Ok(output) => Run::from(output.expect("its output")),
+            Err(_) => {
+                kill(id);
+                panic!("hapair {args:?} did not end within {COMMAND_LIMIT:?}");
+            }
+        }
     }
 
     /// `hapair --lab ARGS`.
@@ -210,10 +286,7 @@ impl Twins {
 
     /// The twins' network as a client sees it: runs something inside the controller's network namespace.
     pub(crate) fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let name = hapair::inventory::Inventory::load(&self.inventory())
-            .expect("inventory")
-            .name;
-        let lab = hapair::lab::Lab::open(&name).expect("lab");
+        let lab = self.lab();
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 lab.enter().expect("the controller's namespace");
@@ -296,10 +369,29 @@ impl Twins {
     }
 }
 
-/// What a child that was spawned says on stdout, line by line.
+/// What a child that was spawned says on stdout, line by line. One that falls silent for [`SILENCE_LIMIT`] is killed and fails
+/// the test.
 pub(crate) fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let stdout = child.stdout.take().expect("stdout");
-    BufReader::new(stdout).lines().map_while(Result::ok)
+    let id = child.id();
+    let stdout = BufReader::new(child.stdout.take().expect("stdout"));
+    let (said, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let all = stdout.lines().map_while(Result::ok);
+        all.take_while(|line| said.send(line.clone()).is_ok()).for_each(drop);
+    });
+    std::iter::from_fn(move || match wait.recv_timeout(SILENCE_LIMIT) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            kill(id);
+            panic!("hapair said nothing for {SILENCE_LIMIT:?}");
+        }
+    })
+}
+
+fn kill(id: u32) {
+    // SAFETY: sends a signal; the process is a child that nobody has waited for yet.
+    unsafe { libc::kill(id as libc::pid_t, libc::SIGKILL) };
 }
 
 /// Waits until a host is being changed.

@@ -1,8 +1,19 @@
-//! The arrows between the rooms go one way (a room may use only those listed for it).
+//! The arrows between the rooms go one way (a room may use only those listed for it), and no files use each other in a circle.
 
-use std::collections::BTreeMap;
+mod circles;
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use circles::circles;
+use imports::Sources;
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
 
 /// Room to the rooms it may use.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -80,54 +91,27 @@ fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The rooms named after every `crate::` of a source text, also inside braces and over several lines.
-fn rooms_used(text: &str, rooms: &[&str]) -> Vec<String> {
-    let code: String = text
-        .lines()
-        .filter(|l| !l.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let mut used = Vec::new();
-    for (at, marker) in code.match_indices("crate::") {
-        let rest = &code[at + marker.len()..];
-        let names: Vec<&str> = match rest.strip_prefix('{') {
-            Some(group) => group
-                .split('}')
-                .next()
-                .unwrap_or_default()
-                .split(',')
-                .map(str::trim)
-                .collect(),
-            None => vec![rest],
-        };
-        for name in names {
-            let word: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if rooms.contains(&word.as_str()) {
-                used.push(word);
-            }
-        }
-    }
-    used
+/// Every file to the files that it uses.
+fn arrows() -> &'static BTreeMap<String, BTreeSet<String>> {
+    static ARROWS: OnceLock<BTreeMap<String, BTreeSet<String>>> = OnceLock::new();
+    ARROWS.get_or_init(|| Sources::read(&src()).arrows())
+}
+
+/// The room of a file below `src`; the files beside the rooms have none.
+fn room(path: &str) -> Option<&str> {
+    path.split_once('/').map(|(room, _)| room)
 }
 
 #[test]
 fn arrows_between_rooms_go_one_way() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
-    let rooms: Vec<&str> = arrows.keys().copied().collect();
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
-    for (room, allowed) in &arrows {
-        let mut files = Vec::new();
-        rust_files(&src.join(room), &mut files);
-        for file in files {
-            let text = fs::read_to_string(&file).expect("readable source");
-            for used in rooms_used(&text, &rooms) {
-                if used != *room && !allowed.contains(&used.as_str()) {
-                    wrong.push(format!(
-                        "{} uses `{used}`",
-                        file.strip_prefix(&src).unwrap_or(&file).display()
-                    ));
-                }
+    for (file, used) in arrows() {
+        let Some(from) = room(file) else { continue };
+        for to in used {
+            match room(to) {
+                Some(room) if room == from || allowed[from].contains(&room) => {}
+                _ => wrong.push(format!("{file} uses {to}")),
             }
         }
     }
@@ -135,9 +119,19 @@ fn arrows_between_rooms_go_one_way() {
 }
 
 #[test]
+fn no_files_use_each_other_in_a_circle() {
+    let circles = circles(arrows());
+    let shown: Vec<String> = circles.iter().map(|files| files.join(" ")).collect();
+    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), shown.join("\n"));
+}
+
+#[test]
 fn every_folder_of_src_is_a_known_room() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for entry in fs::read_dir(src).expect("src").flatten().filter(|e| e.path().is_dir()) {
+    for entry in fs::read_dir(src())
+        .expect("src")
+        .flatten()
+        .filter(|e| e.path().is_dir())
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(
             name == "bin" || ARROWS.iter().any(|(room, _)| *room == name),
@@ -148,7 +142,7 @@ fn every_folder_of_src_is_a_known_room() {
 
 #[test]
 fn only_the_command_line_prints_or_exits() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = src();
     let mut files = Vec::new();
     rust_files(&src, &mut files);
     let mut wrong = Vec::new();
