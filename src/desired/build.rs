@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::error::DesiredError;
-use super::escape::{Place, offender};
+use super::escape::{Syntax, offender};
 use super::secrets::Secrets;
 use super::templates::Templates;
 use crate::inventory::{Host, Inventory};
@@ -151,7 +151,7 @@ pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr,
 
 impl self::Build<'_> {
     /// Refuses a value that could break out of its place; `field` in the inventory's words.
-    pub(super) fn guard(&self, place: Place, field: &str, value: &str) -> Result<(), super::DesiredError> {
+    pub(super) fn guard(&self, place: Syntax, field: &str, value: &str) -> Result<(), super::DesiredError> {
         match offender(place, value) {
             None => Ok(()),
             Some(character) => Err(super::DesiredError::Unsafe {

@@ -5,14 +5,14 @@
 
 /// What a value is about to become part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Syntax {
     /// One word of keepalived.conf: no white space, quotes, braces, comment or variable signs.
     KeepalivedWord,
     /// The inside of a double-quoted string in keepalived.conf.
     KeepalivedQuoted,
     /// One argument of an nginx directive.
     NginxWord,
-    /// Several arguments of one nginx directive: as [`Place::NginxWord`], with blanks.
+    /// Several arguments of one nginx directive: as [`Syntax::NginxWord`], with blanks.
     NginxWords,
     /// The value of a shell assignment, unquoted.
     ShellWord,
@@ -20,15 +20,15 @@ pub(super) enum Place {
     IniLine,
 }
 
-impl Place {
+impl Syntax {
     /// For messages.
     pub(super) fn format(self) -> &'static str {
         match self {
-            Place::KeepalivedWord => "a word of keepalived.conf",
-            Place::KeepalivedQuoted => "a quoted string of keepalived.conf",
-            Place::NginxWord | Place::NginxWords => "nginx's configuration",
-            Place::ShellWord => "a shell assignment",
-            Place::IniLine => "a line of an ini file",
+            Syntax::KeepalivedWord => "a word of keepalived.conf",
+            Syntax::KeepalivedQuoted => "a quoted string of keepalived.conf",
+            Syntax::NginxWord | Syntax::NginxWords => "nginx's configuration",
+            Syntax::ShellWord => "a shell assignment",
+            Syntax::IniLine => "a line of an ini file",
         }
     }
 
@@ -38,19 +38,19 @@ impl Place {
             return true;
         }
         match self {
-            Place::KeepalivedWord => c.is_whitespace() || "\"'{}!#\\$".contains(c),
-            Place::KeepalivedQuoted => "\"\\".contains(c),
-            Place::NginxWord => c.is_whitespace() || "\"';{}#\\$".contains(c),
-            Place::NginxWords => "\"';{}#\\$".contains(c),
-            Place::ShellWord => !(c.is_ascii_alphanumeric() || "._-:/%@+,".contains(c)),
-            Place::IniLine => false,
+            Syntax::KeepalivedWord => c.is_whitespace() || "\"'{}!#\\$".contains(c),
+            Syntax::KeepalivedQuoted => "\"\\".contains(c),
+            Syntax::NginxWord => c.is_whitespace() || "\"';{}#\\$".contains(c),
+            Syntax::NginxWords => "\"';{}#\\$".contains(c),
+            Syntax::ShellWord => !(c.is_ascii_alphanumeric() || "._-:/%@+,".contains(c)),
+            Syntax::IniLine => false,
         }
     }
 }
 
 /// The first character of `value` that must not stand in this place, made visible.
-pub(super) fn offender(place: Place, value: &str) -> Option<String> {
-    value.chars().find(|c| place.refuses(*c)).map(|c| match c {
+pub(super) fn offender(syntax: Syntax, value: &str) -> Option<String> {
+    value.chars().find(|c| syntax.refuses(*c)).map(|c| match c {
         ' ' => "a blank".to_owned(),
         '\n' => "a newline".to_owned(),
         c if c.is_control() => format!("control character U+{:04X}", c as u32),
@@ -115,11 +115,11 @@ mod tests {
 
         #[test]
         fn accepted_words_hold_nothing_that_ends_a_word(text in ".{0,20}") {
-            if offender(Place::KeepalivedWord, &text).is_none() {
+            if offender(Syntax::KeepalivedWord, &text).is_none() {
                 let ends_word = text.contains(|c: char| c.is_whitespace() || "{}#!\"".contains(c));
                 prop_assert!(!ends_word);
             }
-            if offender(Place::NginxWords, &text).is_none() {
+            if offender(Syntax::NginxWords, &text).is_none() {
                 let ends_directive = text.contains([';', '{', '}', '\n', '#']);
                 prop_assert!(!ends_directive);
             }

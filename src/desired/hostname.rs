@@ -2,7 +2,7 @@
 
 use super::build::{Build, address_of};
 use super::error::DesiredError;
-use super::escape::Place;
+use super::escape::Syntax;
 use crate::state::edit::Edit;
 use crate::state::{Spec, Stage};
 
@@ -10,8 +10,8 @@ const HOSTS: &str = "etc/hosts.tera";
 
 pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let name = build.host.name.clone();
-    build.guard(Place::ShellWord, "hosts.name", &name)?;
-    build.guard(Place::ShellWord, "hosts.name", &build.peer.name)?;
+    build.guard(Syntax::ShellWord, "hosts.name", &name)?;
+    build.guard(Syntax::ShellWord, "hosts.name", &build.peer.name)?;
     build.push(Stage::Hostname, "hostname", Spec::Hostname { name });
 
     let former = &build.facts.hostname;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::build::Build;
 use super::error::DesiredError;
-use super::escape::Place;
+use super::escape::Syntax;
 use crate::inventory::{BalanceMethod, Inventory, Nginx, Server};
 use crate::state::{Facts, HEALTH_PATH, NODE_HEADER, NginxLayout, Reaction, Stage, Validator};
 
@@ -74,7 +74,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
                 "give it a name of its own that ends in .conf",
             ));
         }
-        build.guard(Place::ShellWord, "nginx.extra_files", &file.name)?;
+        build.guard(Syntax::ShellWord, "nginx.extra_files", &file.name)?;
         let path = format!("{CONF_D}/{}", file.name);
         build.push_file(
             Stage::Nginx,
@@ -136,9 +136,9 @@ fn plain_wildcard(nginx: &Nginx) -> Option<&Server> {
 fn view(build: &Build, nginx: &Nginx) -> Result<View, DesiredError> {
     let mut upstreams = Vec::new();
     for (name, upstream) in &nginx.upstreams {
-        build.guard(Place::NginxWord, "nginx.upstreams", name)?;
+        build.guard(Syntax::NginxWord, "nginx.upstreams", name)?;
         for server in &upstream.servers {
-            build.guard(Place::NginxWords, "nginx.upstreams.servers", server)?;
+            build.guard(Syntax::NginxWords, "nginx.upstreams.servers", server)?;
         }
         upstreams.push(UpstreamView {
             name: name.clone(),
@@ -180,13 +180,13 @@ fn server_view(build: &Build, nginx: &Nginx, server: &Server, own: &[IpAddr]) ->
             }
             return Ok(String::new());
         };
-        build.guard(Place::NginxWord, &format!("nginx.servers.{what}"), value)?;
+        build.guard(Syntax::NginxWord, &format!("nginx.servers.{what}"), value)?;
         Ok(value.clone())
     };
     for name in &server.server_name {
-        build.guard(Place::NginxWord, "nginx.servers.server_name", name)?;
+        build.guard(Syntax::NginxWord, "nginx.servers.server_name", name)?;
     }
-    build.guard(Place::NginxWord, "nginx.servers.proxy_pass", &server.proxy_pass)?;
+    build.guard(Syntax::NginxWord, "nginx.servers.proxy_pass", &server.proxy_pass)?;
     let proxy_pass = if nginx.upstreams.contains_key(&server.proxy_pass) {
         format!("http://{}", server.proxy_pass)
     } else {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::build::Build;
 use super::error::DesiredError;
-use super::escape::Place;
+use super::escape::Syntax;
 use crate::inventory::{BaseRepository, NginxRepository};
 use crate::state::{Reaction, Spec, Stage, Validator};
 
@@ -95,7 +95,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         }
         BaseRepository::LocalMedia { path, copy_from } => {
             let (path, copy_from) = (path.clone(), copy_from.clone());
-            build.guard(Place::IniLine, "repositories.base.local_media.path", &path)?;
+            build.guard(Syntax::IniLine, "repositories.base.local_media.path", &path)?;
             if let Some(from) = copy_from {
                 let spec = Spec::MediaCopy { from, to: path.clone() };
                 build.push(Stage::Repositories, format!("media {path}"), spec);

@@ -8,7 +8,7 @@ use super::view::{MAX_NAME_SERVERS, SCRIPTS, View, with_route_block};
 use super::{ifcfg, keyfile};
 use crate::desired::build::Build;
 use crate::desired::error::DesiredError;
-use crate::desired::escape::Place;
+use crate::desired::escape::Syntax;
 use crate::inventory::Network;
 use crate::state::facts::ProfileFormat;
 use crate::state::resource::NetworkSpec;
@@ -36,7 +36,7 @@ pub(in crate::desired) fn add(build: &mut Build) -> Result<(), DesiredError> {
         build.push_file(Stage::Network, CLOUD_PATH, text, 0o644, None, Vec::new());
     }
     let Some(network) = network else { return Ok(()) };
-    build.guard(Place::ShellWord, "network.interface", &network.interface)?;
+    build.guard(Syntax::ShellWord, "network.interface", &network.interface)?;
 
     let interface = build.facts.interfaces.iter().find(|i| i.name == network.interface);
     let manager = manager(build, interface);

@@ -6,7 +6,7 @@ use super::instance::{InstanceView, instance, number};
 use super::{engine, scripts};
 use crate::desired::build::Build;
 use crate::desired::error::DesiredError;
-use crate::desired::escape::Place;
+use crate::desired::escape::Syntax;
 use crate::inventory::{GlobalDefs, Script, ScriptKind, TrackProcess, Vrrp};
 use crate::state::resource::InstanceRef;
 use crate::state::{Engine, Reaction, Spec, Stage};
@@ -213,9 +213,9 @@ fn check_version(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredError> {
 fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
     let defs: &GlobalDefs = &vrrp.global_defs;
     let router_id = defs.router_id.get(&build.host.name).unwrap_or(&build.host.name).clone();
-    build.guard(Place::KeepalivedWord, "vrrp.global_defs.router_id", &router_id)?;
+    build.guard(Syntax::KeepalivedWord, "vrrp.global_defs.router_id", &router_id)?;
     for address in &defs.notification_email {
-        build.guard(Place::KeepalivedWord, "vrrp.global_defs.notification_email", address)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.global_defs.notification_email", address)?;
     }
     let single = [
         ("notification_email_from", &defs.notification_email_from),
@@ -225,7 +225,7 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
     ];
     for (key, value) in single {
         for word in value.iter().flat_map(|v| v.split(' ')) {
-            build.guard(Place::KeepalivedWord, &format!("vrrp.global_defs.{key}"), word)?;
+            build.guard(Syntax::KeepalivedWord, &format!("vrrp.global_defs.{key}"), word)?;
         }
     }
     // A script runs as root only where this is said; a notify script is a script too.
@@ -264,9 +264,9 @@ fn global(build: &mut Build, vrrp: &Vrrp) -> Result<GlobalView, DesiredError> {
 fn script_views(build: &Build, all: &[Script], commands: Vec<String>) -> Result<Vec<ScriptView>, DesiredError> {
     let mut views = Vec::new();
     for (script, command) in all.iter().zip(commands) {
-        build.guard(Place::KeepalivedWord, "vrrp.scripts.name", &script.name)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.scripts.name", &script.name)?;
         for word in script.user.iter().flat_map(|u| u.split(' ')) {
-            build.guard(Place::KeepalivedWord, "vrrp.scripts.user", word)?;
+            build.guard(Syntax::KeepalivedWord, "vrrp.scripts.user", word)?;
         }
         views.push(ScriptView {
             name: script.name.clone(),
@@ -286,8 +286,8 @@ fn script_views(build: &Build, all: &[Script], commands: Vec<String>) -> Result<
 fn process_views(build: &Build, all: &[TrackProcess]) -> Result<Vec<TrackProcessView>, DesiredError> {
     let mut views = Vec::new();
     for track in all {
-        build.guard(Place::KeepalivedWord, "vrrp.track_processes.name", &track.name)?;
-        build.guard(Place::KeepalivedWord, "vrrp.track_processes.process", &track.process)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.track_processes.name", &track.name)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.track_processes.process", &track.process)?;
         views.push(TrackProcessView {
             name: track.name.clone(),
             process: track.process.clone(),

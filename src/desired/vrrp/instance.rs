@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::desired::build::{Build, address_of};
 use crate::desired::error::DesiredError;
-use crate::desired::escape::Place;
+use crate::desired::escape::Syntax;
 use crate::inventory::{InitialState, Instance, Vip, Vrrp};
 
 #[derive(Debug, Serialize)]
@@ -58,14 +58,14 @@ pub(super) struct NotifyView {
 pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result<InstanceView, DesiredError> {
     let this = &build.host.name;
     let name = &written.name;
-    build.guard(Place::KeepalivedWord, "vrrp.instances.name", name)?;
+    build.guard(Syntax::KeepalivedWord, "vrrp.instances.name", name)?;
     let Some(interface) = written.interface.clone().or_else(|| build.interface()) else {
         return Err(build.impossible(
             format!("instance {name} has no interface"),
             "write `interface` for the instance, or `network` for the host",
         ));
     };
-    build.guard(Place::KeepalivedWord, "vrrp.instances.interface", &interface)?;
+    build.guard(Syntax::KeepalivedWord, "vrrp.instances.interface", &interface)?;
     let Some(priority) = written.priorities.get(this).copied() else {
         return Err(build.impossible(
             format!("instance {name} has no priority for this host"),
@@ -80,10 +80,10 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
         ));
     }
     for (tracked, _) in &written.track_interface {
-        build.guard(Place::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
     }
     for tracked in written.track_script.iter().chain(&written.track_process) {
-        build.guard(Place::KeepalivedWord, "vrrp.instances.track_script", tracked)?;
+        build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_script", tracked)?;
     }
     let source = written.mcast_src_ip.get(this).copied();
     let (unicast_src_ip, unicast_peer) = if written.unicast {
@@ -107,7 +107,7 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
             ));
         }
         (true, Some(secret)) => {
-            build.guard(Place::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
+            build.guard(Syntax::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
             Some(secret.reveal().to_owned())
         }
         _ => None,
@@ -164,7 +164,7 @@ pub(super) fn auth_hmac(build: &Build, written: &Instance) -> Result<Option<Hmac
             ));
         };
         build.guard(
-            Place::KeepalivedWord,
+            Syntax::KeepalivedWord,
             &format!("key {} of {name}", key.id),
             secret.reveal(),
         )?;
@@ -204,7 +204,7 @@ pub(super) fn notify(build: &Build, written: &Instance) -> Result<Vec<NotifyView
     let mut views = Vec::new();
     for (keyword, path) in all {
         let Some(path) = path else { continue };
-        build.guard(Place::KeepalivedQuoted, &format!("vrrp.instances.{keyword}"), path)?;
+        build.guard(Syntax::KeepalivedQuoted, &format!("vrrp.instances.{keyword}"), path)?;
         views.push(NotifyView {
             keyword,
             path: path.clone(),

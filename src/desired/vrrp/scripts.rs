@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::desired::build::Build;
 use crate::desired::error::DesiredError;
-use crate::desired::escape::Place;
+use crate::desired::escape::Syntax;
 use crate::desired::nginx;
 use crate::inventory::{Script, ScriptKind};
 use crate::state::Stage;
@@ -28,7 +28,7 @@ pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
         let rendered = match &script.kind {
             ScriptKind::Command { command } => {
                 build.guard(
-                    Place::KeepalivedQuoted,
+                    Syntax::KeepalivedQuoted,
                     &format!("script {}: command", script.name),
                     command,
                 )?;
