@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::InventoryErrors;
 use super::grammar::Grammar;
-use super::node::{Node, Value};
+use super::node::{Value, YamlNode};
 use super::source::{Source, Span};
 use super::{mask, suggest};
 use crate::state::secret::MASK;
@@ -74,7 +74,7 @@ impl Context {
     }
 
     /// The text of a scalar.
-    pub(super) fn text<'a>(&self, node: &'a Node, what: &str) -> Option<At<&'a str>> {
+    pub(super) fn text<'a>(&self, node: &'a YamlNode, what: &str) -> Option<At<&'a str>> {
         match &node.value {
             Value::Scalar { text, .. } => Some(At {
                 value: text,
@@ -99,7 +99,7 @@ impl Context {
     }
 
     /// A string of the given grammar.
-    pub(super) fn word(&self, node: &Node, what: &str, grammar: &Grammar) -> Option<At<String>> {
+    pub(super) fn word(&self, node: &YamlNode, what: &str, grammar: &Grammar) -> Option<At<String>> {
         let text = self.text(node, what)?;
         if let Err(hint) = grammar.check(text.value) {
             self.error_hint(
@@ -113,7 +113,7 @@ impl Context {
     }
 
     /// A whole number.
-    pub(super) fn integer(&self, node: &Node, what: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
+    pub(super) fn integer(&self, node: &YamlNode, what: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
         let text = self.text(node, what)?;
         let quoted = matches!(node.value, Value::Scalar { quoted: true, .. });
         let digits = text.value.strip_prefix(['-', '+']).unwrap_or(text.value);
@@ -152,7 +152,7 @@ impl Context {
     }
 
     /// A number that may have decimals.
-    pub(super) fn real(&self, node: &Node, what: &str, range: RangeInclusive<f64>) -> Option<At<f64>> {
+    pub(super) fn real(&self, node: &YamlNode, what: &str, range: RangeInclusive<f64>) -> Option<At<f64>> {
         let text = self.text(node, what)?;
         let quoted = matches!(node.value, Value::Scalar { quoted: true, .. });
         let plain = text
@@ -181,7 +181,7 @@ impl Context {
     }
 
     /// `true` or `false`; YAML's old `yes`, `no`, `on` and `off` count too.
-    pub(super) fn flag(&self, node: &Node, what: &str) -> Option<At<bool>> {
+    pub(super) fn flag(&self, node: &YamlNode, what: &str) -> Option<At<bool>> {
         let text = self.text(node, what)?;
         let quoted = matches!(node.value, Value::Scalar { quoted: true, .. });
         let value = match text.value.to_ascii_lowercase().as_str() {
@@ -199,7 +199,7 @@ impl Context {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Clone>(&self, node: &Node, what: &str, choices: &[(&str, T)]) -> Option<At<T>> {
+    pub(super) fn choice<T: Clone>(&self, node: &YamlNode, what: &str, choices: &[(&str, T)]) -> Option<At<T>> {
         let text = self.text(node, what)?;
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text.value) {
             return Some(At {
@@ -218,7 +218,7 @@ impl Context {
     }
 
     /// The items of a list.
-    pub(super) fn list<'a>(&self, node: &'a Node, what: &str) -> Option<At<&'a [Node]>> {
+    pub(super) fn list<'a>(&self, node: &'a YamlNode, what: &str) -> Option<At<&'a [YamlNode]>> {
         match &node.value {
             Value::List(items) => Some(At {
                 value: items,
@@ -241,7 +241,7 @@ impl Context {
     }
 
     /// The items of a list of strings; those that are wrong are reported and left out.
-    pub(super) fn words(&self, node: &Node, what: &str, grammar: &Grammar) -> Option<At<Vec<At<String>>>> {
+    pub(super) fn words(&self, node: &YamlNode, what: &str, grammar: &Grammar) -> Option<At<Vec<At<String>>>> {
         let items = self.list(node, what)?;
         Some(items.map(|items| {
             items

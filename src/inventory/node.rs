@@ -12,7 +12,7 @@ use super::source::{Source, Span};
 
 /// One node of the document.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     pub(super) value: Value,
     /// Where the value was written; for an alias, where its anchor stands.
     pub(super) span: Span,
@@ -30,9 +30,9 @@ pub(super) enum Value {
         quoted: bool,
     },
     /// In order.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// In order of writing.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(YamlNode, YamlNode)>),
 }
 
 impl Value {
@@ -56,7 +56,7 @@ pub(super) struct NotYaml {
 }
 
 /// Parses the document. A duplicate key does not stop the reading: the first one wins and the problem comes along.
-pub(super) fn parse(source: &Source) -> (Option<Node>, Vec<NotYaml>) {
+pub(super) fn parse(source: &Source) -> (Option<YamlNode>, Vec<NotYaml>) {
     match read(source, DuplicateKeyPolicy::Error) {
         Ok(node) => (Some(node), Vec::new()),
         Err(error) => {
@@ -72,7 +72,7 @@ pub(super) fn parse(source: &Source) -> (Option<Node>, Vec<NotYaml>) {
     }
 }
 
-fn read(source: &Source, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Error> {
+fn read(source: &Source, duplicate_keys: DuplicateKeyPolicy) -> Result<YamlNode, Error> {
     let options = serde_yaml::options! {
         duplicate_keys: duplicate_keys,
         with_snippet: false,
@@ -196,7 +196,7 @@ enum RawValue {
 }
 
 impl Raw {
-    fn settle(self, source: &Source) -> Node {
+    fn settle(self, source: &Source) -> YamlNode {
         let mut span = span(source, &self.0.defined);
         let value = match self.0.value {
             RawValue::Null => Value::Null,
@@ -223,7 +223,7 @@ impl Raw {
         {
             span = key.span;
         }
-        Node { value, span }
+        YamlNode { value, span }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::{At, Context};
 use super::grammar::{LOCAL_PATH, PROMPT, VARIABLE};
 use super::model::SecretSource;
-use super::node::{Node, Value};
+use super::node::{Value, YamlNode};
 use crate::state::Secret;
 
 /// Longest `auth_pass` in bytes: VRRPv2's field (RFC 2338 §5.3.6); keepalived cuts the rest off.
@@ -165,7 +165,7 @@ pub(super) fn expand_home(path: &Path) -> PathBuf {
 }
 
 /// Reads a secret from the inventory. Its text goes into no message, and its place is hidden from snippets.
-pub(super) fn read(context: &Context, node: &Node, what: &str) -> Option<At<SecretSource>> {
+pub(super) fn read(context: &Context, node: &YamlNode, what: &str) -> Option<At<SecretSource>> {
     let sources = "write the secret in quotes, or {env: NAME}, {file: PATH} or {prompt: TEXT}";
     let at = |value| Some(At { value, span: node.span });
     match &node.value {

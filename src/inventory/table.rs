@@ -6,7 +6,7 @@ use super::context::{At, Context, quote};
 use super::grammar::Grammar;
 use super::mask::is_secret_word;
 use super::model::SecretSource;
-use super::node::{Node, Value};
+use super::node::{Value, YamlNode};
 use super::source::Span;
 use super::suggest;
 
@@ -15,7 +15,7 @@ use super::suggest;
 pub(super) struct Table<'a> {
     pub(super) context: &'a Context,
     what: &'a str,
-    entries: &'a [(Node, Node)],
+    entries: &'a [(YamlNode, YamlNode)],
     pub(super) span: Span,
     keys: &'static [&'static str],
 }
@@ -24,7 +24,7 @@ impl<'a> Table<'a> {
     /// The mapping in `node`; keys other than `keys` are reported.
     pub(super) fn new(
         context: &'a Context,
-        node: &'a Node,
+        node: &'a YamlNode,
         what: &'a str,
         keys: &'static [&'static str],
     ) -> Option<Table<'a>> {
@@ -59,7 +59,7 @@ impl<'a> Table<'a> {
     }
 
     /// The node of a key.
-    pub(super) fn get(&self, key: &'static str) -> Option<&'a Node> {
+    pub(super) fn get(&self, key: &'static str) -> Option<&'a YamlNode> {
         debug_assert!(
             self.keys.contains(&key),
             "{key} is not among the known keys of {}",
@@ -80,7 +80,7 @@ impl<'a> Table<'a> {
     }
 
     /// The node of a key that must be there.
-    pub(super) fn need(&self, key: &'static str, hint: &str) -> Option<&'a Node> {
+    pub(super) fn need(&self, key: &'static str, hint: &str) -> Option<&'a YamlNode> {
         let node = self.get(key);
         if node.is_none() {
             self.context
@@ -113,7 +113,7 @@ impl<'a> Table<'a> {
         self.context.choice(self.get(key)?, key, choices)
     }
 
-    pub(super) fn list(&self, key: &'static str) -> Option<At<&'a [Node]>> {
+    pub(super) fn list(&self, key: &'static str) -> Option<At<&'a [YamlNode]>> {
         self.context.list(self.get(key)?, key)
     }
 
@@ -122,7 +122,7 @@ impl<'a> Table<'a> {
     }
 
     /// Keys that the operator chooses, such as host names, with their values. Keys that are no words are reported.
-    pub(super) fn free(&self, key: &'static str) -> Option<Vec<(At<&'a str>, &'a Node)>> {
+    pub(super) fn free(&self, key: &'static str) -> Option<Vec<(At<&'a str>, &'a YamlNode)>> {
         let entries = mapping(self.context, self.get(key)?, key)?;
         Some(
             entries
@@ -138,7 +138,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn mapping<'a>(context: &Context, node: &'a Node, what: &str) -> Option<&'a [(Node, Node)]> {
+fn mapping<'a>(context: &Context, node: &'a YamlNode, what: &str) -> Option<&'a [(YamlNode, YamlNode)]> {
     match &node.value {
         Value::Map(entries) => Some(entries),
         Value::Null => {
@@ -160,7 +160,7 @@ fn mapping<'a>(context: &Context, node: &'a Node, what: &str) -> Option<&'a [(No
     }
 }
 
-fn unknown(context: &Context, key: &Node, what: &str, name: &str, keys: &[&str]) {
+fn unknown(context: &Context, key: &YamlNode, what: &str, name: &str, keys: &[&str]) {
     let message = match &key.value {
         Value::Scalar { .. } => format!("{what} has no key {}", quote(name)),
         other => format!("a key of {what} must be a word, not {}", other.kind()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::inventory::context::{At, Context, quote};
 use crate::inventory::grammar::{CONF_NAME, LOCAL_PATH};
 use crate::inventory::model::ExtraFile;
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::secret::expand_home;
 use crate::inventory::table::Table;
 
@@ -20,7 +20,7 @@ pub(super) fn read(nginx: &Table<'_>) -> Vec<ExtraFile> {
         return Vec::new();
     };
     let one;
-    let nodes: &[Node] = match &node.value {
+    let nodes: &[YamlNode] = match &node.value {
         Value::List(items) => items,
         _ => {
             one = [node.clone()];

@@ -1,7 +1,7 @@
 //! `auth_hmac` of an instance: signed adverts.
 
 use crate::inventory::model::{AuthHmac, HmacKey, SecretSource};
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::secret::check_hmac_key;
 use crate::inventory::table::Table;
 use crate::keepalived::HmacMode;
@@ -115,7 +115,7 @@ fn keys(table: &Table<'_>) -> Option<Vec<HmacKey>> {
 }
 
 /// `{id: 1}`, or with a `key`. What is written in the inventory is checked here; what comes from elsewhere, when it is resolved.
-fn key(table: &Table<'_>, node: &Node) -> Option<HmacKey> {
+fn key(table: &Table<'_>, node: &YamlNode) -> Option<HmacKey> {
     let context = table.context;
     if !matches!(node.value, Value::Map(_)) {
         // Perhaps the key itself.

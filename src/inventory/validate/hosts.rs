@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::inventory::context::{At, Context, quote};
 use crate::inventory::grammar::{HOST, HOSTNAME, INTERFACE};
 use crate::inventory::model::{Host, Ipv6, Network, Route};
-use crate::inventory::node::Node;
+use crate::inventory::node::YamlNode;
 use crate::inventory::source::Span;
 use crate::inventory::table::Table;
 
@@ -120,7 +120,7 @@ pub(super) fn read(inventory: &Table<'_>) -> Option<Vec<RawHost>> {
     Some(hosts)
 }
 
-fn host(context: &Context, node: &Node) -> Option<RawHost> {
+fn host(context: &Context, node: &YamlNode) -> Option<RawHost> {
     let table = Table::new(context, node, "a host", HOST_KEYS)?;
     table.need("name", "it becomes the machine's host name");
     let name = table.word("name", &HOSTNAME);
@@ -235,7 +235,7 @@ fn network(host: &Table<'_>) -> Option<RawNetwork> {
 }
 
 /// A host's own IPv4 address: with prefix, and one that a host can have.
-fn address_v4(context: &Context, node: &Node) -> Option<At<Ipv4Net>> {
+fn address_v4(context: &Context, node: &YamlNode) -> Option<At<Ipv4Net>> {
     let text = context.text(node, "address")?;
     if let Ok(bare) = text.value.parse::<Ipv4Addr>() {
         let hint = format!("as in {bare}/24");
@@ -463,7 +463,12 @@ fn route(context: &Context, to: At<IpNet>, via: At<IpAddr>, v4: Option<Ipv4Net>,
 }
 
 /// A value that has a parser of its own.
-pub(super) fn parsed<T: std::str::FromStr>(context: &Context, node: &Node, what: &str, form: &str) -> Option<At<T>> {
+pub(super) fn parsed<T: std::str::FromStr>(
+    context: &Context,
+    node: &YamlNode,
+    what: &str,
+    form: &str,
+) -> Option<At<T>> {
     let text = context.text(node, what)?;
     match text.value.parse::<T>() {
         Ok(value) => Some(At { value, span: text.span }),

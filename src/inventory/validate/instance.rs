@@ -9,7 +9,7 @@ use super::{address, hmac};
 use crate::inventory::context::{At, Context};
 use crate::inventory::grammar::{INTERFACE, PATH, WORD};
 use crate::inventory::model::{InitialState, Notify, SecretSource, Vip};
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::secret::check_auth_pass;
 use crate::inventory::table::Table;
 
@@ -44,7 +44,7 @@ const KEYS: &[&str] = &[
 const DAY: i64 = 86_400;
 
 /// One instance; `None` when not even its name could be read.
-pub(super) fn read(context: &Context, node: &Node, hosts: &[RawHost]) -> Option<RawInstance> {
+pub(super) fn read(context: &Context, node: &YamlNode, hosts: &[RawHost]) -> Option<RawInstance> {
     let table = Table::new(context, node, "an instance", KEYS)?;
     table.need("name", "as in name: VI_1");
     table.need(

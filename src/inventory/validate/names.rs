@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::hosts::RawHost;
 use crate::inventory::context::{At, Context, join, quote};
-use crate::inventory::node::Node;
+use crate::inventory::node::YamlNode;
 use crate::inventory::source::Span;
 use crate::inventory::suggest;
 use crate::inventory::table::Table;
@@ -14,7 +14,7 @@ pub(super) fn by_host<T>(
     table: &Table<'_>,
     key: &'static str,
     hosts: &[RawHost],
-    read: impl Fn(&Context, &Node) -> Option<T>,
+    read: impl Fn(&Context, &YamlNode) -> Option<T>,
 ) -> BTreeMap<String, At<T>> {
     let names = || hosts.iter().filter_map(|h| h.name.as_ref()).map(|n| n.value.as_str());
     let mut values = BTreeMap::new();

@@ -8,7 +8,7 @@ use crate::inventory::context::{At, Context, join, quote};
 use crate::inventory::grammar::{PATH, SERVER_NAME, URL, WORD};
 use crate::inventory::host_port::split_host_port;
 use crate::inventory::model::{BalanceMethod, Listen, Nginx, Server, Upstream};
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::suggest;
 use crate::inventory::table::Table;
 
@@ -54,7 +54,7 @@ pub(super) fn read(inventory: &Table<'_>) -> Option<Nginx> {
     })
 }
 
-fn upstream(context: &Context, node: &Node) -> Option<Upstream> {
+fn upstream(context: &Context, node: &YamlNode) -> Option<Upstream> {
     let table = Table::new(context, node, "an upstream", &["servers", "method", "keepalive"])?;
     table.need("servers", "as in servers: [\"10.0.0.11:8080\"]")?;
     let methods = [
@@ -145,7 +145,7 @@ fn upstream_server(text: &str, method: BalanceMethod) -> Result<(), (String, Str
     Ok(())
 }
 
-fn server(context: &Context, node: &Node, upstreams: &[&str]) -> Option<At<Server>> {
+fn server(context: &Context, node: &YamlNode, upstreams: &[&str]) -> Option<At<Server>> {
     let table = Table::new(context, node, "a server", SERVER_KEYS)?;
     let listen = table
         .need("listen", "a port, as in listen: 80")
@@ -208,7 +208,7 @@ const URL_OR_UPSTREAM: crate::inventory::grammar::Grammar = crate::inventory::gr
 );
 
 /// `80`, `192.168.0.200:80`, `[::]:80`.
-fn listen(context: &Context, node: &Node) -> Option<Listen> {
+fn listen(context: &Context, node: &YamlNode) -> Option<Listen> {
     let text = context.text(node, "listen")?;
     let port = |p: &str| {
         p.parse::<u16>()

@@ -3,7 +3,7 @@
 use crate::inventory::context::{At, Context};
 use crate::inventory::grammar::{COMMAND, PATH, PROCESS, UNIT, URL, USER_AND_GROUP, WORD};
 use crate::inventory::model::{Script, ScriptKind, TrackProcess};
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::source::Span;
 use crate::inventory::table::Table;
 use crate::inventory::timing::{COMMAND_DEFAULT_TIMEOUT, minimum_timeout};
@@ -135,7 +135,7 @@ fn unique<T>(context: &Context, what: &str, found: Vec<Tracked<T>>) -> Vec<Track
     found
 }
 
-fn script(context: &Context, node: &Node) -> Option<Tracked<Script>> {
+fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
     let kinds = [
         ("restart", Kind::Restart),
         ("http", Kind::Http),
@@ -301,7 +301,7 @@ fn command(table: &Table<'_>) -> Option<ScriptKind> {
     Some(ScriptKind::Command { command: command.value })
 }
 
-fn process(context: &Context, node: &Node) -> Option<Tracked<TrackProcess>> {
+fn process(context: &Context, node: &YamlNode) -> Option<Tracked<TrackProcess>> {
     let table = Table::new(
         context,
         node,

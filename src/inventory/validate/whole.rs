@@ -8,7 +8,7 @@ use crate::inventory::error::InventoryErrors;
 use crate::inventory::grammar::PAIR;
 use crate::inventory::model::Inventory;
 use crate::inventory::node;
-use crate::inventory::node::{Node, Value};
+use crate::inventory::node::{Value, YamlNode};
 use crate::inventory::source::{Source, Span};
 use crate::inventory::table::Table;
 
@@ -39,7 +39,7 @@ pub(in crate::inventory) fn inventory(text: &str, path: &Path) -> Result<Invento
 }
 
 /// Reads all sections, whatever is wrong with the others, so that one run shows every problem.
-fn read(context: &Context, node: &Node, path: &Path) -> Option<Inventory> {
+fn read(context: &Context, node: &YamlNode, path: &Path) -> Option<Inventory> {
     if matches!(node.value, Value::Null) {
         context.error_hint(
             node.span,
