@@ -10,7 +10,7 @@ use super::time::Time;
 
 impl Router {
     pub(super) fn wait_for_silence(&mut self, from: Time) {
-        self.down_at = Some(from + self.s.master_down(self.priority, self.owner_interval()));
+        self.down_at = Some(from + self.settings.master_down(self.priority, self.owner_interval()));
         self.down_cause = Cause::Silence;
         self.overdue = false;
     }
@@ -23,8 +23,8 @@ impl Router {
     /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
     pub(super) fn owner_interval(&self) -> Duration {
         self.known_owner()
-            .filter(|_| self.s.version == 3)
-            .map_or(self.s.interval(), |o| o.interval)
+            .filter(|_| self.settings.version == 3)
+            .map_or(self.settings.interval(), |o| o.interval)
     }
 
     pub(super) fn held(&self, now: Time) -> bool {
@@ -61,7 +61,7 @@ impl Router {
             return true;
         }
         let since = *self.lower_since.get_or_insert(now);
-        self.s.preempt && now >= since + self.s.preempt_delay
+        self.settings.preempt && now >= since + self.settings.preempt_delay
     }
 
     pub(super) fn as_backup(&mut self, now: Time, sender: Owner) {
@@ -111,7 +111,7 @@ impl Router {
 
     /// Said twice, or when the wait is nearly over, it does not make the wait longer.
     fn take_over_after_skew(&mut self, now: Time, cause: Cause) {
-        let takeover = now + self.s.skew(self.priority, self.owner_interval());
+        let takeover = now + self.settings.skew(self.priority, self.owner_interval());
         if !self.wants && !self.overdue {
             self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
         }
@@ -120,7 +120,7 @@ impl Router {
 
     /// Why the router becomes owner now that its wait is over.
     pub(super) fn promotion_cause(&self, now: Time) -> Cause {
-        let patience = |o: &Owner| o.interval * u32::from(self.s.down_adverts);
+        let patience = |o: &Owner| o.interval * u32::from(self.settings.down_adverts);
         match self.passed_over {
             Some(lower) if self.down_cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
             _ => self.down_cause,

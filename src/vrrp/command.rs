@@ -55,14 +55,14 @@ impl Router {
         let all = [self.owner, self.passed_over].into_iter().flatten();
         let best = all.map(|o| (o.priority, o.src)).max();
         self.raise = best
-            .filter(|best| *best > (self.priority, self.s.source))
+            .filter(|best| *best > (self.priority, self.settings.source))
             .map(|(priority, _)| Raise {
                 priority: priority.saturating_add(1),
                 until,
             });
         // A router that has just started may not have heard its owner: that one answers at once.
         self.outbid = best.is_none().then(|| Outbid {
-            before: now + self.s.interval(),
+            before: now + self.settings.interval(),
             until,
         });
         self.down_cause = Cause::Takeover;
@@ -84,7 +84,7 @@ impl Router {
             until: outbid.until,
         });
         self.send(self.announced(), out);
-        self.advert_at = now + self.s.interval();
+        self.advert_at = now + self.settings.interval();
         true
     }
 
@@ -97,7 +97,7 @@ impl Router {
     pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.raise.take().is_some() && self.state == State::Master {
             self.send(self.priority, out);
-            self.advert_at = now + self.s.interval();
+            self.advert_at = now + self.settings.interval();
         }
     }
 }

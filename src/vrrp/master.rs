@@ -32,12 +32,12 @@ impl Router {
         // The advert goes first: a former owner drops the addresses before we have them, and if it cannot be sent, we do not
         // get them.
         self.send(self.announced(), out);
-        self.advert_at = now + self.s.interval();
+        self.advert_at = now + self.settings.interval();
         out.push(Output::Acquire);
-        self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
+        self.announce(now, self.settings.garp.repeat, self.settings.garp.delay, out);
         // A former owner that says farewell need not make us say it all again.
         self.lower_announced = Some(now);
-        let refresh = self.s.garp.refresh;
+        let refresh = self.settings.garp.refresh;
         self.refresh_at = (!refresh.is_zero()).then(|| now + refresh);
     }
 
@@ -53,8 +53,8 @@ impl Router {
         self.unsent.sent += 1;
         self.statistics.zero_sent += u64::from(priority == 0);
         out.push(Output::Send {
-            advert: self.s.advert(priority),
-            form: self.learned.unwrap_or(self.s.form),
+            advert: self.settings.advert(priority),
+            form: self.learned.unwrap_or(self.settings.form),
         });
     }
 
@@ -80,24 +80,29 @@ impl Router {
             self.answer(now, out);
             return;
         }
-        if (sender.priority, sender.src) > (self.announced(), self.s.source) {
+        if (sender.priority, sender.src) > (self.announced(), self.settings.source) {
             if self.outbids(now, sender.priority, out) {
                 return;
             }
-            if self.s.higher_prio_send_advert {
+            if self.settings.higher_prio_send_advert {
                 self.send(self.announced(), out);
             }
             out.push(Output::Release);
             self.fall_back(now, Cause::Higher(sender.src), Some(sender), out);
             return;
         }
-        if !self.s.lower_prio_no_advert {
+        if !self.settings.lower_prio_no_advert {
             self.answer(now, out);
         }
         // The other one has told the neighbours that it owns the addresses.
         if self.lower_announced.is_none_or(|at| now >= at + LOWER_ANNOUNCE_GAP) {
             self.lower_announced = Some(now);
-            self.announce(now, self.s.garp.lower_prio_repeat, self.s.garp.lower_prio_delay, out);
+            self.announce(
+                now,
+                self.settings.garp.lower_prio_repeat,
+                self.settings.garp.lower_prio_delay,
+                out,
+            );
             out.push(Output::LowerHeard {
                 src: sender.src,
                 priority: sender.priority,
@@ -107,13 +112,13 @@ impl Router {
 
     /// Says at once that there is an owner, but not as often as somebody asks for it.
     fn answer(&mut self, now: Time, out: &mut Vec<Output>) {
-        let gap = ANSWER_GAP.min(self.s.interval() / 4);
+        let gap = ANSWER_GAP.min(self.settings.interval() / 4);
         if self.answered.is_some_and(|at| now < at + gap) {
             return;
         }
         self.answered = Some(now);
         self.send(self.announced(), out);
-        self.advert_at = now + self.s.interval();
+        self.advert_at = now + self.settings.interval();
     }
 
     /// An owner whom nobody can hear must not go on: the others elect somebody else, and both would answer. The first advert must
@@ -129,7 +134,7 @@ impl Router {
             failed: sent,
             in_a_row,
         };
-        if in_a_row == sent || in_a_row >= self.s.down_adverts.into() {
+        if in_a_row == sent || in_a_row >= self.settings.down_adverts.into() {
             out.push(Output::Release);
             self.fall_back(now, Cause::CannotSend, None, out);
             if in_a_row == sent {

@@ -20,7 +20,7 @@ impl Router {
         if matches!(self.state, State::Stopped | State::Fault) {
             return;
         }
-        let (message, form) = match rules::read(&self.s, packet) {
+        let (message, form) = match rules::read(&self.settings, packet) {
             Ok(read) => read,
             Err(reason) => {
                 // What it says is of interest, though it does not count: two owners may refuse each other.
@@ -34,17 +34,17 @@ impl Router {
         if rules::is_foreign(&self.vips, &message) {
             return self.refuse(now, packet.src, Ignored::Foreign, Some(&message), out);
         }
-        let agreed = rules::agree(&self.s, &message).and_then(|()| self.authenticate(now, &message, out));
+        let agreed = rules::agree(&self.settings, &message).and_then(|()| self.authenticate(now, &message, out));
         if let Err(reason) = agreed {
             return self.refuse(now, packet.src, reason, Some(&message), out);
         }
         self.statistics.received += 1;
         self.statistics.zero_received += u64::from(message.priority == 0);
-        if self.s.version == 3 && packet.src.is_ipv4() {
+        if self.settings.version == 3 && packet.src.is_ipv4() {
             self.learned = Some(form);
         }
         let known = self.owner.is_some_and(|o| o.src == packet.src);
-        if !(self.s.skip_check_adv_addr && known) {
+        if !(self.settings.skip_check_adv_addr && known) {
             self.compare_vips(packet.src, &message, out);
         }
         let verdict = match self.mismatched.contains(&packet.src) {
@@ -53,7 +53,7 @@ impl Router {
         };
         let heard = self.heard(packet.src, Some(&message));
         self.neighbours.note(now, heard, verdict);
-        let interval = self.s.interval_of(message.interval);
+        let interval = self.settings.interval_of(message.interval);
         let sender = Owner {
             src: packet.src,
             priority: message.priority,
@@ -67,7 +67,7 @@ impl Router {
     }
 
     fn compare_vips(&mut self, src: IpAddr, message: &Message<'_>, out: &mut Vec<Output>) {
-        let same = message.addresses().eq(self.s.vips.iter().copied()) || {
+        let same = message.addresses().eq(self.settings.vips.iter().copied()) || {
             // The order does not matter; keepalived looks for each of its own.
             let mut theirs: Vec<IpAddr> = message.addresses().collect();
             theirs.sort_unstable();
@@ -125,7 +125,7 @@ impl Router {
                 _ => Duration::from_millis(10) * m.interval.into(),
             },
         });
-        let peers = self.s.peers.as_ref();
+        let peers = self.settings.peers.as_ref();
         Heard {
             src,
             is_peer: peers.is_some_and(|peers| peers.iter().any(|p| p.ip == src)),
@@ -144,7 +144,7 @@ impl Router {
     pub fn second_owner(&self, now: Time) -> Option<IpAddr> {
         let other = self
             .neighbours
-            .refused_owner(now, self.s.interval(), self.s.down_adverts);
+            .refused_owner(now, self.settings.interval(), self.settings.down_adverts);
         other.filter(|_| self.state == State::Master)
     }
 }

@@ -14,7 +14,7 @@ use super::track::Effective;
 /// One virtual router.
 #[derive(Debug, Clone)]
 pub struct Router {
-    pub(super) s: Settings,
+    pub(super) settings: Settings,
     pub(super) state: State,
     pub(super) since: Time,
     pub(super) cause: Cause,
@@ -103,13 +103,13 @@ impl Router {
             senders: Senders::default(),
             real: (Time::ZERO, Time::ZERO),
             statistics: Statistics::default(),
-            s: settings,
+            settings,
         }
     }
 
     /// Its settings.
     pub fn settings(&self) -> &Settings {
-        &self.s
+        &self.settings
     }
 
     /// How its peers make their checksums: version 3 over IPv4, and only where one has been heard.
@@ -170,7 +170,7 @@ impl Router {
         self.step_down_if_stalled(now, out);
         match input {
             Input::Start { crashed } => {
-                self.crash_hold = crashed.then(|| now + self.s.crash_hold);
+                self.crash_hold = crashed.then(|| now + self.settings.crash_hold);
                 self.hold = None;
                 // What a former life may have left.
                 out.push(Output::Release);
@@ -187,7 +187,7 @@ impl Router {
             }
             Input::NewHardwareAddress => {
                 if self.state == State::Master {
-                    self.announce(now, self.s.garp.repeat, self.s.garp.delay, out);
+                    self.announce(now, self.settings.garp.repeat, self.settings.garp.delay, out);
                 }
             }
             Input::Handover(time) => {
@@ -211,7 +211,7 @@ impl Router {
     /// An owner that was kept from running for longer than the others wait: somebody else owns the addresses by now, and to go
     /// on, or to say farewell, would be wrong.
     pub(super) fn step_down_if_stalled(&mut self, now: Time, out: &mut Vec<Output>) {
-        let patience = self.s.interval() * u32::from(self.s.down_adverts);
+        let patience = self.settings.interval() * u32::from(self.settings.down_adverts);
         if self.state == State::Master && now > self.advert_at + patience {
             out.push(Output::Release);
             self.fall_back(now, Cause::Stalled, None, out);
@@ -296,7 +296,7 @@ impl Router {
                 if self.advert_at <= now {
                     self.send(self.announced(), out);
                     while self.advert_at <= now {
-                        self.advert_at += self.s.interval();
+                        self.advert_at += self.settings.interval();
                     }
                 }
                 if let Some((_, count)) = self.announce_again.filter(|(at, _)| *at <= now) {
@@ -304,9 +304,9 @@ impl Router {
                     out.push(Output::Announce { count });
                 }
                 if self.refresh_at.is_some_and(|at| at <= now) {
-                    self.refresh_at = Some(now + self.s.garp.refresh);
+                    self.refresh_at = Some(now + self.settings.garp.refresh);
                     out.push(Output::Announce {
-                        count: self.s.garp.refresh_repeat,
+                        count: self.settings.garp.refresh_repeat,
                     });
                 }
             }
@@ -357,15 +357,15 @@ impl Router {
                     self.raise = None;
                 }
                 self.send(self.announced(), out);
-                self.advert_at = now + self.s.interval();
+                self.advert_at = now + self.settings.interval();
             }
             State::Backup => {
                 let interval = self.owner_interval();
                 if self.passed_over.is_some_and(|o| o.priority >= priority) {
                     self.leave_it_to_the_owner();
                 } else if let Some(at) = self.down_at {
-                    let shifted = at + self.s.skew(priority, interval);
-                    self.down_at = Some(shifted.saturating_sub(self.s.skew(from, interval)));
+                    let shifted = at + self.settings.skew(priority, interval);
+                    self.down_at = Some(shifted.saturating_sub(self.settings.skew(from, interval)));
                 }
             }
             State::Stopped | State::Fault => {}
@@ -391,36 +391,37 @@ impl Router {
     }
 
     fn configure(&mut self, now: Time, settings: Settings, effective: Effective, out: &mut Vec<Output>) {
-        let old = std::mem::replace(&mut self.s, settings);
-        self.vips = sorted(&self.s.vips);
-        if old.form != self.s.form {
+        let old = std::mem::replace(&mut self.settings, settings);
+        self.vips = sorted(&self.settings.vips);
+        if old.form != self.settings.form {
             self.learned = None;
         }
         self.mismatched.clear();
         match self.state {
             State::Master => {
-                self.advert_at = self.advert_at.min(now + self.s.interval());
-                if old.vips != self.s.vips {
+                self.advert_at = self.advert_at.min(now + self.settings.interval());
+                if old.vips != self.settings.vips {
                     self.send(self.announced(), out);
                 }
                 // The caller knows of addresses that are not advertised: let it look in any case.
                 out.push(Output::Acquire);
-                if old.vips != self.s.vips {
+                if old.vips != self.settings.vips {
                     out.push(Output::Announce {
-                        count: self.s.garp.repeat,
+                        count: self.settings.garp.repeat,
                     });
                 }
-                let refresh = self.s.garp.refresh;
+                let refresh = self.settings.garp.refresh;
                 if old.garp.refresh != refresh {
                     self.refresh_at = (!refresh.is_zero()).then(|| now + refresh);
                 }
             }
             State::Backup => {
-                if !self.s.preempt && effective.priority != 255 {
+                if !self.settings.preempt && effective.priority != 255 {
                     self.leave_it_to_the_owner();
                 }
                 let timers = |s: &Settings| (s.interval(), s.down_adverts);
-                if timers(&old) != timers(&self.s) && self.down_cause == Cause::Silence && self.down_at.is_some() {
+                if timers(&old) != timers(&self.settings) && self.down_cause == Cause::Silence && self.down_at.is_some()
+                {
                     self.wait_for_silence(self.owner.map_or(now, |o| o.heard));
                 }
             }
