@@ -34,16 +34,16 @@ impl Limited for TcpStream {
 }
 
 /// A stream until a moment: whoever says or takes a byte every now and then gets no more time than others.
-pub(crate) struct Until<'s, S> {
+pub(crate) struct WithDeadline<'s, S> {
     stream: &'s S,
     end: Instant,
 }
 
-impl<'s, S> Until<'s, S> {
+impl<'s, S> WithDeadline<'s, S> {
     /// For so long from now on.
-    pub(crate) fn new(stream: &'s S, time: Duration) -> Until<'s, S> {
+    pub(crate) fn new(stream: &'s S, time: Duration) -> WithDeadline<'s, S> {
         let end = Instant::now() + time;
-        Until { stream, end }
+        WithDeadline { stream, end }
     }
 
     fn left(&self) -> io::Result<Duration> {
@@ -55,7 +55,7 @@ impl<'s, S> Until<'s, S> {
     }
 }
 
-impl<S: Limited> Read for Until<'_, S>
+impl<S: Limited> Read for WithDeadline<'_, S>
 where
     for<'a> &'a S: Read,
 {
@@ -66,7 +66,7 @@ where
     }
 }
 
-impl<S: Limited> Write for Until<'_, S>
+impl<S: Limited> Write for WithDeadline<'_, S>
 where
     for<'a> &'a S: Write,
 {
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn bytes_that_trickle_do_not_prolong_it() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut until = Until::new(&ours, Duration::from_millis(200));
+        let mut until = WithDeadline::new(&ours, Duration::from_millis(200));
         let trickle = std::thread::spawn(move || {
             while (&theirs).write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(5));
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn who_does_not_read_is_given_up() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut until = Until::new(&ours, Duration::from_millis(50));
+        let mut until = WithDeadline::new(&ours, Duration::from_millis(50));
         let error = until.write_all(&vec![0; 64 << 20]).unwrap_err();
         assert!(matches!(
             error.kind(),

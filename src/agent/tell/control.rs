@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::metrics;
 use super::report::Report;
-use crate::agent::os::deadline_stream::Until;
+use crate::agent::os::deadline_stream::WithDeadline;
 
 /// A client may take so long to ask, and so long to read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -136,9 +136,9 @@ impl AsFd for Control {
 
 fn serve(client: &UnixStream, asker: &Asker) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new(Until::new(client, PATIENCE).take(4096)).read_line(&mut line)?;
+    BufReader::new(WithDeadline::new(client, PATIENCE).take(4096)).read_line(&mut line)?;
     let text = asker.ask(line.trim())?;
-    Until::new(client, PATIENCE).write_all(text.as_bytes())
+    WithDeadline::new(client, PATIENCE).write_all(text.as_bytes())
 }
 
 /// The client's side: one request to the daemon of that state directory, its whole answer.

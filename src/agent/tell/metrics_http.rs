@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::control::Asker;
-use crate::agent::os::deadline_stream::Until;
+use crate::agent::os::deadline_stream::WithDeadline;
 
 /// A client may take so long to ask, and so long to read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,8 +63,8 @@ fn admit(client: TcpStream, clients: &Arc<AtomicUsize>, asker: &Arc<Asker>) {
 }
 
 fn answer(client: &TcpStream, metrics: &dyn Fn() -> io::Result<String>) -> io::Result<()> {
-    let request = request(Until::new(client, PATIENCE))?;
-    Until::new(client, PATIENCE).write_all(&respond(&request, metrics))
+    let request = request(WithDeadline::new(client, PATIENCE))?;
+    WithDeadline::new(client, PATIENCE).write_all(&respond(&request, metrics))
 }
 
 /// Everything up to the empty line.

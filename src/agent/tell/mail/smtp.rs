@@ -44,7 +44,7 @@ pub(super) fn deliver(mail: &Mail) -> Result<Vec<String>, String> {
         reader: BufReader::new(stream),
         timeout: mail.timeout,
     };
-    talk.expect("connection", 220)?;
+    talk.reply_code("connection", 220)?;
     talk.say(&format!("HELO {}", plain(&mail.helo)), 250)?;
     talk.say(&format!("MAIL FROM:<{}>", plain(&mail.from)), 250)?;
     let mut refused = Vec::new();
@@ -79,11 +79,11 @@ impl Talk {
 
     fn say(&mut self, line: &str, wanted: u16) -> Result<(), String> {
         self.write(&format!("{line}\r\n"))?;
-        self.expect(line, wanted)
+        self.reply_code(line, wanted)
     }
 
     /// The reply to `what`, of any number of lines.
-    fn expect(&mut self, what: &str, wanted: u16) -> Result<(), String> {
+    fn reply_code(&mut self, what: &str, wanted: u16) -> Result<(), String> {
         let what = if what == "." { "end of the mail" } else { what };
         let end = Instant::now() + self.timeout;
         for _ in 0..LINES {
