@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::args::Global;
+use super::error::Failure;
+use super::exit::Exit;
+use super::secrets;
+use super::ui::{Ui, ask_yes};
 use crate::desired::Templates;
 use crate::inventory::{Inventory, SecretSource};
 use crate::lab::Lab;
@@ -12,12 +17,6 @@ use crate::remote::{self, Ask, Target};
 use crate::rollout::{Context, Interrupt, Pair};
 use crate::state::Secret;
 use crate::state::frame::{IfHeld, Operator};
-
-use super::args::Global;
-use super::error::Failure;
-use super::exit::Exit;
-use super::secrets;
-use super::ui::{Ui, ask_yes};
 
 /// What every command reads before it does anything.
 pub(crate) struct Session {
@@ -123,7 +122,7 @@ fn aim_at_twin(target: &mut Target, lab: &Lab) {
 /// Counts Ctrl-C from now on. Before this is called Ctrl-C ends the process as by default, so a command calls it when
 /// there is something to put back, and not before its last question.
 pub(crate) fn interrupts() -> Result<Interrupt, Failure> {
-    let (sender, receiver) = tokio::sync::watch::channel(0);
+    let (sender, interrupt) = Interrupt::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, listening) = std::sync::mpsc::channel();
     // A thread of its own: the signal counts also while another thread boots twins or reads the terminal.
@@ -133,12 +132,12 @@ pub(crate) fn interrupts() -> Result<Interrupt, Failure> {
             let _ = ready.send(());
             let Ok(mut signals) = signals else { return };
             while signals.recv().await.is_some() {
-                sender.send_modify(|times| *times += 1);
+                sender.ask();
             }
         });
     })?;
     let _ = listening.recv();
-    Ok(receiver)
+    Ok(interrupt)
 }
 
 /// Does something that holds nothing to put back, unless the operator asks to stop meanwhile.
@@ -147,10 +146,9 @@ pub(crate) async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let Some(interrupt) = interrupt else { return work.await };
-    let mut interrupt = interrupt.clone();
     tokio::select! {
         result = work => result,
-        Ok(_) = interrupt.wait_for(|times| *times > 0) => Err(Failure::new(Exit::Failed, "interrupted; nothing was changed")),
+        () = interrupt.more_than(0) => Err(Failure::new(Exit::Failed, "interrupted; nothing was changed")),
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::RolloutError;
 use super::health::verify::verify;
 use super::interrupt::Interrupt;
 use super::reach::context::Context;
-use super::reach::locate::Heading;
+use super::reach::locate::AddressPlan;
 use super::reach::pair::Pair;
 use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
 
@@ -19,7 +19,7 @@ pub async fn apply(
     interrupt: Interrupt,
     report: &mut ApplyReport,
 ) -> Result<(), RolloutError> {
-    let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
+    let mut run = Run::new(cx, options, interrupt, AddressPlan::Inventory);
     run.check_limit(pair)?;
     if pair.members.iter().any(|m| !m.plan.is_empty()) {
         pair.lock(cx.observer, &options.operator).await?;

@@ -1,11 +1,11 @@
 //! TODO
 
 use super::clocks;
-use super::error::{RolloutError, RolloutErrorKind, both, spoken_for};
+use super::error::{RolloutError, RolloutErrorKind, both, with_engine_restart};
 use super::health::roles::{Owners, is_living_pair};
 use super::order::{Phase, changes_in, standby_first};
 use super::reach::pair::Pair;
-use super::run::Run;
+use super::run::{Run, StoppedEngine};
 use crate::state::frame::{IfHeld, UnitAction};
 use crate::state::{Request, Stage};
 
@@ -54,8 +54,8 @@ impl Run<'_> {
             clocks::check(pair, &vrrp.instances).await?;
         }
         self.validate(pair).await?;
-        let on_the_way = match critical {
-            true => self.on_the_way(pair, &statuses).await?,
+        let interim_states = match critical {
+            true => self.interim_states(pair, &statuses).await?,
             false => None,
         };
         for host in order {
@@ -70,7 +70,7 @@ impl Run<'_> {
         // Also where the standby is stopped: started with the new configuration beside an owner with the old one, it would
         // be a second owner.
         if critical {
-            self.agree(pair, order, on_the_way).await
+            self.converge_both(pair, order, interim_states).await
         } else {
             self.services(pair, order).await
         }
@@ -116,9 +116,9 @@ impl Run<'_> {
             let back = async {
                 let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
                 if started.is_err() {
-                    self.report.silent = Some((host, engine));
+                    self.report.left_stopped = Some(StoppedEngine { host, engine });
                 }
-                spoken_for(pair.members[host].host(), result, started)?;
+                with_engine_restart(pair.members[host].host(), result, started)?;
                 pair.members[host].replan().await?;
                 self.gate().as_before(&mut pair.members[host]).await
             }

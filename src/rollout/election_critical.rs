@@ -4,7 +4,7 @@
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
 use super::reach::pair::Pair;
-use super::run::Run;
+use super::run::{Run, StoppedEngine};
 use crate::desired;
 use crate::state::frame::UnitAction;
 use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
@@ -13,13 +13,13 @@ impl Run<'_> {
     /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or
     /// another version of it, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an
     /// engine waits for three adverts before it takes it, and the peer is silent then.
-    pub(super) async fn agree(
+    pub(super) async fn converge_both(
         &mut self,
         pair: &mut Pair,
         order: [usize; 2],
-        on_the_way: Option<[HostState; 2]>,
+        interim_states: Option<[HostState; 2]>,
     ) -> Result<(), RolloutError> {
-        let Some(interim) = on_the_way else {
+        let Some(interim) = interim_states else {
             return self.services_election_critical(pair, order).await;
         };
         let wanted = pair.members.each_ref().map(|m| m.state.clone());
@@ -31,7 +31,7 @@ impl Run<'_> {
 
     /// The states in which the hosts agree with the engines they have, where those are not the wanted ones. Like the
     /// wanted states, both hosts look at them before either is touched.
-    pub(super) async fn on_the_way(
+    pub(super) async fn interim_states(
         &self,
         pair: &mut Pair,
         statuses: &[HostStatus; 2],
@@ -138,7 +138,7 @@ impl Run<'_> {
         }
         .await;
         if let Err(error) = changed {
-            self.report.silent = silenced.map(|engine| (standby, engine));
+            self.report.left_stopped = silenced.map(|engine| StoppedEngine { host: standby, engine });
             return Err(left_silent(pair.members[standby].host(), error));
         }
         self.gate().host(&mut pair.members[standby]).await?;
@@ -159,13 +159,13 @@ impl Run<'_> {
         let host = pair.members[standby].host().to_owned();
         let Some(engine) = silenced else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
-            self.report.silent = Some((standby, engine));
+            self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
             return left_silent(&host, error);
         }
         match self.order_engine(pair, standby, engine, UnitAction::Start).await {
             Ok(()) => error,
             Err(why) => {
-                self.report.silent = Some((standby, engine));
+                self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
                 error.hint(format!("VRRP on {host} could not be started again: {why}"))
             }
         }

@@ -98,7 +98,7 @@ pub(super) fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> 
 }
 
 /// How work on a host ended whose engine was stopped for it and is to run again: neither failure hides the other.
-pub(super) fn spoken_for(
+pub(super) fn with_engine_restart(
     host: &str,
     work: Result<(), RolloutError>,
     started: Result<(), RolloutError>,
@@ -130,10 +130,11 @@ mod tests {
     #[test]
     fn a_lost_link_does_not_hide_that_vrrp_stays_stopped() {
         let failed = |what: &str| RolloutError::on("web1", RolloutErrorKind::Unreachable, what);
-        let error = spoken_for("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
+        let error =
+            with_engine_restart("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
         assert_eq!(error.message, "web1: connection lost");
         assert_eq!(error.hints, ["VRRP on web1 could not be started again: web1: no link"]);
-        assert!(spoken_for("web1", Ok(()), Err(failed("no link"))).is_err());
-        assert!(spoken_for("web1", Ok(()), Ok(())).is_ok());
+        assert!(with_engine_restart("web1", Ok(()), Err(failed("no link"))).is_err());
+        assert!(with_engine_restart("web1", Ok(()), Ok(())).is_ok());
     }
 }

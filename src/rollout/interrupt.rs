@@ -1,32 +1,60 @@
 //! The wish of the operator to stop.
 
+use tokio::sync::watch;
+
 use super::error::{RolloutError, RolloutErrorKind};
 use crate::state::TxnId;
 
-/// Number of times the operator asked to stop. Once: put the running transaction back; twice: leave at once.
-pub type Interrupt = tokio::sync::watch::Receiver<u32>;
+/// How often the operator has asked to stop. Once: the running transaction is put back. Twice: the run ends at once.
+#[derive(Debug, Clone)]
+pub struct Interrupt(watch::Receiver<u32>);
+
+/// The other end of an [`Interrupt`]: whoever listens to the operator.
+#[derive(Debug)]
+pub struct InterruptSender(watch::Sender<u32>);
+
+impl InterruptSender {
+    /// The operator asks to stop, perhaps not for the first time.
+    pub fn ask(&self) {
+        self.0.send_modify(|times| *times += 1);
+    }
+}
+
+impl Interrupt {
+    /// Both ends; nobody has asked yet.
+    pub fn channel() -> (InterruptSender, Interrupt) {
+        let (sender, receiver) = watch::channel(0);
+        (InterruptSender(sender), Interrupt(receiver))
+    }
+
+    /// How often the operator has asked so far.
+    pub fn count(&self) -> u32 {
+        *self.0.borrow()
+    }
+
+    /// Completes when the operator has asked more often than `times`; never, if the sender is gone.
+    pub async fn more_than(&self, times: u32) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|now| *now > times).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
 
 /// Waits for a host that is out of reach. There is no one to send a cancel to, so Ctrl-C leaves at once.
 pub(super) async fn unless_leaving(
-    interrupt: &mut Interrupt,
+    interrupt: &Interrupt,
     txn: &TxnId,
     wait: impl Future<Output = Result<(), RolloutError>>,
 ) -> Result<(), RolloutError> {
-    let times = *interrupt.borrow_and_update();
+    let times = interrupt.count();
     tokio::select! {
         result = wait => result,
-        () = more_than(interrupt, times) => {
+        () = interrupt.more_than(times) => {
             let message = format!("interrupted while the host is out of reach in transaction {txn}");
             Err(RolloutError::pair(RolloutErrorKind::Failed, message)
                 .hint("the host takes back by itself what is not confirmed")
                 .hint("run the same command again when it answers"))
         }
-    }
-}
-
-/// Completes when the operator asked more often than `times`.
-pub(super) async fn more_than(interrupt: &mut Interrupt, times: u32) {
-    if interrupt.wait_for(|now| *now > times).await.is_err() {
-        std::future::pending().await
     }
 }

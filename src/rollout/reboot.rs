@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::error::{RolloutError, RolloutErrorKind};
 use super::health::roles::is_living_pair;
 use super::health::verify::verify;
-use super::interrupt::{Interrupt, more_than};
+use super::interrupt::Interrupt;
 use super::order::{Phase, changes_in, standby_first};
 use super::reach::after_boot::{Away, dial_until_back};
 use super::reach::context::Context;
-use super::reach::locate::Heading;
+use super::reach::locate::AddressPlan;
 use super::reach::member::Member;
 use super::reach::pair::Pair;
 use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
@@ -34,7 +34,7 @@ pub async fn reboot(
     interrupt: Interrupt,
     report: &mut ApplyReport,
 ) -> Result<(), RolloutError> {
-    let mut run = Run::new(cx, options, interrupt, Heading::Inventory);
+    let mut run = Run::new(cx, options, interrupt, AddressPlan::Inventory);
     // To a rollback it is one run with the apply before.
     if let Some(stamp) = report.stamp.clone() {
         (run.stamp, run.parts) = (stamp, report.parts);
@@ -208,11 +208,10 @@ impl Run<'_> {
     /// Waits until the host answers from another boot, and goes on over that connection.
     async fn until_back(&self, member: &mut Member, before: &Facts, patience: Duration) -> Result<(), Away> {
         let host = member.host().to_owned();
-        let mut interrupt = self.interrupt.clone();
-        let times = *interrupt.borrow_and_update();
+        let times = self.interrupt.count();
         tokio::select! {
             back = dial_until_back(self.cx, member, &self.options.operator, before, patience) => back,
-            () = more_than(&mut interrupt, times) => {
+            () = self.interrupt.more_than(times) => {
                 let message = "interrupted while it reboots";
                 Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
                     .hint("the other host goes on alone; this one takes part again by itself")

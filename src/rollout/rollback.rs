@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::{RolloutError, RolloutErrorKind, both, spoken_for, unexpected};
+use super::error::{RolloutError, RolloutErrorKind, both, unexpected, with_engine_restart};
 use super::health::roles;
 use super::health::roles::{Owners, is_living_pair};
 use super::interrupt::Interrupt;
 use super::order::standby_first;
 use super::progress::Progress;
 use super::reach::context::Context;
-use super::reach::locate::Heading;
+use super::reach::locate::AddressPlan;
 use super::reach::member::Member;
 use super::reach::pair::Pair;
 use super::rollback_order::{Life, Way, way};
-use super::run::{ApplyOptions, Run};
-use super::selection::{Which, choose};
+use super::run::{ApplyOptions, Run, StoppedEngine};
+use super::selection::{Selection, select};
 use super::takeover::{self, Moved};
 use super::transact::ended;
 use crate::state::frame::{Operator, UnitAction};
@@ -68,7 +68,7 @@ pub struct RollbackReport {
 /// There is no such transaction; a host refuses, because a later one is in force or other hands changed files since.
 pub async fn plan_rollback(
     pair: &mut Pair,
-    which: &Which,
+    which: &Selection,
     foreign: Foreign,
     goal: Goal,
 ) -> Result<Rollback, RolloutError> {
@@ -76,7 +76,7 @@ pub async fn plan_rollback(
     let (ra, rb) = tokio::join!(history(a), history(b));
     let [(first, one), (second, two)] = [ra?, rb?];
     let histories = [first, second];
-    let chosen = choose(&histories, which)?;
+    let chosen = select(&histories, which)?;
     let backs = chosen.map(|transactions| PutBack {
         transactions,
         foreign,
@@ -125,7 +125,7 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
 
 /// Puts back what was planned. `report` is filled in also where it fails.
 ///
-/// `silent` is an engine that an earlier failure left stopped: it is started again at the end.
+/// `left_stopped` is an engine that an earlier failure left stopped: it is started again at the end.
 ///
 /// # Errors
 /// The first failure ends it: that host is as it was before its own part of this.
@@ -133,7 +133,7 @@ pub async fn rollback(
     cx: &Context<'_>,
     pair: &mut Pair,
     what: &Rollback,
-    silent: Option<(usize, Engine)>,
+    left_stopped: Option<StoppedEngine>,
     options: &RollbackOptions,
     interrupt: Interrupt,
     report: &mut RollbackReport,
@@ -144,16 +144,16 @@ pub async fn rollback(
         operator: options.operator.clone(),
         gate_timeout: options.gate_timeout,
     };
-    let asked = *interrupt.borrow();
+    let asked = interrupt.count();
     let mut back = Back {
-        run: Run::new(cx, &apply_options, interrupt, Heading::Back),
+        run: Run::new(cx, &apply_options, interrupt, AddressPlan::Back),
         what,
         report,
         done: [false; 2],
         asked,
     };
     pair.lock(cx.observer, &options.operator).await?;
-    let result = back.pair(pair, silent).await;
+    let result = back.pair(pair, left_stopped).await;
     let one_is_back = back.done.contains(&true);
     pair.unlock().await;
     result.map_err(|error| match one_is_back {
@@ -184,7 +184,7 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    async fn pair(&mut self, pair: &mut Pair, silent: Option<(usize, Engine)>) -> Result<(), RolloutError> {
+    async fn pair(&mut self, pair: &mut Pair, left_stopped: Option<StoppedEngine>) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         let order = standby_first(self.run.cx.inventory, &statuses);
         let living = is_living_pair(&statuses);
@@ -207,7 +207,7 @@ impl Back<'_> {
                 }
             }
         }
-        if let Some((host, engine)) = silent {
+        if let Some(StoppedEngine { host, engine }) = left_stopped {
             self.speak(pair, host, Some(engine)).await?;
         }
         if self.speaking(&statuses).contains(&true) {
@@ -262,7 +262,7 @@ impl Back<'_> {
         };
         let result = self.transact(pair, host).await;
         let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
-        let mut done = spoken_for(pair.members[host].host(), result, spoke);
+        let mut done = with_engine_restart(pair.members[host].host(), result, spoke);
         if let Some((_, moved)) = silenced {
             if done.is_ok() {
                 // Who is not well must not have the VIP back.
@@ -415,7 +415,7 @@ impl Back<'_> {
             let Some(lacking) = self.lacking(&statuses, owners) else {
                 return Ok(statuses);
             };
-            if *self.run.interrupt.borrow() > self.asked {
+            if self.run.interrupt.count() > self.asked {
                 return Err(RolloutError::pair(
                     RolloutErrorKind::Failed,
                     "interrupted while waiting for the pair to be healthy",

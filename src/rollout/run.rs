@@ -7,7 +7,7 @@ use super::health::gate::Gate;
 use super::health::verify::Verification;
 use super::interrupt::Interrupt;
 use super::reach::context::Context;
-use super::reach::locate::Heading;
+use super::reach::locate::AddressPlan;
 use super::reach::pair::Pair;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
@@ -26,6 +26,15 @@ pub struct ApplyOptions {
     pub gate_timeout: Duration,
 }
 
+/// An engine that hapair stopped and could not start again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoppedEngine {
+    /// On which host.
+    pub host: usize,
+    /// Which one.
+    pub engine: Engine,
+}
+
 /// What an apply did.
 #[derive(Debug, Clone, Default)]
 pub struct ApplyReport {
@@ -42,7 +51,7 @@ pub struct ApplyReport {
     /// How many transactions there were with it.
     pub(super) parts: u32,
     /// A host whose engine a failure left stopped.
-    pub silent: Option<(usize, Engine)>,
+    pub left_stopped: Option<StoppedEngine>,
 }
 
 /// A rollout under way; what one transaction takes is in `follow`.
@@ -55,7 +64,7 @@ pub(super) struct Run<'a> {
     pub(super) parts: u32,
     pub(super) stamp: String,
     /// Where a host is to be found after its network changed.
-    pub(super) heading: Heading,
+    pub(super) address_plan: AddressPlan,
 }
 
 /// UTC time to the second and four digits that tell two runs of one second apart.
@@ -77,7 +86,7 @@ impl<'a> Run<'a> {
         cx: &'a Context<'a>,
         options: &'a ApplyOptions,
         interrupt: Interrupt,
-        heading: Heading,
+        address_plan: AddressPlan,
     ) -> Run<'a> {
         Run {
             cx,
@@ -86,7 +95,7 @@ impl<'a> Run<'a> {
             report: ApplyReport::default(),
             parts: 0,
             stamp: stamp(),
-            heading,
+            address_plan,
         }
     }
 
@@ -139,7 +148,7 @@ impl<'a> Run<'a> {
             report: ApplyReport::default(),
             parts: self.parts,
             stamp: self.stamp.clone(),
-            heading: self.heading,
+            address_plan: self.address_plan,
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Which transactions a rollback means.
 
-use crate::state::{Transaction, TransactionOutcome, TxnId};
-
 use super::error::{RolloutError, RolloutErrorKind};
+use crate::state::{Transaction, TransactionOutcome, TxnId};
 
 /// Which transactions to put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum Selection {
     /// All of the last run that is in force on either host.
     LastRun,
     /// One transaction, or with the part that the transactions of one run share, all of that run.
@@ -19,7 +18,7 @@ pub enum Which {
 ///
 /// # Errors
 /// Neither host knows it, or it is none that can be put back.
-pub(super) fn choose(histories: &[Vec<Transaction>; 2], which: &Which) -> Result<[Vec<TxnId>; 2], RolloutError> {
+pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Result<[Vec<TxnId>; 2], RolloutError> {
     let pick = |wanted: &dyn Fn(&Transaction) -> bool| {
         histories.each_ref().map(|history| {
             let newest = history.iter().rev().filter(|t| t.can_be_put_back() && wanted(t));
@@ -27,13 +26,13 @@ pub(super) fn choose(histories: &[Vec<Transaction>; 2], which: &Which) -> Result
         })
     };
     let name = match which {
-        Which::Everything => return Ok(pick(&|_| true)),
-        Which::LastRun => {
+        Selection::Everything => return Ok(pick(&|_| true)),
+        Selection::LastRun => {
             let all = histories.iter().flatten().filter(|t| t.can_be_put_back());
             let last = all.map(|t| t.id.stamp()).max().map(str::to_owned);
             return Ok(last.map_or_else(Default::default, |last| pick(&|t| t.id.stamp() == last)));
         }
-        Which::Named(name) => name,
+        Selection::Named(name) => name,
     };
     let is_meant = |t: &Transaction| t.id == *name || t.id.stamp() == name.as_str();
     let mut meant = histories.iter().flatten().filter(|t| is_meant(t)).peekable();
@@ -96,26 +95,29 @@ mod tests {
         [first, other]
     }
 
-    fn chosen(histories: &[Vec<Transaction>; 2], which: &Which) -> [Vec<String>; 2] {
-        let chosen = choose(histories, which).expect("something is meant");
+    fn chosen(histories: &[Vec<Transaction>; 2], which: &Selection) -> [Vec<String>; 2] {
+        let chosen = select(histories, which).expect("something is meant");
         chosen.map(|ids| ids.iter().map(TxnId::to_string).collect())
     }
 
-    fn named(text: &str) -> Which {
-        Which::Named(TxnId::new(text).expect("valid"))
+    fn named(text: &str) -> Selection {
+        Selection::Named(TxnId::new(text).expect("valid"))
     }
 
     #[test]
     fn the_last_run_is_the_last_that_is_in_force_on_either_host() {
         let with_second = histories(TransactionOutcome::Applied);
-        assert_eq!(chosen(&with_second, &Which::LastRun), [vec![SECOND.to_owned()], vec![]]);
+        assert_eq!(
+            chosen(&with_second, &Selection::LastRun),
+            [vec![SECOND.to_owned()], vec![]]
+        );
         let without = histories(TransactionOutcome::RolledBack);
         let run = [vec![FIRST[1], FIRST[0]], vec![FIRST[2], FIRST[1]]];
-        assert_eq!(chosen(&without, &Which::LastRun), run);
+        assert_eq!(chosen(&without, &Selection::LastRun), run);
         assert_eq!(chosen(&without, &named("20261122T164512Z-3f9a")), run);
-        assert_eq!(chosen(&without, &Which::Everything), run);
+        assert_eq!(chosen(&without, &Selection::Everything), run);
         assert_eq!(
-            chosen(&[vec![], vec![]], &Which::LastRun),
+            chosen(&[vec![], vec![]], &Selection::LastRun),
             [Vec::<String>::new(), vec![]]
         );
     }
@@ -125,9 +127,9 @@ mod tests {
         let histories = histories(TransactionOutcome::RolledBack);
         assert_eq!(chosen(&histories, &named(FIRST[1])), [[FIRST[1]], [FIRST[1]]]);
         assert_eq!(chosen(&histories, &named(SECOND)), [Vec::<String>::new(), vec![]]);
-        let unknown = choose(&histories, &named("20200101T000000Z-0000")).expect_err("unknown");
+        let unknown = select(&histories, &named("20200101T000000Z-0000")).expect_err("unknown");
         assert_eq!(unknown.kind, RolloutErrorKind::Usage);
-        let rollback = choose(&histories, &named(ROLLBACK)).expect_err("a rollback is not rolled back");
+        let rollback = select(&histories, &named(ROLLBACK)).expect_err("a rollback is not rolled back");
         assert!(rollback.message.contains("it put others back itself"), "{rollback}");
     }
 }

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::error::{RolloutError, RolloutErrorKind, unexpected};
-use super::interrupt::{more_than, unless_leaving};
+use super::interrupt::unless_leaving;
 use super::order::changes_in;
 use super::progress::Progress;
 use super::reach::confirm::confirm;
 use super::reach::context::Context;
-use super::reach::locate::Move;
+use super::reach::locate::AddressChange;
 use super::reach::member::{Member, same_run};
 use super::reach::pair::Pair;
-use super::reach::reattach::{Course, arrival, reattach, take_over};
+use super::reach::reattach::{InFlight, connect_at_new_address, reattach, take_over};
 use super::run::Run;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::Operator;
@@ -77,36 +77,36 @@ impl Run<'_> {
         member: &mut Member,
         (txn, begin): (&TxnId, &Request),
     ) -> Result<Outcome, RolloutError> {
-        member.be_there().await?;
-        if member.was_met_again() {
+        member.ensure_connected().await?;
+        if member.take_reconnected() {
             let address = &member.target.address;
             let message = format!("the connection was lost in between; met again at {address}");
             self.cx.observer.warn(member.host(), message);
         }
         member.link.send(begin).await?;
-        let mut course = Course { txn, begin, seen: 0 };
+        let mut in_flight = InFlight { txn, begin, seen: 0 };
         let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
-        let mut interrupts = *self.interrupt.borrow_and_update();
-        let mut moving: Option<Move> = None;
+        let mut interrupts = self.interrupt.count();
+        let mut moving: Option<AddressChange> = None;
         loop {
             let reply = tokio::select! {
                 reply = member.link.recv() => reply,
-                link = arrival(self.cx, moving.as_ref()) => {
+                link = connect_at_new_address(self.cx, moving.as_ref()) => {
                     let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
-                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), course).await;
+                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), in_flight).await;
                     // Lost once more meanwhile: the next look at it says so, and begins anew.
                     done.or_else(|e| if e.kind == RolloutErrorKind::Unreachable { Ok(()) } else { Err(e) })?;
                     continue;
                 }
-                () = more_than(&mut self.interrupt, interrupts) => {
-                    interrupts = *self.interrupt.borrow_and_update();
+                () = self.interrupt.more_than(interrupts) => {
+                    interrupts = self.interrupt.count();
                     self.interrupted(member, txn, interrupts).await?;
                     continue;
                 }
             };
             match reply {
                 Ok(Reply::Event { txn: of, event }) if of == *txn => {
-                    course.seen = event.seq;
+                    in_flight.seen = event.seq;
                     let kind = event.kind.clone();
                     self.cx.observer.tell(Progress::Event {
                         host: member.host().to_owned(),
@@ -115,19 +115,19 @@ impl Run<'_> {
                     match kind {
                         EventKind::Armed { seconds } => {
                             deadline = Instant::now() + Duration::from_secs(seconds);
-                            moving = self.heading.moves(member);
+                            moving = self.address_plan.moves(member);
                         }
                         EventKind::AwaitConfirm { address } => {
                             moving = None;
                             let (cx, operator) = (self.cx, &self.options.operator);
-                            let targets = self.heading.targets(member, &address);
+                            let targets = self.address_plan.targets(member, &address);
                             let confirmed = async {
-                                if confirm(cx, member, operator, &targets, course, deadline).await? {
+                                if confirm(cx, member, operator, &targets, in_flight, deadline).await? {
                                     return Ok(());
                                 }
-                                await_revert(cx, member, operator, course, deadline).await
+                                await_revert(cx, member, operator, in_flight, deadline).await
                             };
-                            unless_leaving(&mut self.interrupt, txn, confirmed).await?;
+                            unless_leaving(&self.interrupt, txn, confirmed).await?;
                         }
                         EventKind::Finished { outcome } => return Ok(outcome),
                         _ => {}
@@ -142,8 +142,8 @@ impl Run<'_> {
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
-                    let attached = reattach(self.cx, member, &self.options.operator, course, patience);
-                    unless_leaving(&mut self.interrupt, txn, attached).await?;
+                    let attached = reattach(self.cx, member, &self.options.operator, in_flight, patience);
+                    unless_leaving(&self.interrupt, txn, attached).await?;
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -183,7 +183,7 @@ impl Run<'_> {
     }
 
     pub(super) fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
-        if *self.interrupt.borrow() == 0 {
+        if self.interrupt.count() == 0 {
             return Ok(());
         }
         Err(
@@ -198,7 +198,7 @@ async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
-    course: Course<'_>,
+    in_flight: InFlight<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -206,7 +206,7 @@ async fn await_revert(
         "not reached after the change; waiting for the host to put itself back",
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
-    reattach(cx, member, operator, course, deadline + Duration::from_secs(30)).await
+    reattach(cx, member, operator, in_flight, deadline + Duration::from_secs(30)).await
 }
 
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {

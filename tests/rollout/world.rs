@@ -12,7 +12,7 @@ use hapair::desired::{Secrets, Templates};
 use hapair::inventory::Inventory;
 use hapair::remote::{self, Ask, Link, Target};
 use hapair::rollout::{
-    Context, Interrupt, Member, Observer, Pair, Progress, RollbackOptions, RollbackReport, RolloutError, Which,
+    Context, Interrupt, Member, Observer, Pair, Progress, RollbackOptions, RollbackReport, RolloutError, Selection,
     plan_rollback, rollback,
 };
 use hapair::state::frame::{IfHeld, Operator};
@@ -228,7 +228,7 @@ impl World {
         let done = block_on(async {
             let cx = context(&inventory, &templates);
             let mut pair = self.pair(&cx).await;
-            let what = plan_rollback(&mut pair, &Which::Everything, Foreign::Refuse, goal).await?;
+            let what = plan_rollback(&mut pair, &Selection::Everything, Foreign::Refuse, goal).await?;
             let interrupt = nobody_interrupts();
             rollback(&cx, &mut pair, &what, None, &options, interrupt, &mut report).await
         });
@@ -332,10 +332,7 @@ pub(crate) fn context<'a>(inventory: &'a Inventory, templates: &'a Templates) ->
 }
 
 pub(crate) fn nobody_interrupts() -> Interrupt {
-    // The sender is kept: a receiver without one tells of an interrupt that never comes.
-    let (sender, receiver) = tokio::sync::watch::channel(0);
-    std::mem::forget(sender);
-    receiver
+    Interrupt::channel().1
 }
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {

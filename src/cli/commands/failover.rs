@@ -53,15 +53,13 @@ pub(crate) async fn drill(
     plan.states = [pair.members[0].state.clone(), pair.members[1].state.clone()];
     pair.lock(cx.observer, &session.operator()).await?;
     let mut links = pair.members.map(|member| member.link);
-    let mut interrupt = match interrupt {
+    let interrupt = match interrupt {
         Some(interrupt) => interrupt,
         None => interrupts()?,
     };
-    let already = *interrupt.borrow_and_update();
+    let already = interrupt.count();
     let cancel = async move {
-        if interrupt.wait_for(|times| *times > already).await.is_err() {
-            std::future::pending().await
-        }
+        interrupt.more_than(already).await;
     };
     let report = drill::run(&mut links, &plan, cancel, &mut |event| tell(ui, &event)).await;
     let [a, b] = links;

@@ -92,7 +92,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
     ui.stop_asking();
     let twins = steps.run("up", || lab::up(session, false, ui))?;
     in_lab(&twins, async || {
-        if *interrupt.borrow() > 0 {
+        if interrupt.count() > 0 {
             return Err(Failure::new(Exit::Failed, "interrupted"));
         }
         let options = ApplyArgs {

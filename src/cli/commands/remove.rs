@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::rollback_flow::{PutBack, confirm, foreign};
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::inventory::Inventory;
-use crate::rollout::{Rollback, RollbackOptions, RollbackReport, Which};
+use crate::rollout::{Rollback, RollbackOptions, RollbackReport, Selection};
 use crate::state::Goal;
-
-use super::rollback_flow::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -22,7 +21,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     } else {
         Goal::Remove
     };
-    let mut back = PutBack::planned(&session, ui, &Which::Everything, foreign(args.force), goal).await?;
+    let mut back = PutBack::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
     if (0..2).all(|host| back.what.is_empty_on(host) && !back.what.installed[host]) {
         // The executor came with this very connection.
         back.purge(&session.operator()).await?;

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::rollback_flow::{PutBack, confirm, foreign};
 use crate::cli::args::{Global, RollbackArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
-use crate::rollout::{RollbackOptions, RollbackReport, Which};
+use crate::rollout::{RollbackOptions, RollbackReport, Selection};
 use crate::state::{Goal, TxnId};
-
-use super::rollback_flow::{PutBack, confirm, foreign};
 
 pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result<Exit, Failure> {
     let which = match &args.transaction {
-        None => Which::LastRun,
-        Some(text) => Which::Named(
+        None => Selection::LastRun,
+        Some(text) => Selection::Named(
             TxnId::new(text).ok_or_else(|| Failure::usage(format!("not a transaction's identifier: {text}")))?,
         ),
     };

@@ -2,15 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
+use super::plan::show;
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, RolloutError, Which};
+use crate::rollout::{
+    self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, RolloutError, Selection,
+};
 use crate::state::frame::Operator;
 use crate::state::{Foreign, Goal, TxnId};
-
-use super::plan::show;
 
 /// A connected pair, and what is to be put back on it.
 pub(super) struct PutBack<'a> {
@@ -25,7 +26,7 @@ impl<'a> PutBack<'a> {
     pub(super) async fn planned(
         session: &'a Session,
         ui: &'a Ui,
-        which: &Which,
+        which: &Selection,
         foreign: Foreign,
         goal: Goal,
     ) -> Result<PutBack<'a>, Failure> {

@@ -6,7 +6,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::ui::Ui;
 use crate::rollout::{
-    self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError, Which,
+    self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError, Selection,
 };
 use crate::state::{Foreign, Goal, TxnId};
 
@@ -53,10 +53,10 @@ impl FailedRun<'_> {
             gate_timeout: options.gate_timeout,
         };
         let undone = async {
-            let which = Which::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
+            let which = Selection::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
             let what = rollout::plan_rollback(pair, &which, Foreign::Refuse, Goal::Rollback).await?;
             let mut done = RollbackReport::default();
-            rollout::rollback(cx, pair, &what, report.silent, &back, interrupt, &mut done).await?;
+            rollout::rollback(cx, pair, &what, report.left_stopped, &back, interrupt, &mut done).await?;
             Ok::<_, RolloutError>(done)
         };
         match undone.await {

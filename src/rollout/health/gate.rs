@@ -120,7 +120,7 @@ impl Gate<'_> {
     }
 
     fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
-        if *self.interrupt.borrow() == 0 {
+        if self.interrupt.count() == 0 {
             return Ok(());
         }
         Err(RolloutError::pair(

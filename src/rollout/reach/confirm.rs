@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::member::Member;
-use super::reattach::Course;
+use super::reattach::InFlight;
 use super::redial::redial;
 use crate::remote::Target;
 use crate::rollout::error::RolloutError;
@@ -23,7 +23,7 @@ pub(crate) async fn confirm(
     member: &mut Member,
     operator: &Operator,
     targets: &[Target],
-    course: Course<'_>,
+    in_flight: InFlight<'_>,
     deadline: Instant,
 ) -> Result<bool, RolloutError> {
     let addresses: Vec<&str> = targets.iter().map(|t| t.address.as_str()).collect();
@@ -39,7 +39,7 @@ pub(crate) async fn confirm(
             .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id")
     })?;
     member.go_on_over(link, target);
-    let txn = course.txn.clone();
+    let txn = in_flight.txn.clone();
     member.order(Request::Confirm { txn }).await?;
     // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.
     member.lock_again(cx.observer, operator).await;
@@ -47,6 +47,6 @@ pub(crate) async fn confirm(
         member.host(),
         format!("confirmed over a fresh connection to {}", member.target.address),
     );
-    member.link.send(&course.resume()).await?;
+    member.link.send(&in_flight.resume()).await?;
     Ok(true)
 }

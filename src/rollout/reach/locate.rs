@@ -71,7 +71,7 @@ pub(super) async fn answering_address(host: &Host, target: &Target) -> String {
 
 /// A host on its way to another address.
 #[derive(Debug)]
-pub(crate) struct Move {
+pub(crate) struct AddressChange {
     /// Where it will be.
     pub(crate) to: Target,
     pub(crate) machine_id: String,
@@ -79,17 +79,17 @@ pub(crate) struct Move {
 
 /// Where a host goes when its network changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heading {
+pub(crate) enum AddressPlan {
     /// To what the inventory says.
     Inventory,
     /// To what it was before, which only the host knows.
     Back,
 }
 
-impl Heading {
+impl AddressPlan {
     /// Where to look for the host; `told` is its own word, empty: it has none.
     pub(crate) fn targets(self, member: &Member, told: &str) -> Vec<Target> {
-        if self == Heading::Inventory {
+        if self == AddressPlan::Inventory {
             return member.at_each(&[member.settled()]);
         }
         let told = Some(told).filter(|told| member.can_move() && !told.is_empty());
@@ -99,11 +99,11 @@ impl Heading {
     }
 
     /// Where a host that is about to change its network goes, if it can be told beforehand.
-    pub(crate) fn moves(self, member: &Member) -> Option<Move> {
+    pub(crate) fn moves(self, member: &Member) -> Option<AddressChange> {
         let mut targets = self.targets(member, "").into_iter();
         let to = targets.find(|t| t.address != member.target.address)?;
         let machine_id = member.link.facts().machine_id.clone();
-        Some(Move { to, machine_id })
+        Some(AddressChange { to, machine_id })
     }
 }
 
@@ -122,17 +122,17 @@ impl Member {
 
     /// Where its network puts it, or where it is.
     pub(crate) fn settled(&self) -> &str {
-        self.again.settled.as_deref().unwrap_or(&self.target.address)
+        self.reconnect.settled.as_deref().unwrap_or(&self.target.address)
     }
 
     /// Where it was looked for at first.
     pub(crate) fn first(&self) -> &str {
-        &self.again.first
+        &self.reconnect.first
     }
 
     /// Its address follows its network.
     pub(crate) fn can_move(&self) -> bool {
-        !self.again.stable
+        !self.reconnect.stable
     }
 
     /// This very host at each of these addresses, at each once.

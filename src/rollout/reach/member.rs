@@ -22,14 +22,14 @@ pub struct Member {
     /// What is missing for that.
     pub plan: Plan,
     /// What it takes to meet it again.
-    pub(crate) again: Again,
+    pub(crate) reconnect: Reconnect,
 }
 
 impl Member {
     /// A host of the context's pair, over a conversation that has just begun.
     pub fn new(cx: &Context<'_>, (link, target): (Link, Target), state: HostState, plan: Plan) -> Member {
         Member {
-            again: Again::new(cx, &target),
+            reconnect: Reconnect::new(cx, &target),
             link,
             target,
             state,
@@ -61,10 +61,19 @@ impl Member {
 
     /// Asks for the host's state.
     pub(super) async fn look(&mut self, look: Look) -> Result<HostStatus, RolloutError> {
-        let request = Request::Status {
-            state: Box::new(self.state.clone()),
-            look,
+        let state = match look {
+            Look::Whole => self.state.clone(),
+            // A gate asks ten times a second: without files and diffs, which only a whole look needs.
+            Look::Glance => HostState {
+                host: self.state.host.clone(),
+                pair: self.state.pair.clone(),
+                engine: self.state.engine,
+                instances: self.state.instances.clone(),
+                ..HostState::default()
+            },
         };
+        let state = Box::new(state);
+        let request = Request::Status { state, look };
         match self.ask(&request).await? {
             Reply::Status { status } => Ok(status),
             other => Err(unexpected(self.host(), &other)),
@@ -75,7 +84,7 @@ impl Member {
     /// transaction of that run which is under way is waited for: it goes on to its end.
     pub(super) async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
         self.take_lock(observer, operator).await?;
-        self.again.holds = Some(same_run(operator));
+        self.reconnect.holds = Some(same_run(operator));
         Ok(())
     }
 
@@ -146,7 +155,7 @@ const END_OF_ANOTHER: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(500);
 
 /// What is needed to meet a host again.
-pub(crate) struct Again {
+pub(crate) struct Reconnect {
     pub(crate) ask: Arc<dyn Ask>,
     /// Where it was looked for at first.
     pub(crate) first: String,
@@ -157,23 +166,23 @@ pub(crate) struct Again {
     /// Whose operator lock it holds for us.
     pub(crate) holds: Option<Operator>,
     /// It was met again, and nobody has been told yet.
-    pub(crate) untold: bool,
+    pub(crate) unreported: bool,
 }
 
-impl Again {
+impl Reconnect {
     /// A host of the context's pair, which holds no lock for us yet.
-    pub(crate) fn new(cx: &Context<'_>, target: &Target) -> Again {
+    pub(crate) fn new(cx: &Context<'_>, target: &Target) -> Reconnect {
         let host = cx.inventory.host(&target.host);
         let stable = host.is_some_and(|h| h.address_is_stable);
         let network = host.and_then(|h| h.network.as_ref()).filter(|_| !stable);
         let first = cx.targets.iter().find(|t| t.host == target.host);
-        Again {
+        Reconnect {
             ask: Arc::clone(&cx.ask),
             first: first.unwrap_or(target).address.clone(),
             settled: network.map(|n| n.address.addr().to_string()),
             stable,
             holds: None,
-            untold: false,
+            unreported: false,
         }
     }
 }

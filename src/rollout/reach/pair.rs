@@ -96,7 +96,7 @@ impl Pair {
     /// Gives both locks back. They also end with the conversations, so a failure is no failure of the work done.
     pub async fn unlock(&mut self) {
         for member in &mut self.members {
-            member.again.holds = None;
+            member.reconnect.holds = None;
             let _ = member.link.request(&Request::Lock { operator: None }).await;
         }
     }

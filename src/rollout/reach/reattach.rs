@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::locate::Move;
+use super::locate::AddressChange;
 use super::member::Member;
 use super::redial::{ATTEMPT, redial};
 use crate::remote::{Link, Target};
@@ -14,7 +14,7 @@ use crate::state::{Request, TxnId};
 
 /// A transaction that is followed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Course<'a> {
+pub(crate) struct InFlight<'a> {
     pub(crate) txn: &'a TxnId,
     /// What it was begun with.
     pub(crate) begin: &'a Request,
@@ -22,7 +22,7 @@ pub(crate) struct Course<'a> {
     pub(crate) seen: u64,
 }
 
-impl Course<'_> {
+impl InFlight<'_> {
     /// What goes on with it over another connection.
     pub(crate) fn resume(&self) -> Request {
         match self.seen {
@@ -37,8 +37,8 @@ impl Course<'_> {
 
 /// A connection to where a host moves, once it is there; never, where it does not move. The one to its old address would
 /// say nothing for as long as its keep-alive lasts.
-pub(crate) async fn arrival(cx: &Context<'_>, moving: Option<&Move>) -> Link {
-    let Some(Move { to, machine_id }) = moving else {
+pub(crate) async fn connect_at_new_address(cx: &Context<'_>, moving: Option<&AddressChange>) -> Link {
+    let Some(AddressChange { to, machine_id }) = moving else {
         return std::future::pending().await;
     };
     loop {
@@ -57,14 +57,14 @@ pub(crate) async fn take_over(
     member: &mut Member,
     operator: &Operator,
     (link, target): (Link, &Target),
-    course: Course<'_>,
+    in_flight: InFlight<'_>,
 ) -> Result<(), RolloutError> {
     member.go_on_over(link, target);
     member.lock_again(cx.observer, operator).await;
-    if course.seen == 0 {
+    if in_flight.seen == 0 {
         member.tell_state().await?;
     }
-    member.link.send(&course.resume()).await?;
+    member.link.send(&in_flight.resume()).await?;
     Ok(())
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn reattach(
     cx: &Context<'_>,
     member: &mut Member,
     operator: &Operator,
-    course: Course<'_>,
+    in_flight: InFlight<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
@@ -92,7 +92,7 @@ pub(crate) async fn reattach(
                 continue;
             }
             // Lost once more meanwhile: there is time to try again.
-            let taken = take_over(cx, member, operator, (link, target), course).await;
+            let taken = take_over(cx, member, operator, (link, target), in_flight).await;
             if taken.is_ok() {
                 return Ok(());
             }
@@ -100,7 +100,7 @@ pub(crate) async fn reattach(
         if Instant::now() >= deadline {
             let message = format!(
                 "connection lost during transaction {} and not to be had again",
-                course.txn
+                in_flight.txn
             );
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
                 .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")

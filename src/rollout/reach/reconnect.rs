@@ -18,7 +18,7 @@ impl Member {
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
         match self.link.request(request).await {
             Err(lost) if lost.kind == RemoteErrorKind::Lost && request.is_repeatable() => {
-                self.meet_again(lost).await?;
+                self.reconnect(lost).await?;
                 Ok(self.link.request(request).await?)
             }
             reply => Ok(reply?),
@@ -26,8 +26,8 @@ impl Member {
     }
 
     /// Makes sure of a connection before something that cannot be asked for twice.
-    pub(crate) async fn be_there(&mut self) -> Result<(), RolloutError> {
-        match self.again.holds.clone() {
+    pub(crate) async fn ensure_connected(&mut self) -> Result<(), RolloutError> {
+        match self.reconnect.holds.clone() {
             Some(operator) => {
                 let operator = Some(operator);
                 self.ask(&Request::Lock { operator }).await.map(drop)
@@ -37,14 +37,14 @@ impl Member {
     }
 
     /// Whether the host had to be met again since this was asked last.
-    pub(crate) fn was_met_again(&mut self) -> bool {
-        std::mem::take(&mut self.again.untold)
+    pub(crate) fn take_reconnected(&mut self) -> bool {
+        std::mem::take(&mut self.reconnect.unreported)
     }
 
     /// Another connection to the same host in the same boot, with our lock and the desired state.
-    async fn meet_again(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
-        let targets = self.at_each(&[&self.target.address, self.settled(), &self.again.first]);
-        let Some((link, target)) = redial(&self.again.ask, &targets, Instant::now() + PATIENCE).await else {
+    async fn reconnect(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
+        let targets = self.at_each(&[&self.target.address, self.settled(), &self.reconnect.first]);
+        let Some((link, target)) = redial(&self.reconnect.ask, &targets, Instant::now() + PATIENCE).await else {
             return Err(RolloutError::from(lost).hint(format!("looked for it again for {} s", PATIENCE.as_secs())));
         };
         let same = self.no_other_machine(&link, target).and_then(|()| {
@@ -60,8 +60,8 @@ impl Member {
         });
         same.map_err(|e| e.hint("what is done there stays done; run the same command again to do the rest"))?;
         self.go_on_over(link, target);
-        self.again.untold = true;
-        if let Some(operator) = self.again.holds.clone() {
+        self.reconnect.unreported = true;
+        if let Some(operator) = self.reconnect.holds.clone() {
             let operator = Some(operator);
             self.link.request(&Request::Lock { operator }).await?;
         }
