@@ -6,6 +6,7 @@ use super::health::roles::{Owners, is_living_pair};
 use super::order::{Phase, changes_in, standby_first};
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
+use crate::inventory::Side;
 use crate::state::frame::{IfHeld, UnitAction};
 use crate::state::{Request, Stage};
 
@@ -92,12 +93,12 @@ impl Run<'_> {
     }
 
     /// Network, SELinux, firewall, host name. An owner whose network changes hands the VIP over first.
-    pub(super) async fn foundation(&mut self, pair: &mut Pair, host: usize, living: bool) -> Result<(), RolloutError> {
-        let untouched = changes_in(&pair.members[host].plan, Phase::Foundation.stages()) == 0;
-        if untouched || !self.includes(pair.members[host].host()) {
+    pub(super) async fn foundation(&mut self, pair: &mut Pair, host: Side, living: bool) -> Result<(), RolloutError> {
+        let untouched = changes_in(&pair[host].plan, Phase::Foundation.stages()) == 0;
+        if untouched || !self.includes(pair[host].host()) {
             return Ok(());
         }
-        let drops_vip = living && changes_in(&pair.members[host].plan, &[Stage::Network]) > 0;
+        let drops_vip = living && changes_in(&pair[host].plan, &[Stage::Network]) > 0;
         let silenced = if drops_vip {
             self.hand_over(pair, host).await?
         } else {
@@ -106,7 +107,7 @@ impl Run<'_> {
         let result = async {
             if silenced.is_some() {
                 // The host was moved by our own hand: a plan that knows it.
-                pair.members[host].replan().await?;
+                pair[host].replan().await?;
             }
             self.transact(pair, host, Phase::Foundation.stages()).await
         }
@@ -118,9 +119,9 @@ impl Run<'_> {
                 if started.is_err() {
                     self.report.left_stopped = Some(StoppedEngine { host, engine });
                 }
-                with_engine_restart(pair.members[host].host(), result, started)?;
-                pair.members[host].replan().await?;
-                self.gate().as_before(&mut pair.members[host]).await
+                with_engine_restart(pair[host].host(), result, started)?;
+                pair[host].replan().await?;
+                self.gate().as_before(&mut pair[host]).await
             }
             .await;
             self.give_back(pair, host, moved, back).await?;
@@ -141,29 +142,30 @@ impl Run<'_> {
         let [a, b] = &mut pair.members;
         let stages = Phase::Software.stages();
         let (ra, rb) = tokio::join!(
-            first.transact_member(a, 0, stages),
-            second.transact_member(b, 1, stages)
+            first.transact_member(a, Side::First, stages),
+            second.transact_member(b, Side::Second, stages)
         );
         let reports = [first.report, second.report];
         for report in reports {
-            self.report.changed[0] += report.changed[0];
-            self.report.changed[1] += report.changed[1];
+            for side in Side::BOTH {
+                self.report.changed[side] += report.changed[side];
+            }
         }
         self.parts += 1;
         both(ra, rb)
     }
 
     /// nginx and VRRP, one host after the other.
-    pub(super) async fn services(&mut self, pair: &mut Pair, order: [usize; 2]) -> Result<(), RolloutError> {
+    pub(super) async fn services(&mut self, pair: &mut Pair, order: [Side; 2]) -> Result<(), RolloutError> {
         for host in order {
-            let untouched = changes_in(&pair.members[host].plan, Phase::Service.stages()) == 0;
-            if untouched || !self.includes(pair.members[host].host()) {
+            let untouched = changes_in(&pair[host].plan, Phase::Service.stages()) == 0;
+            if untouched || !self.includes(pair[host].host()) {
                 continue;
             }
             let moved = self.before_restart(pair, host).await?;
             let done = async {
                 self.transact(pair, host, Phase::Service.stages()).await?;
-                self.gate().host(&mut pair.members[host]).await
+                self.gate().host(&mut pair[host]).await
             }
             .await;
             self.give_back(pair, host, moved, done).await?;

@@ -6,6 +6,7 @@ use super::order::changes_in;
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
 use crate::desired;
+use crate::inventory::Side;
 use crate::state::frame::UnitAction;
 use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 
@@ -16,7 +17,7 @@ impl Run<'_> {
     pub(super) async fn converge_both(
         &mut self,
         pair: &mut Pair,
-        order: [usize; 2],
+        order: [Side; 2],
         interim_states: Option<[HostState; 2]>,
     ) -> Result<(), RolloutError> {
         let Some(interim) = interim_states else {
@@ -52,11 +53,11 @@ impl Run<'_> {
         let other = switched.is_some();
         let mut spares = other;
         let mut states = switched.unwrap_or_else(|| pair.members.each_ref().map(|m| m.state.clone()));
-        for (host, state) in states.iter_mut().enumerate() {
+        for (host, state) in Side::BOTH.into_iter().zip(&mut states) {
             if statuses[host].engine != state.engine {
                 continue;
             }
-            let changes = &pair.members[host].plan.changes;
+            let changes = &pair[host].plan.changes;
             let is_restart = |reaction: &Reaction| matches!(reaction, Reaction::Restart { .. });
             state.resources.retain(|resource| {
                 if resource.stage != Stage::Vrrp || !resource.reactions.iter().any(is_restart) {
@@ -74,15 +75,18 @@ impl Run<'_> {
     fn with_engines_of(&self, pair: &Pair, statuses: &[HostStatus; 2]) -> Option<[HostState; 2]> {
         let running = statuses.each_ref().map(|s| s.engine);
         let wanted = pair.members.each_ref().map(|m| m.state.engine);
-        if (0..2).all(|host| running[host].is_none() || running[host] == wanted[host]) {
+        if Side::BOTH
+            .into_iter()
+            .all(|host| running[host].is_none() || running[host] == wanted[host])
+        {
             return None;
         }
-        let state = |host: usize| {
+        let state = |host: Side| {
             let mut inventory = self.cx.inventory.clone();
             if let (Some(vrrp), Some(engine)) = (&mut inventory.vrrp, running[host]) {
                 vrrp.engine = engine;
             }
-            let member = &pair.members[host];
+            let member = &pair[host];
             let made = desired::host_state(
                 &inventory,
                 member.host(),
@@ -98,7 +102,7 @@ impl Run<'_> {
             })
             .ok()
         };
-        Some([state(0)?, state(1)?])
+        Some([state(Side::First)?, state(Side::Second)?])
     }
 
     /// With one host changed and the other not, each would reject the other's adverts and both would own the VIP.
@@ -106,22 +110,22 @@ impl Run<'_> {
     async fn services_election_critical(
         &mut self,
         pair: &mut Pair,
-        [standby, owner]: [usize; 2],
+        [standby, owner]: [Side; 2],
     ) -> Result<(), RolloutError> {
         for host in [standby, owner] {
-            if changes_in(&pair.members[host].plan, &[Stage::Nginx]) > 0 {
+            if changes_in(&pair[host].plan, &[Stage::Nginx]) > 0 {
                 self.transact(pair, host, &[Stage::Nginx]).await?;
-                self.gate().nginx(&mut pair.members[host]).await?;
+                self.gate().nginx(&mut pair[host]).await?;
             }
         }
         // The last moment at which nothing has happened: from here on the standby is silent.
         self.stop_if_interrupted()?;
-        self.unmoved(&mut pair.members[owner]).await?;
+        self.unmoved(&mut pair[owner]).await?;
         self.cx.observer.fact(
-            pair.members[standby].host(),
+            pair[standby].host(),
             "silent while the owner changes what decides the election",
         );
-        let silenced = pair.members[standby].status().await?.engine;
+        let silenced = pair[standby].status().await?.engine;
         if let Some(engine) = silenced {
             self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
         }
@@ -132,16 +136,16 @@ impl Run<'_> {
         // From here on the standby's old configuration would make it a second owner: it starts with the new one or
         // not at all.
         let changed = async {
-            self.gate().host(&mut pair.members[owner]).await?;
-            pair.members[standby].replan().await?;
+            self.gate().host(&mut pair[owner]).await?;
+            pair[standby].replan().await?;
             self.transact(pair, standby, &[Stage::Vrrp]).await
         }
         .await;
         if let Err(error) = changed {
             self.report.left_stopped = silenced.map(|engine| StoppedEngine { host: standby, engine });
-            return Err(left_silent(pair.members[standby].host(), error));
+            return Err(left_silent(pair[standby].host(), error));
         }
-        self.gate().host(&mut pair.members[standby]).await?;
+        self.gate().host(&mut pair[standby]).await?;
         let statuses = self.gate().one_owner(pair, true).await?;
         self.tell_owners(&statuses);
         Ok(())
@@ -152,11 +156,11 @@ impl Run<'_> {
     pub(super) async fn standby_again(
         &mut self,
         pair: &mut Pair,
-        standby: usize,
+        standby: Side,
         silenced: Option<Engine>,
         error: RolloutError,
     ) -> RolloutError {
-        let host = pair.members[standby].host().to_owned();
+        let host = pair[standby].host().to_owned();
         let Some(engine) = silenced else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
             self.report.left_stopped = Some(StoppedEngine { host: standby, engine });

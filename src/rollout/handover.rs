@@ -8,6 +8,7 @@ use super::interrupt::Interrupt;
 use super::reach::context::Context;
 use super::reach::pair::Pair;
 use super::takeover::{self, MOMENT, Moved};
+use crate::inventory::Side;
 use crate::state::frame::{Operator, VrrpOrder};
 use crate::state::{Engine, HostStatus, Request};
 
@@ -52,7 +53,7 @@ pub async fn hand_over(
     let gate = gate(cx, options, interrupt);
     let statuses = gate.one_owner(pair, false).await?;
     let from = giver(&statuses, options.from.as_deref())?;
-    let to = 1 - from;
+    let to = from.other();
     let [giving, taking] = [from, to].map(|i| statuses[i].host.clone());
     if let Some(lacking) = gate.unfit(&statuses[to]) {
         let message = format!("it cannot take the VIP over: {lacking}");
@@ -112,7 +113,7 @@ pub async fn hand_over(
 async fn move_to(
     cx: &Context<'_>,
     pair: &mut Pair,
-    [from, to]: [usize; 2],
+    [from, to]: [Side; 2],
     [giver, taker]: [Option<Engine>; 2],
     hold: Option<Duration>,
 ) -> Result<(), RolloutError> {
@@ -145,10 +146,10 @@ pub async fn resume(
     let gate = gate(cx, options, interrupt);
     pair.lock(cx.observer, &options.operator).await?;
     let resumed = async {
-        for host in [0, 1] {
+        for host in Side::BOTH {
             tell(pair, host, VrrpOrder::Resume).await?;
         }
-        for host in [0, 1] {
+        for host in Side::BOTH {
             takeover::take_back(cx, pair, host).await?;
         }
         gate.one_owner(pair, true).await
@@ -168,11 +169,11 @@ fn gate<'a>(cx: &'a Context<'_>, options: &HandoverOptions, interrupt: Interrupt
 }
 
 /// Which host gives: the named one, else the only one that owns a VIP.
-fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<usize, RolloutError> {
+fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<Side, RolloutError> {
     let usage = |message: String| RolloutError::pair(RolloutErrorKind::Usage, message);
-    let owns = |i: usize| statuses[i].instances.iter().any(|instance| instance.owns_vip);
+    let owns = |i: Side| statuses[i].instances.iter().any(|instance| instance.owns_vip);
     if let Some(name) = named {
-        let Some(host) = statuses.iter().position(|s| s.host == name) else {
+        let Some(host) = Side::BOTH.into_iter().find(|i| statuses[*i].host == name) else {
             return Err(usage(format!("no host `{name}` in the inventory")));
         };
         if !owns(host) {
@@ -184,9 +185,9 @@ fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<usize, Rollo
         }
         return Ok(host);
     }
-    match (owns(0), owns(1)) {
-        (true, false) => Ok(0),
-        (false, true) => Ok(1),
+    match (owns(Side::First), owns(Side::Second)) {
+        (true, false) => Ok(Side::First),
+        (false, true) => Ok(Side::Second),
         (true, true) => Err(usage("both hosts own VIPs".to_owned()).hint(format!(
             "say which one gives its own away: `--from {}` or `--from {}`",
             statuses[0].host, statuses[1].host
@@ -195,6 +196,6 @@ fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<usize, Rollo
     }
 }
 
-async fn tell(pair: &mut Pair, host: usize, order: VrrpOrder) -> Result<(), RolloutError> {
-    pair.members[host].order(Request::Vrrp { order }).await
+async fn tell(pair: &mut Pair, host: Side, order: VrrpOrder) -> Result<(), RolloutError> {
+    pair[host].order(Request::Vrrp { order }).await
 }

@@ -1,7 +1,7 @@
 //! Who comes first, and what is done in one go.
 
 use super::health::roles;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Side};
 use crate::state::{HostStatus, Plan, Stage};
 
 /// A part of the seed's order that is converged in one transaction on a host.
@@ -34,20 +34,20 @@ pub(super) fn changes_in(plan: &Plan, stages: &[Stage]) -> usize {
     plan.changes.iter().filter(|c| stages.contains(&c.stage)).count()
 }
 
-/// Indices of the hosts, the one to start with first: the standby by fact; where nobody owns a VIP (bootstrap) or both
+/// The hosts, the one to start with first: the standby by fact; where nobody owns a VIP (bootstrap) or both
 /// do (active/active), the host that is preferred for fewer instances, then the second in the inventory.
-pub fn standby_first(inventory: &Inventory, statuses: &[HostStatus; 2]) -> [usize; 2] {
-    let owned = |i: usize| roles::owned(&statuses[i]);
-    let preferred = |i: usize| {
+pub fn standby_first(inventory: &Inventory, statuses: &[HostStatus; 2]) -> [Side; 2] {
+    let owned = |i: Side| roles::owned(&statuses[i]);
+    let preferred = |i: Side| {
         let instances = inventory.vrrp.iter().flat_map(|v| &v.instances);
         instances
             .filter(|instance| instance.preferred() == inventory.hosts[i].name)
             .count()
     };
-    if (owned(0), preferred(0)) < (owned(1), preferred(1)) {
-        [0, 1]
+    if (owned(Side::First), preferred(Side::First)) < (owned(Side::Second), preferred(Side::Second)) {
+        [Side::First, Side::Second]
     } else {
-        [1, 0]
+        [Side::Second, Side::First]
     }
 }
 

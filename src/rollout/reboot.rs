@@ -14,6 +14,7 @@ use super::reach::member::Member;
 use super::reach::pair::Pair;
 use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
 use super::takeover::{self, Moved};
+use crate::inventory::Side;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Facts, HostStatus, Request};
 
@@ -62,15 +63,15 @@ impl Run<'_> {
     async fn reboots(&mut self, pair: &mut Pair, patience: Duration) -> Result<(), RolloutError> {
         let statuses = pair.statuses().await?;
         for host in standby_first(self.cx.inventory, &statuses) {
-            if waiting_for_reboot(pair, self.options).contains(&pair.members[host].host().to_owned()) {
+            if waiting_for_reboot(pair, self.options).contains(&pair[host].host().to_owned()) {
                 self.reboot_one(pair, host, patience).await?;
             }
         }
         Ok(())
     }
 
-    async fn reboot_one(&mut self, pair: &mut Pair, host: usize, patience: Duration) -> Result<(), RolloutError> {
-        let name = pair.members[host].host().to_owned();
+    async fn reboot_one(&mut self, pair: &mut Pair, host: Side, patience: Duration) -> Result<(), RolloutError> {
+        let name = pair[host].host().to_owned();
         let statuses = pair.statuses().await?;
         let given = self.give_away(pair, host, &statuses, patience).await?;
         let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
@@ -78,8 +79,8 @@ impl Run<'_> {
             operator: self.operator(),
             silent,
         };
-        let before = pair.members[host].link.facts().clone();
-        match pair.members[host].order(request).await {
+        let before = pair[host].link.facts().clone();
+        match pair[host].order(request).await {
             // A lost connection says nothing: the host may be on its way.
             Err(error) if error.kind != RolloutErrorKind::Unreachable => {
                 return Err(self.as_before(pair, host, given, patience, error).await);
@@ -88,7 +89,7 @@ impl Run<'_> {
         }
         self.cx.observer.wait(&name, "its reboot");
         let began = Instant::now();
-        match self.until_back(&mut pair.members[host], &before, patience).await {
+        match self.until_back(&mut pair[host], &before, patience).await {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
             Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, host, given, patience, error).await),
@@ -118,14 +119,14 @@ impl Run<'_> {
     async fn stands_in_no_longer(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         given: Option<Moved>,
         patience: Duration,
         mut error: RolloutError,
     ) -> RolloutError {
         if given == Some(Moved::AtOnce) {
             let keep = self.boot_absence(patience);
-            error.hints.extend(takeover::end_raise(pair, 1 - host, keep).await);
+            error.hints.extend(takeover::end_raise(pair, host.other(), keep).await);
         }
         error
     }
@@ -134,7 +135,7 @@ impl Run<'_> {
     async fn give_away(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         statuses: &[HostStatus; 2],
         hold: Duration,
     ) -> Result<Option<Moved>, RolloutError> {
@@ -153,7 +154,7 @@ impl Run<'_> {
         if mine.is_empty() {
             return Ok(None);
         }
-        let (giving, taking) = (&statuses[host].host, &statuses[1 - host]);
+        let (giving, taking) = (&statuses[host].host, &statuses[host.other()]);
         if let Some(lacking) = self.gate().unfit(taking) {
             let message = format!("not rebooted: it owns the VIP and its peer cannot take it over: {lacking}");
             return Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
@@ -165,12 +166,12 @@ impl Run<'_> {
         };
         let mut how = Moved::NotYet;
         let moved = async {
-            how = takeover::take_over(self.cx, pair, 1 - host, Some(self.boot_absence(hold))).await?;
+            how = takeover::take_over(self.cx, pair, host.other(), Some(self.boot_absence(hold))).await?;
             if how == Moved::NotYet {
-                pair.members[host].order(Request::Vrrp { order }).await?;
+                pair[host].order(Request::Vrrp { order }).await?;
             }
             let now = self.gate().one_owner(pair, false).await?;
-            match mine.iter().find(|name| !now[1 - host].owns(name)) {
+            match mine.iter().find(|name| !now[host.other()].owns(name)) {
                 None => Ok(()),
                 Some(name) => {
                     let message = format!("not rebooted: the VIP of {name} did not move to {}", taking.host);
@@ -190,13 +191,13 @@ impl Run<'_> {
     async fn as_before(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         given: Option<Moved>,
         patience: Duration,
         error: RolloutError,
     ) -> RolloutError {
-        let name = pair.members[host].host().to_owned();
-        let error = match resume(&mut pair.members[host]).await {
+        let name = pair[host].host().to_owned();
+        let error = match resume(&mut pair[host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
                 .hint(format!("{name} could not be told to be in election as before: {why}"))
@@ -221,26 +222,21 @@ impl Run<'_> {
     }
 
     /// From the first answer after the boot to a host that does its part.
-    async fn back_in_service(
-        &mut self,
-        pair: &mut Pair,
-        host: usize,
-        given: Option<Moved>,
-    ) -> Result<(), RolloutError> {
+    async fn back_in_service(&mut self, pair: &mut Pair, host: Side, given: Option<Moved>) -> Result<(), RolloutError> {
         // The boot ended it.
         let operator = &self.options.operator;
-        pair.members[host].lock_again(self.cx.observer, operator).await;
+        pair[host].lock_again(self.cx.observer, operator).await;
         // Before the plan, which it would outdate.
-        self.gate().nginx(&mut pair.members[host]).await?;
-        pair.members[host].replan().await?;
+        self.gate().nginx(&mut pair[host]).await?;
+        pair[host].replan().await?;
         // What only the new kernel has, such as SELinux's booleans.
         let foundation = Phase::Foundation.stages();
-        if changes_in(&pair.members[host].plan, foundation) > 0 {
+        if changes_in(&pair[host].plan, foundation) > 0 {
             self.transact(pair, host, foundation).await?;
         }
         if self.cx.inventory.vrrp.is_some() {
-            resume(&mut pair.members[host]).await?;
-            self.gate().host(&mut pair.members[host]).await?;
+            resume(&mut pair[host]).await?;
+            self.gate().host(&mut pair[host]).await?;
             // Who gave the VIP away gets it back, if it preempts.
             if let Some(moved) = given {
                 self.give_back(pair, host, moved, Ok(())).await?;
@@ -248,7 +244,7 @@ impl Run<'_> {
             let statuses = self.gate().one_owner(pair, given.is_some()).await?;
             self.tell_owners(&statuses);
         }
-        let member = &mut pair.members[host];
+        let member = &mut pair[host];
         member.replan().await?;
         if member.plan.reboot_needed {
             self.report.reboot_needed.push(member.host().to_owned());

@@ -17,6 +17,7 @@ use super::run::{ApplyOptions, Run, StoppedEngine};
 use super::selection::{Selection, select};
 use super::takeover::{self, Moved};
 use super::transact::ended;
+use crate::inventory::Side;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
     Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction, UnitState,
@@ -48,7 +49,7 @@ pub struct Rollback {
 
 impl Rollback {
     /// Nothing is to be done on this host.
-    pub fn is_empty_on(&self, host: usize) -> bool {
+    pub fn is_empty_on(&self, host: Side) -> bool {
         self.backs[host].transactions.is_empty() && self.plans[host].plan.changes.is_empty()
     }
 }
@@ -236,7 +237,7 @@ impl Back<'_> {
     }
 
     /// With one host put back and the other not, each would reject the other's adverts.
-    fn one_sided(&self, pair: &Pair, host: usize) -> RolloutError {
+    fn one_sided(&self, pair: &Pair, host: Side) -> RolloutError {
         let back = &self.what.backs[host];
         let run = back
             .transactions
@@ -244,12 +245,12 @@ impl Back<'_> {
             .map(|t| t.stamp().to_owned())
             .unwrap_or_default();
         let message = "putting back what decides the election on this host alone would make two owners of the VIP";
-        RolloutError::on(pair.members[host].host(), RolloutErrorKind::Usage, message)
+        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message)
             .hint(format!("put the whole run back on both hosts: `hapair rollback {run}`"))
     }
 
     /// One host, which hands the VIP over first where its network changes.
-    async fn host(&mut self, pair: &mut Pair, host: usize, living: bool) -> Result<(), RolloutError> {
+    async fn host(&mut self, pair: &mut Pair, host: Side, living: bool) -> Result<(), RolloutError> {
         if self.what.is_empty_on(host) {
             return Ok(());
         }
@@ -262,7 +263,7 @@ impl Back<'_> {
         };
         let result = self.transact(pair, host).await;
         let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
-        let mut done = with_engine_restart(pair.members[host].host(), result, spoke);
+        let mut done = with_engine_restart(pair[host].host(), result, spoke);
         if let Some((_, moved)) = silenced {
             if done.is_ok() {
                 // Who is not well must not have the VIP back.
@@ -282,10 +283,10 @@ impl Back<'_> {
     async fn election_critical(
         &mut self,
         pair: &mut Pair,
-        [standby, owner]: [usize; 2],
+        [standby, owner]: [Side; 2],
         statuses: &[HostStatus; 2],
     ) -> Result<(), RolloutError> {
-        let name = pair.members[standby].host().to_owned();
+        let name = pair[standby].host().to_owned();
         self.run
             .cx
             .observer
@@ -316,9 +317,9 @@ impl Back<'_> {
     }
 
     /// Starts the engine that was stopped, unless what was put back has one running.
-    async fn speak(&self, pair: &mut Pair, host: usize, engine: Option<Engine>) -> Result<(), RolloutError> {
+    async fn speak(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
         let Some(engine) = engine else { return Ok(()) };
-        if pair.members[host].status().await?.engine.is_some() {
+        if pair[host].status().await?.engine.is_some() {
             return Ok(());
         }
         self.run.order_engine(pair, host, engine, UnitAction::Start).await
@@ -326,20 +327,20 @@ impl Back<'_> {
 
     /// Stops VRRP on an owner once its peer has the VIP, or so that it gets it. Returns the engine to be started again, and how
     /// the VIP moved.
-    async fn hand_over(&mut self, pair: &mut Pair, host: usize) -> Result<Option<(Engine, Moved)>, RolloutError> {
+    async fn hand_over(&mut self, pair: &mut Pair, host: Side) -> Result<Option<(Engine, Moved)>, RolloutError> {
         let statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
-        let name = pair.members[host].host().to_owned();
-        let peer = &statuses[1 - host];
+        let name = pair[host].host().to_owned();
+        let peer = &statuses[host.other()];
         if let Some(lacking) = self.unfit(host, peer) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
         self.run.cx.observer.wait(&name, "the peer takes over the VIP");
         let keep = Some(self.run.absence());
-        let moved = takeover::take_over(self.run.cx, pair, 1 - host, keep).await?;
+        let moved = takeover::take_over(self.run.cx, pair, host.other(), keep).await?;
         let stopped = async {
             self.run.order_engine(pair, host, engine, UnitAction::Stop).await?;
             let gone = self.gate(pair, Owners::Any).await.map(drop);
@@ -359,11 +360,11 @@ impl Back<'_> {
     }
 
     /// One transaction on one host, followed to its end over however many connections it takes.
-    async fn transact(&mut self, pair: &mut Pair, host: usize) -> Result<(), RolloutError> {
+    async fn transact(&mut self, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
         if self.what.is_empty_on(host) {
             return Ok(());
         }
-        let member = &mut pair.members[host];
+        let member = &mut pair[host];
         let (back, plan) = (&self.what.backs[host], &self.what.plans[host]);
         let name = member.host().to_owned();
         let txn = self.run.next_transaction();
@@ -397,7 +398,7 @@ impl Back<'_> {
 
     /// By host: its engine speaks, as far as it has come.
     fn speaking(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
-        [0, 1].map(|host| {
+        Side::BOTH.map(|host| {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()
             } else {
@@ -432,7 +433,9 @@ impl Back<'_> {
     }
 
     fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
-        let put_back = (0..2).filter(|host| self.done[*host] && self.what.plans[*host].speaks);
+        let put_back = Side::BOTH
+            .into_iter()
+            .filter(|host| self.done[*host] && self.what.plans[*host].speaks);
         for host in put_back {
             let status = &statuses[host];
             if let Some(lacking) = self.unfit(host, status) {
@@ -443,7 +446,7 @@ impl Back<'_> {
     }
 
     /// Why a host cannot own a VIP now, by its own word; what does not go on on `planned` is not asked for.
-    fn unfit(&self, planned: usize, status: &HostStatus) -> Option<String> {
+    fn unfit(&self, planned: Side, status: &HostStatus) -> Option<String> {
         let nginx_down = self.what.plans[planned].serves && status.nginx != "active";
         let nginx = nginx_down.then(|| format!("nginx is {}", status.nginx));
         nginx.or_else(|| roles::unfit(status))

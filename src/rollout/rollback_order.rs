@@ -1,5 +1,6 @@
 //! In which order the hosts go back.
 
+use crate::inventory::Side;
 use crate::state::Goal;
 
 /// What speaks VRRP when going back begins.
@@ -21,11 +22,11 @@ pub(super) enum Way {
     /// The owner first, while the standby is silent.
     StandbySilent,
     /// Not at all: only this host would change what decides the election.
-    Refused(usize),
+    Refused(Side),
 }
 
 /// `critical`, by host: it goes back in what decides the election, and speaks with the other afterwards.
-pub(super) fn way(life: Life, critical: [bool; 2], goal: Goal, owner: usize) -> Way {
+pub(super) fn way(life: Life, critical: [bool; 2], goal: Goal, owner: Side) -> Way {
     match (critical, goal) {
         ([false, false], _) => Way::InTurn,
         _ if life == Life::Nothing => Way::InTurn,
@@ -34,7 +35,7 @@ pub(super) fn way(life: Life, critical: [bool; 2], goal: Goal, owner: usize) -> 
         (_, Goal::Remove | Goal::RemoveWithPackages) => Way::StandbySilent,
         // What the other one had of it is gone already, and it does not speak.
         (_, Goal::Rollback) if life == Life::Half && critical[owner] => Way::StandbySilent,
-        ([first, _], Goal::Rollback) => Way::Refused(usize::from(!first)),
+        ([first, _], Goal::Rollback) => Way::Refused(Side::first_if(first)),
     }
 }
 
@@ -46,22 +47,37 @@ mod tests {
     fn nobody_goes_back_in_what_decides_the_election_with_both_speaking() {
         for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
             for life in [Life::Pair, Life::Half] {
-                assert_eq!(way(life, [true, true], goal, 0), Way::StandbySilent);
-                assert_eq!(way(life, [false, false], goal, 0), Way::InTurn);
+                assert_eq!(way(life, [true, true], goal, Side::First), Way::StandbySilent);
+                assert_eq!(way(life, [false, false], goal, Side::First), Way::InTurn);
             }
-            assert_eq!(way(Life::Nothing, [true, true], goal, 0), Way::InTurn);
+            assert_eq!(way(Life::Nothing, [true, true], goal, Side::First), Way::InTurn);
         }
         // A pair that lived before hapair on one host only.
-        assert_eq!(way(Life::Pair, [true, false], Goal::Remove, 0), Way::StandbySilent);
-        assert_eq!(way(Life::Pair, [false, true], Goal::Rollback, 0), Way::Refused(1));
-        assert_eq!(way(Life::Pair, [true, false], Goal::Rollback, 0), Way::Refused(0));
+        assert_eq!(
+            way(Life::Pair, [true, false], Goal::Remove, Side::First),
+            Way::StandbySilent
+        );
+        assert_eq!(
+            way(Life::Pair, [false, true], Goal::Rollback, Side::First),
+            Way::Refused(Side::Second)
+        );
+        assert_eq!(
+            way(Life::Pair, [true, false], Goal::Rollback, Side::First),
+            Way::Refused(Side::First)
+        );
     }
 
     #[test]
     fn beside_a_host_that_is_silent_only_the_one_that_speaks_goes_back_alone() {
         // As after a run that failed on its second host.
-        assert_eq!(way(Life::Half, [true, false], Goal::Rollback, 0), Way::StandbySilent);
+        assert_eq!(
+            way(Life::Half, [true, false], Goal::Rollback, Side::First),
+            Way::StandbySilent
+        );
         // It would start with what the owner rejects.
-        assert_eq!(way(Life::Half, [false, true], Goal::Rollback, 0), Way::Refused(1));
+        assert_eq!(
+            way(Life::Half, [false, true], Goal::Rollback, Side::First),
+            Way::Refused(Side::Second)
+        );
     }
 }

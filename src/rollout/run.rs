@@ -9,6 +9,7 @@ use super::interrupt::Interrupt;
 use super::reach::context::Context;
 use super::reach::locate::AddressPlan;
 use super::reach::pair::Pair;
+use crate::inventory::Side;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::time::Utc;
 use crate::state::{Engine, HostStatus, Request, TxnId};
@@ -30,7 +31,7 @@ pub struct ApplyOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoppedEngine {
     /// On which host.
-    pub host: usize,
+    pub host: Side,
     /// Which one.
     pub engine: Engine,
 }
@@ -113,12 +114,12 @@ impl<'a> Run<'a> {
     pub(super) async fn order_engine(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         engine: Engine,
         action: UnitAction,
     ) -> Result<(), RolloutError> {
         let unit = engine.unit().to_owned();
-        pair.members[host].order(Request::Unit { unit, action }).await
+        pair[host].order(Request::Unit { unit, action }).await
     }
 
     pub(super) fn gate(&self) -> Gate<'_> {

@@ -9,6 +9,7 @@ use super::reach::member::Member;
 use super::reach::pair::Pair;
 use super::run::Run;
 use super::takeover::{self, Moved};
+use crate::inventory::Side;
 use crate::state::frame::UnitAction;
 use crate::state::resource::Spec;
 use crate::state::{Engine, Reaction, Request, Stage};
@@ -20,17 +21,22 @@ impl Run<'_> {
     }
 
     /// The VIP goes to the standby before the owner's engine restarts or is exchanged, if the standby can take it over.
-    pub(super) async fn before_restart(&self, pair: &mut Pair, host: usize) -> Result<Moved, RolloutError> {
-        if self.options.limit.is_some() || !self.restarts_engine(&pair.members[host]) {
+    pub(super) async fn before_restart(&self, pair: &mut Pair, host: Side) -> Result<Moved, RolloutError> {
+        if self.options.limit.is_some() || !self.restarts_engine(&pair[host]) {
             return Ok(Moved::NotYet);
         }
         let statuses = pair.statuses().await?;
         let owns = is_living_pair(&statuses) && roles::owned(&statuses[host]) > 0;
-        if !owns || self.gate().unfit_beside(&statuses[1 - host], &statuses[host]).is_some() {
+        if !owns
+            || self
+                .gate()
+                .unfit_beside(&statuses[host.other()], &statuses[host])
+                .is_some()
+        {
             return Ok(Moved::NotYet);
         }
         self.stop_if_interrupted()?;
-        let (name, peer) = (pair.members[host].host(), 1 - host);
+        let (name, peer) = (pair[host].host(), host.other());
         self.cx.observer.wait(name, "the peer takes over the VIP");
         takeover::take_over(self.cx, pair, peer, Some(self.absence())).await
     }
@@ -54,19 +60,19 @@ impl Run<'_> {
     pub(super) async fn give_back(
         &self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
         moved: Moved,
         done: Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
         let hint = match moved {
-            Moved::AtOnce => takeover::end_raise(pair, 1 - host, self.absence()).await,
+            Moved::AtOnce => takeover::end_raise(pair, host.other(), self.absence()).await,
             Moved::NotYet => None,
         };
         if let Err(error) = done {
             return Err(hint.into_iter().fold(error, RolloutError::hint));
         }
         if let Some(hint) = hint {
-            self.cx.observer.warn(pair.members[1 - host].host(), hint);
+            self.cx.observer.warn(pair[host.other()].host(), hint);
         }
         if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
             takeover::take_back(self.cx, pair, host).await?;
@@ -79,27 +85,23 @@ impl Run<'_> {
     pub(super) async fn hand_over(
         &mut self,
         pair: &mut Pair,
-        host: usize,
+        host: Side,
     ) -> Result<Option<(Engine, Moved)>, RolloutError> {
         let mut statuses = pair.statuses().await?;
         let Some(engine) = statuses[host].engine.filter(|_| roles::owned(&statuses[host]) > 0) else {
             return Ok(None);
         };
-        let peer = 1 - host;
-        if statuses[peer].nginx != "active" && self.will_serve(&pair.members[peer]) {
-            self.start_early(&mut pair.members[peer]).await?;
-            statuses[peer] = pair.members[peer].status().await?;
+        let peer = host.other();
+        if statuses[peer].nginx != "active" && self.will_serve(&pair[peer]) {
+            self.start_early(&mut pair[peer]).await?;
+            statuses[peer] = pair[peer].status().await?;
         }
         if let Some(lacking) = self.gate().unfit_beside(&statuses[peer], &statuses[host]) {
             let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
-            return Err(
-                RolloutError::on(pair.members[host].host(), RolloutErrorKind::Failed, message)
-                    .hint(format!("repair {} first: `hapair status`", pair.members[peer].host())),
-            );
+            return Err(RolloutError::on(pair[host].host(), RolloutErrorKind::Failed, message)
+                .hint(format!("repair {} first: `hapair status`", pair[peer].host())));
         }
-        self.cx
-            .observer
-            .wait(pair.members[host].host(), "the peer takes over the VIP");
+        self.cx.observer.wait(pair[host].host(), "the peer takes over the VIP");
         let moved = takeover::take_over(self.cx, pair, peer, Some(self.absence())).await?;
         let stopped = async {
             self.order_engine(pair, host, engine, UnitAction::Stop).await?;
@@ -107,7 +109,7 @@ impl Run<'_> {
             match gone {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
-                    Ok(()) => error.hint(format!("VRRP on {} was started again", pair.members[host].host())),
+                    Ok(()) => error.hint(format!("VRRP on {} was started again", pair[host].host())),
                     Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
                 }),
             }

@@ -8,6 +8,7 @@ use super::error::{RolloutError, RolloutErrorKind};
 use super::health::roles;
 use super::reach::context::Context;
 use super::reach::pair::Pair;
+use crate::inventory::Side;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Request};
 
@@ -39,7 +40,7 @@ pub(super) enum Moved {
 pub(super) async fn take_over(
     cx: &Context<'_>,
     pair: &mut Pair,
-    to: usize,
+    to: Side,
     keep: Option<Duration>,
 ) -> Result<Moved, RolloutError> {
     let statuses = pair.statuses().await?;
@@ -47,7 +48,7 @@ pub(super) async fn take_over(
     if instances.is_empty() {
         return Ok(Moved::NotYet);
     }
-    let [taking, giving] = [to, 1 - to].map(|host| pair.members[host].host().to_owned());
+    let [taking, giving] = [to, to.other()].map(|host| pair[host].host().to_owned());
     let otherwise = format!("{giving} gives the VIP away, and {taking} has it after its skew time");
     if statuses[to].engine != Some(Engine::Agent) {
         let what = format!("keepalived cannot take over on command: {otherwise}");
@@ -76,17 +77,17 @@ pub(super) async fn take_over(
         format!("it took the VIP over, and {giving} does not yield, so it was told to stand back: {otherwise}"),
     );
     let order = VrrpOrder::Resume;
-    pair.members[to].order(Request::Vrrp { order }).await?;
+    pair[to].order(Request::Vrrp { order }).await?;
     Ok(Moved::NotYet)
 }
 
 /// Ends the raised priority of host `stood_in`; what it owns it keeps until a better one takes it. Failing that, the time of the
 /// raise ends it: then a hint for the error that is on its way.
-pub(super) async fn end_raise(pair: &mut Pair, stood_in: usize, keep: Duration) -> Option<String> {
+pub(super) async fn end_raise(pair: &mut Pair, stood_in: Side, keep: Duration) -> Option<String> {
     let order = VrrpOrder::Resume;
-    let told = pair.members[stood_in].order(Request::Vrrp { order }).await;
+    let told = pair[stood_in].order(Request::Vrrp { order }).await;
     let why = told.err()?;
-    let name = pair.members[stood_in].host();
+    let name = pair[stood_in].host();
     let seconds = keep.as_secs();
     Some(format!(
         "{name} could not be told that it need not keep the VIP any longer ({why}): it does so for {seconds} s at most, or until \
@@ -98,13 +99,13 @@ pub(super) async fn end_raise(pair: &mut Pair, stood_in: usize, keep: Duration) 
 ///
 /// # Errors
 /// A host is out of reach. That it takes the three adverts is none.
-pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: usize) -> Result<(), RolloutError> {
+pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
     let statuses = pair.statuses().await?;
     let instances = roles::to_take_back(&statuses, host);
     if instances.is_empty() {
         return Ok(());
     }
-    let name = pair.members[host].host().to_owned();
+    let name = pair[host].host().to_owned();
     let why = if statuses[host].engine == Some(Engine::Agent) {
         ask(pair, host, &instances, Some(MOMENT)).await?
     } else {
@@ -121,7 +122,7 @@ pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: usize) ->
 /// Asks until the host has taken over; else the reason why it does not.
 async fn ask(
     pair: &mut Pair,
-    to: usize,
+    to: Side,
     instances: &[String],
     keep: Option<Duration>,
 ) -> Result<Option<String>, RolloutError> {
@@ -131,12 +132,12 @@ async fn ask(
             instances: instances.to_vec(),
             seconds: keep.map(|time| time.as_secs()),
         };
-        let refused = match pair.members[to].order(Request::Vrrp { order }).await {
+        let refused = match pair[to].order(Request::Vrrp { order }).await {
             Ok(()) => return Ok(None),
             Err(error) if error.kind == RolloutErrorKind::Unreachable => return Err(error),
             Err(error) => error,
         };
-        let status = pair.members[to].status().await?;
+        let status = pair[to].status().await?;
         let mut asked = status.running.iter().filter(|i| instances.contains(&i.name));
         if began.elapsed() > PATIENCE || !asked.any(|i| i.pending) {
             return Ok(Some(refused.bare().to_owned()));

@@ -13,25 +13,21 @@ use super::reach::member::{Member, same_run};
 use super::reach::pair::Pair;
 use super::reach::reattach::{InFlight, connect_at_new_address, reattach, take_over};
 use super::run::Run;
+use crate::inventory::Side;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
 impl Run<'_> {
-    pub(super) async fn transact(
-        &mut self,
-        pair: &mut Pair,
-        host: usize,
-        stages: &[Stage],
-    ) -> Result<(), RolloutError> {
-        self.transact_member(&mut pair.members[host], host, stages).await
+    pub(super) async fn transact(&mut self, pair: &mut Pair, host: Side, stages: &[Stage]) -> Result<(), RolloutError> {
+        self.transact_member(&mut pair[host], host, stages).await
     }
 
     /// One transaction on one host, followed to its end over however many connections it takes.
     pub(super) async fn transact_member(
         &mut self,
         member: &mut Member,
-        index: usize,
+        side: Side,
         stages: &[Stage],
     ) -> Result<(), RolloutError> {
         let changes = changes_in(&member.plan, stages);
@@ -60,7 +56,7 @@ impl Run<'_> {
         };
         let outcome = self.begin(member, (&txn, &request)).await?;
         if outcome.result == OutcomeKind::Done {
-            self.report.changed[index] += outcome.changed;
+            self.report.changed[side] += outcome.changed;
         }
         match outcome.result {
             OutcomeKind::Done => {}

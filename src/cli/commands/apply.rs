@@ -4,15 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::plan::{show, show_notes_only};
+use super::undo_failed_apply::FailedRun;
 use crate::cli::args::{ApplyArgs, Global};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
-
-use super::plan::{show, show_notes_only};
-use super::undo_failed_apply::FailedRun;
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let Some(path) = &args.file else {
@@ -77,7 +76,7 @@ pub(crate) async fn apply(
         Some(interrupt) => interrupt,
         None => interrupts()?,
     };
-    let names = [pair.members[0].host().to_owned(), pair.members[1].host().to_owned()];
+    let names = pair.members.each_ref().map(|member| member.host().to_owned());
     let mut report = ApplyReport::default();
     let applied = rollout::apply(&cx, &mut pair, &options, interrupt.clone(), &mut report).await;
     if let Err(error) = applied {

@@ -50,7 +50,7 @@ pub(crate) async fn drill(
     }
     let mut cx = session.context(ui)?;
     let mut pair = unless_interrupted(interrupt.as_ref(), async { Ok(Pair::connect(&mut cx).await?) }).await?;
-    plan.states = [pair.members[0].state.clone(), pair.members[1].state.clone()];
+    plan.states = pair.members.each_ref().map(|member| member.state.clone());
     pair.lock(cx.observer, &session.operator()).await?;
     let mut links = pair.members.map(|member| member.link);
     let interrupt = match interrupt {

@@ -10,7 +10,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Side};
 use crate::rollout::{Rollback, RollbackOptions, RollbackReport, Selection};
 use crate::state::Goal;
 
@@ -22,7 +22,10 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
         Goal::Remove
     };
     let mut back = PutBack::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
-    if (0..2).all(|host| back.what.is_empty_on(host) && !back.what.installed[host]) {
+    if Side::BOTH
+        .into_iter()
+        .all(|host| back.what.is_empty_on(host) && !back.what.installed[host])
+    {
         // The executor came with this very connection.
         back.purge(&session.operator()).await?;
         ui.say("nothing to do: there is nothing of hapair on either host");
@@ -63,7 +66,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
 
 /// What becomes of the VIPs, and of hapair. A pair that lived before hapair is given back, it does not end.
 fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
-    let goes_on: Vec<usize> = (0..2).filter(|host| what.plans[*host].speaks).collect();
+    let goes_on: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
     let kept: Vec<&String> = goes_on
         .iter()
         .flat_map(|host| &what.plans[*host].instances)

@@ -10,6 +10,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
+use crate::inventory::Side;
 use crate::rollout::{RollbackOptions, RollbackReport, Selection};
 use crate::state::{Goal, TxnId};
 
@@ -22,7 +23,7 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
     };
     let session = Session::load(global)?;
     let mut back = PutBack::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
-    if (0..2).all(|host| back.what.is_empty_on(host)) {
+    if Side::BOTH.into_iter().all(|host| back.what.is_empty_on(host)) {
         ui.say("nothing to put back");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("rollback", Exit::Done, changed, json!({ "rolled_back": {} }));

@@ -7,6 +7,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
+use crate::inventory::Side;
 use crate::rollout::{
     self, Context, Pair, Progress, Rollback, RollbackOptions, RollbackReport, RolloutError, Selection,
 };
@@ -122,7 +123,7 @@ fn show_plan(ui: &Ui, pair: &Pair, what: &Rollback) {
 }
 
 fn tell(ui: &Ui, pair: &Pair, what: &Rollback, report: &RollbackReport) {
-    for (host, member) in pair.members.iter().enumerate() {
+    for (host, member) in Side::BOTH.into_iter().zip(&pair.members) {
         let back = &what.backs[host].transactions;
         let count = match back.len() {
             1 => "1 transaction".to_owned(),

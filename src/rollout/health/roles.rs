@@ -1,5 +1,6 @@
 //! Who is owner and who standby, by what runs on the hosts and not by what the inventory wants of them.
 
+use crate::inventory::Side;
 use crate::state::{HostStatus, InstanceState, RunningInstance};
 
 /// Instances whose VIP this host has. Where the running configuration tells nothing (instances in files that it
@@ -40,13 +41,14 @@ pub(crate) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
             _ if wanted != Owners::Best => None,
             (first_owns, _) => {
                 let (owner, standby) = if first_owns { (a, b) } else { (b, a) };
-                let (host, other) = (usize::from(!first_owns), usize::from(first_owns));
+                let host = Side::first_if(first_owns);
+                let other = host.other();
                 takes_back(standby, owner).then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
             }
         });
     let alone = || {
-        let lonely = [0, 1].into_iter().flat_map(|host| {
-            let theirs = &statuses[1 - host].running;
+        let lonely = Side::BOTH.into_iter().flat_map(|host| {
+            let theirs = &statuses[host.other()].running;
             let mine = statuses[host].running.iter();
             // A configuration that no engine runs wants nothing.
             mine.filter(move |i| i.state != InstanceState::Stopped && counterpart(i, theirs).is_none())
@@ -64,12 +66,12 @@ fn takes_back(standby: &RunningInstance, owner: &RunningInstance) -> bool {
 }
 
 /// Instances, as `to` calls them, whose VIP only the other host owns.
-pub(crate) fn owned_by_the_other(statuses: &[HostStatus; 2], to: usize) -> Vec<String> {
+pub(crate) fn owned_by_the_other(statuses: &[HostStatus; 2], to: Side) -> Vec<String> {
     named(statuses, to, |mine, theirs| theirs.owns_vip && !mine.owns_vip)
 }
 
 /// Those of them that this host takes back by itself, sooner or later.
-pub(crate) fn to_take_back(statuses: &[HostStatus; 2], host: usize) -> Vec<String> {
+pub(crate) fn to_take_back(statuses: &[HostStatus; 2], host: Side) -> Vec<String> {
     named(statuses, host, |mine, theirs| {
         theirs.owns_vip && !mine.owns_vip && takes_back(mine, theirs)
     })
@@ -82,11 +84,11 @@ pub(crate) fn is_split(statuses: &[HostStatus; 2]) -> bool {
 
 fn named(
     statuses: &[HostStatus; 2],
-    host: usize,
+    host: Side,
     wanted: impl Fn(&RunningInstance, &RunningInstance) -> bool,
 ) -> Vec<String> {
     let pairs = shared(statuses).into_iter();
-    let mine_and_theirs = pairs.map(|pair| (pair[host], pair[1 - host]));
+    let mine_and_theirs = pairs.map(|pair| (pair[host], pair[host.other()]));
     mine_and_theirs
         .filter(|(mine, theirs)| wanted(mine, theirs))
         .map(|(mine, _)| mine.name.clone())
@@ -193,14 +195,14 @@ mod tests {
             inventory.vrrp.as_ref().expect("vrrp").instances[0].preferred(),
             "nginx-master"
         );
-        for owner in [0, 1] {
-            let statuses = [0, 1].map(|i| host("h", vec![running("VI_1", 51, i == owner, 100)]));
-            assert_eq!(standby_first(&inventory, &statuses), [1 - owner, owner]);
+        for owner in Side::BOTH {
+            let statuses = Side::BOTH.map(|i| host("h", vec![running("VI_1", 51, i == owner, 100)]));
+            assert_eq!(standby_first(&inventory, &statuses), [owner.other(), owner]);
             assert!(is_living_pair(&statuses));
         }
         // Nobody owns anything: by preference.
         let statuses = [0, 1].map(|_| host("h", vec![]));
-        assert_eq!(standby_first(&inventory, &statuses), [1, 0]);
+        assert_eq!(standby_first(&inventory, &statuses), [Side::Second, Side::First]);
         assert!(!is_living_pair(&statuses));
     }
 
@@ -227,9 +229,12 @@ mod tests {
         let mut moved = pair(running("VI_1", 51, false, 101), running("VI_1", 51, true, 100));
         assert_eq!(problem(&moved, Owners::Any), "");
         assert_eq!(problem(&moved, Owners::Best), "b still owns the VIP of VI_1, not a");
-        assert_eq!(to_take_back(&moved, 0), ["VI_1"]);
+        assert_eq!(to_take_back(&moved, Side::First), ["VI_1"]);
         assert_eq!(
-            (to_take_back(&moved, 1), owned_by_the_other(&moved, 1)),
+            (
+                to_take_back(&moved, Side::Second),
+                owned_by_the_other(&moved, Side::Second)
+            ),
             (vec![], vec![])
         );
         // Somebody has moved it there on purpose.
@@ -238,8 +243,8 @@ mod tests {
         moved[1].running[0].raised = None;
         moved[0].running[0].waits = true;
         assert_eq!(problem(&moved, Owners::Best), "");
-        assert_eq!(to_take_back(&moved, 0), Vec::<String>::new());
-        assert_eq!(owned_by_the_other(&moved, 0), ["VI_1"]);
+        assert_eq!(to_take_back(&moved, Side::First), Vec::<String>::new());
+        assert_eq!(owned_by_the_other(&moved, Side::First), ["VI_1"]);
 
         // What runs on one host only is asked for at the end only.
         let alone = [host("a", vec![running("VI_2", 52, false, 101)]), host("b", vec![])];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::gate::Gate;
-use crate::inventory::VipEndpoint;
+use crate::inventory::{Side, VipEndpoint};
 use crate::probe;
 use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
 use crate::rollout::interrupt::Interrupt;
@@ -166,9 +166,9 @@ async fn answers(
 ) -> Result<Result<Vantage, String>, RolloutError> {
     let VipEndpoint { vip, port, tls } = endpoint;
     let address = SocketAddr::new(vip, port);
-    let standby = usize::from(statuses[0].host == owner);
+    let standby = Side::first_if(statuses[Side::First].host != owner);
     if tls {
-        return Ok(takes_connections(&mut pair.members[standby], address).await);
+        return Ok(takes_connections(&mut pair[standby], address).await);
     }
     let outside = match probe::http_once(address, &vip.to_string(), HEALTH_PATH, ATTEMPT).await {
         Ok(answer) if answer.status == 200 && answer.node.as_deref() == Some(owner) => {
@@ -184,7 +184,7 @@ async fn answers(
         }
         Err(e) => e.to_string(),
     };
-    let member = &mut pair.members[standby];
+    let member = &mut pair[standby];
     let request = Request::Fetch {
         url: format!("http://{address}{HEALTH_PATH}"),
         timeout_ms: 1500,

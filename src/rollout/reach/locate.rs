@@ -7,20 +7,15 @@ use std::time::Duration;
 use super::context::Context;
 use super::member::Member;
 use super::redial::ATTEMPT;
-use crate::inventory::Host;
+use crate::inventory::{Host, Side};
 use crate::remote::{Link, Target};
 use crate::rollout::error::{RolloutError, RolloutErrorKind};
 use crate::state::Facts;
 
 /// Who answers at the new address and does not bear the host's name yet may be somebody else, with the host itself still
 /// where it was.
-pub(super) async fn no_stranger(
-    cx: &Context<'_>,
-    index: usize,
-    at: &Target,
-    facts: &Facts,
-) -> Result<(), RolloutError> {
-    let before = &cx.targets[index];
+pub(super) async fn no_stranger(cx: &Context<'_>, side: Side, at: &Target, facts: &Facts) -> Result<(), RolloutError> {
+    let before = &cx.targets[side];
     let Ok(host) = Link::connect(before, Arc::clone(&cx.ask)).await else {
         return Ok(());
     };

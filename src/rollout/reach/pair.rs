@@ -8,6 +8,7 @@ use super::locate::{answering_address, no_stranger};
 use super::member::Member;
 use super::passwords;
 use crate::desired;
+use crate::inventory::Side;
 use crate::remote::{Link, Target};
 use crate::rollout::error::{RolloutError, RolloutErrorKind};
 use crate::rollout::progress::{Observer, Progress};
@@ -26,7 +27,7 @@ impl Pair {
     /// # Errors
     /// Where both hosts fail, the message names both.
     pub async fn connect(cx: &mut Context<'_>) -> Result<Pair, RolloutError> {
-        let (a, b) = tokio::join!(open(cx, 0), open(cx, 1));
+        let (a, b) = tokio::join!(open(cx, Side::First), open(cx, Side::Second));
         let opened = match (a, b) {
             (Ok(a), Ok(b)) => [a, b],
             (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
@@ -45,7 +46,7 @@ impl Pair {
         )?;
         let [a, b] = opened;
         Ok(Pair {
-            members: [member(cx, 0, a)?, member(cx, 1, b)?],
+            members: [member(cx, Side::First, a)?, member(cx, Side::Second, b)?],
         })
     }
 
@@ -108,9 +109,23 @@ impl Pair {
     }
 }
 
+impl std::ops::Index<Side> for Pair {
+    type Output = Member;
+
+    fn index(&self, side: Side) -> &Member {
+        &self.members[side]
+    }
+}
+
+impl std::ops::IndexMut<Side> for Pair {
+    fn index_mut(&mut self, side: Side) -> &mut Member {
+        &mut self.members[side]
+    }
+}
+
 /// Asks each host for its state, whatever became of the other.
 pub async fn survey(cx: &mut Context<'_>) -> [Result<HostStatus, RolloutError>; 2] {
-    let (a, b) = tokio::join!(open(cx, 0), open(cx, 1));
+    let (a, b) = tokio::join!(open(cx, Side::First), open(cx, Side::Second));
     let nothing = Facts::default();
     let facts = |opened: &Result<(Link, Target), RolloutError>| match opened {
         Ok((link, _)) => link.facts().clone(),
@@ -123,29 +138,29 @@ pub async fn survey(cx: &mut Context<'_>) -> [Result<HostStatus, RolloutError>; 
             message: error.to_string(),
         });
     }
-    let (a, b) = tokio::join!(status_of(cx, 0, a), status_of(cx, 1, b));
+    let (a, b) = tokio::join!(status_of(cx, Side::First, a), status_of(cx, Side::Second, b));
     [a, b]
 }
 
 async fn status_of(
     cx: &Context<'_>,
-    index: usize,
+    side: Side,
     opened: Result<(Link, Target), RolloutError>,
 ) -> Result<HostStatus, RolloutError> {
-    let mut member = member(cx, index, opened?)?;
+    let mut member = member(cx, side, opened?)?;
     let status = member.look(Look::Whole).await?;
     member.link.close().await;
     Ok(status)
 }
 
-async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutError> {
+async fn open(cx: &Context<'_>, side: Side) -> Result<(Link, Target), RolloutError> {
     let began = Instant::now();
-    let mut target = cx.targets[index].clone();
-    target.address = answering_address(&cx.inventory.hosts[index], &target).await;
+    let mut target = cx.targets[side].clone();
+    target.address = answering_address(&cx.inventory.hosts[side], &target).await;
     let link = Link::connect(&target, Arc::clone(&cx.ask)).await?;
     let facts = link.facts();
-    if target.address != cx.targets[index].address && facts.hostname != target.host {
-        no_stranger(cx, index, &target, facts).await?;
+    if target.address != cx.targets[side].address && facts.hostname != target.host {
+        no_stranger(cx, side, &target, facts).await?;
     }
     cx.observer.tell(Progress::Connected {
         host: target.host.clone(),
@@ -162,8 +177,8 @@ async fn open(cx: &Context<'_>, index: usize) -> Result<(Link, Target), RolloutE
     Ok((link, target))
 }
 
-fn member(cx: &Context<'_>, index: usize, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
-    let name = &cx.inventory.hosts[index].name;
+fn member(cx: &Context<'_>, side: Side, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
+    let name = &cx.inventory.hosts[side].name;
     let state =
         desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets).map_err(|e| RolloutError {
             hints: e.hints(),

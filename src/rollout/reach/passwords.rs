@@ -3,10 +3,9 @@
 use std::io::Read;
 
 use crate::desired::Secrets;
-use crate::inventory::Inventory;
-use crate::state::{Facts, Secret};
-
+use crate::inventory::{Inventory, Side};
 use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::state::{Facts, Secret};
 
 /// Letters and digits that cannot be taken for one another; the length is the protocol's (RFC 2338: 8 bytes).
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -15,13 +14,14 @@ const LENGTH: usize = 8;
 /// Fills in the passwords that are missing: what the preferred host has, else what its peer has, else a new one.
 pub(crate) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Facts; 2]) -> Result<(), RolloutError> {
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
-        let preferred = usize::from(inventory.hosts[0].name != instance.preferred());
-        let order = [preferred, 1 - preferred];
+        let first = inventory.hosts[Side::First].name == instance.preferred();
+        let preferred = Side::first_if(first);
+        let order = [preferred, preferred.other()];
         for key in instance.auth_hmac.iter().flat_map(|auth| &auth.keys) {
             if secrets.hmac_key(&instance.name, key.id).is_some() {
                 continue;
             }
-            let kept = |i: usize| facts[i].auth_hmac.get(&instance.name)?.key(key.id);
+            let kept = |i: Side| facts[i].auth_hmac.get(&instance.name)?.key(key.id);
             let secret = match order.into_iter().find_map(kept) {
                 Some(secret) => secret.clone(),
                 None => generate_key().map_err(|e| {
