@@ -1,5 +1,6 @@
 //! Who owned which VIP when, by the hosts' word and by ARP; how many at once. Pure.
 
+use crate::inventory::Side;
 use crate::probe::Mac;
 use crate::probe::arp::ArpLog;
 
@@ -14,7 +15,7 @@ pub const ARP_ROUNDS: usize = 2;
 /// One host's time as owner of one VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnSpan {
-    pub(crate) host: usize,
+    pub(crate) host: Side,
     pub(crate) from_us: u64,
     pub(crate) to_us: u64,
 }
@@ -73,7 +74,7 @@ impl OwnerLog {
     /// number and whether it owns it.
     pub(crate) fn record(
         &mut self,
-        host: usize,
+        host: Side,
         arrived_us: u64,
         host_ms: u64,
         owned: &[String],
@@ -101,18 +102,21 @@ impl OwnerLog {
     }
 
     /// This host has reported at least once.
-    pub(crate) fn heard(&self, host: usize) -> bool {
+    pub(crate) fn heard(&self, host: Side) -> bool {
         self.heard[host]
     }
 
     /// Who owns the VIP now, by the last word of each.
-    pub(crate) fn owners(&self, vip: usize) -> Vec<usize> {
-        (0..2).filter(|host| self.since[vip][*host].is_some()).collect()
+    pub(crate) fn owners(&self, vip: usize) -> Vec<Side> {
+        Side::BOTH
+            .into_iter()
+            .filter(|host| self.since[vip][*host].is_some())
+            .collect()
     }
 
     /// All spans of a VIP until `end_us`, in order of their beginning.
     pub(crate) fn spans(&self, vip: usize, end_us: u64) -> Vec<OwnSpan> {
-        let open = (0..2).filter_map(|host| {
+        let open = Side::BOTH.into_iter().filter_map(|host| {
             self.since[vip][host].map(|from_us| OwnSpan {
                 host,
                 from_us,
@@ -128,8 +132,8 @@ impl OwnerLog {
 /// Longest time in which both hosts said they own it, µs.
 pub(crate) fn longest_overlap_us(spans: &[OwnSpan]) -> u64 {
     let of = |host| spans.iter().filter(move |s| s.host == host);
-    of(0)
-        .flat_map(|a| of(1).map(move |b| a.to_us.min(b.to_us).saturating_sub(a.from_us.max(b.from_us))))
+    of(Side::First)
+        .flat_map(|a| of(Side::Second).map(move |b| a.to_us.min(b.to_us).saturating_sub(a.from_us.max(b.from_us))))
         .max()
         .unwrap_or(0)
 }
@@ -220,12 +224,12 @@ mod tests {
         let vip = "10.0.0.200".to_owned();
         let one = std::slice::from_ref(&vip);
         let mut log = OwnerLog::new(vec![vip.clone()]);
-        assert_eq!(log.record(0, 0, 500_000, one), (0, vec![(0, true)]));
-        assert_eq!(log.record(1, 10, 90_000, &[]), (10, vec![]));
-        assert_eq!(log.owners(0), [0]);
-        log.record(1, 1_000_010, 91_000, one);
-        log.record(0, 1_200_000, 501_200, &[]);
-        assert_eq!(log.owners(0), [1]);
+        assert_eq!(log.record(Side::First, 0, 500_000, one), (0, vec![(0, true)]));
+        assert_eq!(log.record(Side::Second, 10, 90_000, &[]), (10, vec![]));
+        assert_eq!(log.owners(0), [Side::First]);
+        log.record(Side::Second, 1_000_010, 91_000, one);
+        log.record(Side::First, 1_200_000, 501_200, &[]);
+        assert_eq!(log.owners(0), [Side::Second]);
         let spans = log.spans(0, 2_000_000);
         assert_eq!(
             (longest_overlap_us(&spans), max_by_word(&spans)),
@@ -233,8 +237,11 @@ mod tests {
             "shorter than the resolution"
         );
         // Made at 3 s, held up for 2 s: it counts for when it was made.
-        assert_eq!(log.record(1, 5_000_000, 93_000, &[]), (3_000_010, vec![(0, false)]));
-        log.record(0, 2_700_000, 502_700, one);
+        assert_eq!(
+            log.record(Side::Second, 5_000_000, 93_000, &[]),
+            (3_000_010, vec![(0, false)])
+        );
+        log.record(Side::First, 2_700_000, 502_700, one);
         assert_eq!(max_by_word(&log.spans(0, 5_000_000)), 2, "300 ms together");
     }
 
@@ -242,7 +249,7 @@ mod tests {
         /// However reports come in: a host's own spans never overlap, what it owns in the end is its last word, and
         /// nothing is put after its arrival.
         #[test]
-        fn spans_follow_the_word(words in prop::collection::vec((0usize..2, 1u64..1000, any::<bool>(), any::<u64>()), 0..60)) {
+        fn spans_follow_the_word(words in prop::collection::vec((prop::sample::select(&Side::BOTH[..]), 1u64..1000, any::<bool>(), any::<u64>()), 0..60)) {
             let mut log = OwnerLog::new(vec!["v".into()]);
             let (mut at, mut last) = (0, [false; 2]);
             for (host, step, owns, clock) in words {
@@ -251,8 +258,8 @@ mod tests {
                 let (made, _) = log.record(host, at, clock, &if owns { vec!["v".to_owned()] } else { vec![] });
                 prop_assert!(made <= at);
             }
-            prop_assert_eq!(log.owners(0), (0..2).filter(|h| last[*h]).collect::<Vec<_>>());
-            for host in 0..2 {
+            prop_assert_eq!(log.owners(0), Side::BOTH.into_iter().filter(|h| last[*h]).collect::<Vec<_>>());
+            for host in Side::BOTH {
                 let own: Vec<_> = log.spans(0, at).into_iter().filter(|s| s.host == host).collect();
                 prop_assert!(own.iter().all(|s| s.from_us <= s.to_us));
                 prop_assert!(own.windows(2).all(|w| w[0].to_us <= w[1].from_us));

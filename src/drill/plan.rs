@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::budget::{self, Watcher};
 use super::scenario::Scenario;
-use crate::inventory::{Instance, Inventory, ScriptKind, Vrrp};
+use crate::inventory::{Instance, Inventory, ScriptKind, Side, Vrrp};
 use crate::probe::{ProbeConfig, ProbeTarget};
 use crate::state::resource::InstanceRef;
 use crate::state::{HEALTH_PATH, HostState};
@@ -83,13 +83,13 @@ impl Endpoint {
 }
 
 impl InstancePlan {
-    /// Expected time until the other host owns the VIP once `scenario` hits host number `broken`.
-    pub fn expected_move(&self, scenario: Scenario, broken: usize) -> Option<Duration> {
+    /// Expected time until the other host owns the VIP once `scenario` hits the host `broken`.
+    pub fn expected_move(&self, scenario: Scenario, broken: Side) -> Option<Duration> {
         self.expected.iter().find(|e| e.0 == scenario).and_then(|e| e.1[broken])
     }
 
-    /// Expected time until host number `broken` could have the VIP back after the repair.
-    pub fn expected_return(&self, scenario: Scenario, broken: usize) -> Duration {
+    /// Expected time until the host `broken` could have the VIP back after the repair.
+    pub fn expected_return(&self, scenario: Scenario, broken: Side) -> Duration {
         self.expected
             .iter()
             .find(|e| e.0 == scenario)
@@ -142,7 +142,7 @@ impl DrillPlan {
                     &["add a `vrrp` section with an instance, and apply it"],
                 )
             })?;
-        let hosts = [inventory.hosts[0].name.clone(), inventory.hosts[1].name.clone()];
+        let hosts = inventory.hosts.each_ref().map(|host| host.name.clone());
         let scenarios = if scenarios.is_empty() {
             Scenario::ALL.to_vec()
         } else {
@@ -189,7 +189,7 @@ impl DrillPlan {
         Ok(DrillPlan {
             pair: inventory.name.clone(),
             engine: vrrp.engine.to_string(),
-            states: [state(&inventory.hosts[0]), state(&inventory.hosts[1])],
+            states: inventory.hosts.each_ref().map(state),
             hosts,
             scenarios,
             budget_ms,
@@ -203,8 +203,8 @@ impl DrillPlan {
         })
     }
 
-    /// Most ms without service that pass, when host number `broken` owns these instances.
-    pub fn budget_for(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> u64 {
+    /// Most ms without service that pass, when the host `broken` owns these instances.
+    pub fn budget_for(&self, scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> u64 {
         self.budget_ms.unwrap_or_else(|| {
             let expected = owned
                 .iter()
@@ -217,7 +217,7 @@ impl DrillPlan {
 
     /// How long to wait for the VIP to move before giving up: well past the computed time, so that a slow failover is
     /// measured and not cut off.
-    pub fn move_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
+    pub fn move_deadline(&self, scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> Duration {
         let expected = owned
             .iter()
             .filter_map(|i| i.expected_move(scenario, broken))
@@ -228,7 +228,7 @@ impl DrillPlan {
     }
 
     /// How long to wait for the pair to settle after the repair.
-    pub fn return_deadline(&self, scenario: Scenario, broken: usize, owned: &[&InstancePlan]) -> Duration {
+    pub fn return_deadline(&self, scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> Duration {
         let expected = owned
             .iter()
             .map(|i| i.expected_return(scenario, broken))
@@ -239,9 +239,10 @@ impl DrillPlan {
 }
 
 fn instance_plan(inventory: &Inventory, vrrp: &Vrrp, instance: &Instance, scenarios: &[Scenario]) -> InstancePlan {
-    let names = [inventory.hosts[0].name.as_str(), inventory.hosts[1].name.as_str()];
+    let names = inventory.hosts.each_ref().map(|host| host.name.as_str());
     let expected = scenarios.iter().map(|scenario| {
-        let moves = [1, 0].map(|other: usize| budget::expected_move(*scenario, vrrp, instance, names[other]));
+        let moves = [Side::Second, Side::First]
+            .map(|other: Side| budget::expected_move(*scenario, vrrp, instance, names[other]));
         let returns = names.map(|owner| budget::expected_return(*scenario, vrrp, instance, owner));
         (*scenario, moves, returns)
     });

@@ -19,6 +19,7 @@ use super::result::{DrillReport, ScenarioResult};
 use super::scenario::Scenario;
 use super::session::Session;
 use super::verdict::{Evidence, VipEvidence, judge};
+use crate::inventory::Side;
 use crate::probe::arp::{self, ArpWatch};
 use crate::probe::{Live, Prober};
 use crate::remote::RemoteErrorKind;
@@ -62,8 +63,8 @@ pub async fn run<L: HostLink>(
         scenarios: Vec::new(),
     };
     for scenario in &plan.scenarios {
-        let mut owners_at_start: Option<Vec<usize>> = None;
-        for broken in 0..2 {
+        let mut owners_at_start: Option<Vec<Side>> = None;
+        for broken in Side::BOTH {
             if owners_at_start.as_ref().is_some_and(|owners| !owners.contains(&broken)) {
                 continue;
             }
@@ -132,11 +133,11 @@ async fn guarded<L: HostLink, T>(
             ..
         })
     ) {
-        for index in 0..2 {
+        for side in Side::BOTH {
             // A host that does not hear this stops reporting when the conversation closes.
             let _ = work
                 .session
-                .order(index, &Request::Unwatch, Duration::from_secs(5))
+                .order(side, &Request::Unwatch, Duration::from_secs(5))
                 .await;
         }
     }
@@ -145,7 +146,7 @@ async fn guarded<L: HostLink, T>(
 
 /// A fault that may be in force.
 struct Injected {
-    host: usize,
+    host: Side,
     fault: Fault,
     what: String,
     /// When the host undoes it by itself, at the latest.
@@ -189,17 +190,18 @@ impl<'a, L: HostLink> Work<'a, L> {
     }
 
     /// This host, and no other, says that it owns the VIP.
-    fn owned_by(&self, vip: usize, host: usize) -> bool {
+    fn owned_by(&self, vip: usize, host: Side) -> bool {
         self.session.owners.owners(vip) == [host]
     }
 
-    fn owners_now(&self) -> Vec<usize> {
-        (0..2)
+    fn owners_now(&self) -> Vec<Side> {
+        Side::BOTH
+            .into_iter()
             .filter(|host| (0..self.endpoints.len()).any(|vip| self.owned_by(vip, *host)))
             .collect()
     }
 
-    async fn status(&mut self, host: usize) -> Result<HostStatus, DrillError> {
+    async fn status(&mut self, host: Side) -> Result<HostStatus, DrillError> {
         let request = Request::Status {
             state: Box::new(self.plan.states[host].clone()),
             look: Look::Glance,
@@ -220,14 +222,14 @@ impl<'a, L: HostLink> Work<'a, L> {
         (Fault::Stop { unit }, what)
     }
 
-    /// From baseline to verdict, with the fault on host number `broken`.
-    async fn drill(&mut self, broken: usize) -> Result<ScenarioResult, DrillError> {
+    /// From baseline to verdict, with the fault on the host `broken`.
+    async fn drill(&mut self, broken: Side) -> Result<ScenarioResult, DrillError> {
         let plan = self.plan;
-        let other = 1 - broken;
+        let other = broken.other();
         let owned: Vec<usize> = (0..self.endpoints.len())
             .filter(|vip| self.owned_by(*vip, broken))
             .collect();
-        let before: Vec<usize> = (0..self.endpoints.len())
+        let before: Vec<Side> = (0..self.endpoints.len())
             .map(|v| self.session.owners.owners(v)[0])
             .collect();
         let mut instances: Vec<&InstancePlan> = Vec::new();
@@ -330,7 +332,7 @@ impl<'a, L: HostLink> Work<'a, L> {
             let until = Instant::now() + time;
             self.session.wait(&mut live, until, |_, _| false).await?;
         }
-        let ends: Vec<usize> = owned
+        let ends: Vec<Side> = owned
             .iter()
             .map(|vip| {
                 let instance = &plan.instances[self.endpoints[*vip].0];
@@ -365,7 +367,8 @@ impl<'a, L: HostLink> Work<'a, L> {
             arp,
         });
         let vips = vips.collect();
-        let macs: BTreeMap<String, usize> = (0..2)
+        let macs: BTreeMap<String, Side> = Side::BOTH
+            .into_iter()
             .flat_map(|host| self.session.macs(host).into_iter().map(move |mac| (mac, host)))
             .collect();
         let doubt = instances.iter().find_map(|i| i.doubt(self.scenario)).map(str::to_owned);
@@ -413,14 +416,14 @@ impl<'a, L: HostLink> Work<'a, L> {
     }
 
     /// The host says that engine and nginx run.
-    async fn runs(&mut self, host: usize) -> Result<bool, DrillError> {
+    async fn runs(&mut self, host: Side) -> Result<bool, DrillError> {
         let status = self.status(host).await?;
         let fit = |state| !matches!(state, InstanceState::Fault | InstanceState::Stopped);
         Ok(status.engine.is_some() && status.nginx == "active" && status.instances.iter().all(|i| fit(i.state)))
     }
 
     /// Waits until the repaired host runs everything again.
-    async fn runs_again(&mut self, host: usize, deadline: Instant) -> Result<bool, DrillError> {
+    async fn runs_again(&mut self, host: Side, deadline: Instant) -> Result<bool, DrillError> {
         while !self.runs(host).await? {
             if Instant::now() >= deadline {
                 return Ok(false);

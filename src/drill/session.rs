@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::probe::Live;
-use crate::remote::{RemoteError, RemoteErrorKind};
-use crate::state::{Reply, Request};
-
 use super::event::DrillEvent;
 use super::link::HostLink;
 use super::owners::OwnerLog;
+use crate::inventory::Side;
+use crate::probe::Live;
+use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::state::{Reply, Request};
 
 /// How often waiting tells how far the prober is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -42,12 +42,12 @@ impl<'a, L: HostLink> Session<'a, L> {
         (self.events)(event);
     }
 
-    pub(crate) fn host(&self, index: usize) -> &str {
-        self.links[index].host()
+    pub(crate) fn host(&self, side: Side) -> &str {
+        self.links[side].host()
     }
 
-    pub(crate) fn macs(&self, index: usize) -> Vec<String> {
-        self.links[index].macs()
+    pub(crate) fn macs(&self, side: Side) -> Vec<String> {
+        self.links[side].macs()
     }
 
     pub(crate) fn now_us(&self) -> u64 {
@@ -56,17 +56,17 @@ impl<'a, L: HostLink> Session<'a, L> {
 
     /// Takes the next reply of either host; ownership reports are recorded, everything else is returned with whether
     /// it is the last one outstanding on that link.
-    async fn step(&mut self) -> Result<Option<(usize, bool, Reply)>, RemoteError> {
+    async fn step(&mut self) -> Result<Option<(Side, bool, Reply)>, RemoteError> {
         let [first, second] = &mut *self.links;
-        let (index, reply) = tokio::select! {
-            reply = first.recv() => (0, reply?),
-            reply = second.recv() => (1, reply?),
+        let (side, reply) = tokio::select! {
+            reply = first.recv() => (Side::First, reply?),
+            reply = second.recv() => (Side::Second, reply?),
         };
         if let Reply::Owned { at_ms, addresses } = &reply {
-            let (at_us, changes) = self.owners.record(index, self.now_us(), *at_ms, addresses);
+            let (at_us, changes) = self.owners.record(side, self.now_us(), *at_ms, addresses);
             for (vip, owns) in changes {
                 let event = DrillEvent::Ownership {
-                    host: self.host(index).to_owned(),
+                    host: self.host(side).to_owned(),
                     vip: self.owners.vips()[vip].clone(),
                     owns,
                     at_ms: at_us / 1000,
@@ -75,11 +75,11 @@ impl<'a, L: HostLink> Session<'a, L> {
             }
             return Ok(None);
         }
-        if self.pending[index] == 0 {
+        if self.pending[side] == 0 {
             // Nobody asked: only a refused or failed `Watch` can say this.
             return match reply {
                 Reply::Error { message, hints } => {
-                    let host = self.host(index).to_owned();
+                    let host = self.host(side).to_owned();
                     Err(RemoteError {
                         host,
                         kind: RemoteErrorKind::Refused,
@@ -90,19 +90,19 @@ impl<'a, L: HostLink> Session<'a, L> {
                 _ => Ok(None),
             };
         }
-        self.pending[index] -= 1;
-        Ok(Some((index, self.pending[index] == 0, reply)))
+        self.pending[side] -= 1;
+        Ok(Some((side, self.pending[side] == 0, reply)))
     }
 
     /// Asks one host and waits for its answer; reports of both keep being recorded meanwhile.
-    pub(crate) async fn ask(&mut self, index: usize, request: &Request, limit: Duration) -> Result<Reply, RemoteError> {
-        let host = self.host(index).to_owned();
+    pub(crate) async fn ask(&mut self, side: Side, request: &Request, limit: Duration) -> Result<Reply, RemoteError> {
+        let host = self.host(side).to_owned();
         let exchange = async {
-            self.pending[index] += 1;
-            self.links[index].send(request).await?;
+            self.pending[side] += 1;
+            self.links[side].send(request).await?;
             loop {
                 if let Some((from, last, reply)) = self.step().await?
-                    && from == index
+                    && from == side
                     && last
                 {
                     return Ok(reply);
@@ -127,19 +127,19 @@ impl<'a, L: HostLink> Session<'a, L> {
     }
 
     /// Asks for what must be answered by [`Reply::Ack`].
-    pub(crate) async fn order(&mut self, index: usize, request: &Request, limit: Duration) -> Result<(), RemoteError> {
-        match self.ask(index, request, limit).await? {
+    pub(crate) async fn order(&mut self, side: Side, request: &Request, limit: Duration) -> Result<(), RemoteError> {
+        match self.ask(side, request, limit).await? {
             Reply::Ack => Ok(()),
-            other => Err(self.unexpected(index, request, &other)),
+            other => Err(self.unexpected(side, request, &other)),
         }
     }
 
-    pub(crate) fn unexpected(&self, index: usize, request: &Request, reply: &Reply) -> RemoteError {
+    pub(crate) fn unexpected(&self, side: Side, request: &Request, reply: &Reply) -> RemoteError {
         let reply = serde_json::to_value(reply)
             .ok()
             .and_then(|v| Some(v.get("reply")?.as_str()?.to_owned()));
         RemoteError {
-            host: self.host(index).to_owned(),
+            host: self.host(side).to_owned(),
             kind: RemoteErrorKind::Refused,
             message: format!(
                 "answered `{}` to `{}`",
@@ -155,11 +155,11 @@ impl<'a, L: HostLink> Session<'a, L> {
         let request = Request::Watch {
             addresses: self.owners.vips().to_vec(),
         };
-        for index in 0..2 {
-            self.links[index].send(&request).await?;
+        for side in Side::BOTH {
+            self.links[side].send(&request).await?;
         }
         let spoken = async {
-            while !(self.owners.heard(0) && self.owners.heard(1)) {
+            while !(self.owners.heard(Side::First) && self.owners.heard(Side::Second)) {
                 self.step().await?;
             }
             Ok(())
@@ -168,7 +168,7 @@ impl<'a, L: HostLink> Session<'a, L> {
         match result {
             Ok(result) => result,
             Err(_) => {
-                let silent = if self.owners.heard(0) { 1 } else { 0 };
+                let silent = Side::first_if(!self.owners.heard(Side::First));
                 Err(RemoteError {
                     host: self.host(silent).to_owned(),
                     kind: RemoteErrorKind::Lost,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::inventory::Side;
 use crate::remote::RemoteErrorKind;
 
 pub(super) use scripted::inventory;
@@ -259,7 +260,10 @@ fn plan_from_an_inventory() {
     inventory.nginx.as_mut().unwrap().servers[0].tls = true;
     let plan = DrillPlan::new(&inventory, &[Scenario::VrrpStop], Some(700)).unwrap();
     assert_eq!(plan.instances[0].endpoints[0].probed(), "tcp:8080");
-    assert_eq!(plan.budget_for(Scenario::VrrpStop, 0, &[&plan.instances[0]]), 700);
+    assert_eq!(
+        plan.budget_for(Scenario::VrrpStop, Side::First, &[&plan.instances[0]]),
+        700
+    );
     inventory.vrrp = None;
     let error = DrillPlan::new(&inventory, &[], None).unwrap_err();
     assert_eq!(error.to_string(), "inventory.yaml: there is no VRRP instance to drill");

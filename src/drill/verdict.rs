@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::owners::{OwnSpan, arp_spans, longest_overlap_us, max_by_arp, max_by_word};
 use super::result::{Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
 use super::scenario::Scenario;
+use crate::inventory::Side;
 use crate::probe::arp::ArpLog;
 use crate::probe::{Mac, Timeline};
 
@@ -16,7 +17,7 @@ pub(crate) struct VipEvidence {
     pub(crate) probed: String,
     pub(crate) had_to_move: bool,
     /// Host number of the owner before.
-    pub(crate) owner_before: usize,
+    pub(crate) owner_before: Side,
     pub(crate) timeline: Timeline,
     pub(crate) word: Vec<OwnSpan>,
     pub(crate) arp: Option<ArpLog>,
@@ -27,25 +28,25 @@ pub(crate) struct VipEvidence {
 pub(crate) struct Evidence {
     pub(crate) scenario: Scenario,
     pub(crate) hosts: [String; 2],
-    /// Number of the host that was broken.
-    pub(crate) broken: usize,
+    /// The host that was broken.
+    pub(crate) broken: Side,
     pub(crate) budget_ms: u64,
     pub(crate) fault_us: u64,
     /// Send time of the first answer that shows the move on the last VIP to move.
     pub(crate) moved_us: Option<u64>,
-    /// Host number of the owner after the fault; `None`: nobody, or not all VIPs on one host.
-    pub(crate) owner_after: Option<usize>,
+    /// The owner after the fault; `None`: nobody, or not all VIPs on one host.
+    pub(crate) owner_after: Option<Side>,
     pub(crate) repair_us: u64,
     pub(crate) repaired: bool,
     /// Send time of the first answer of the final, settled state.
     pub(crate) settled_us: Option<u64>,
     pub(crate) failback_expected: bool,
     /// Host number of the owner in the end, when settled.
-    pub(crate) owner_end: Option<usize>,
+    pub(crate) owner_end: Option<Side>,
     pub(crate) end_us: u64,
     pub(crate) vips: Vec<VipEvidence>,
     /// Whose Ethernet address is whose.
-    pub(crate) macs: BTreeMap<String, usize>,
+    pub(crate) macs: BTreeMap<String, Side>,
     pub(crate) arp: String,
     pub(crate) doubt: Option<String>,
     pub(crate) notes: Vec<String>,
@@ -62,7 +63,7 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
     let outage_ms = vips.iter().map(|v| v.outage_ms).max().unwrap_or(0);
     let max_owners = vips.iter().map(|v| v.max_owners).max().unwrap_or(0);
     let overlap_us = e.vips.iter().map(|v| longest_overlap_us(&v.word)).max().unwrap_or(0);
-    let (broken, other) = (&e.hosts[e.broken], &e.hosts[1 - e.broken]);
+    let (broken, other) = (&e.hosts[e.broken], &e.hosts[e.broken.other()]);
     let mut reasons = Vec::new();
     if e.moved_us.is_none() {
         reasons.push(format!("the VIP did not move from {broken} to {other}"));
@@ -96,7 +97,7 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
             "{skipped} due probes were not sent: this machine was busy, so times are coarser"
         ));
     }
-    if !e.failback_expected && e.owner_end == Some(1 - e.broken) {
+    if !e.failback_expected && e.owner_end == Some(e.broken.other()) {
         notes.push(format!("the VIP stays on {other}: {broken} does not preempt"));
     }
     let mut marks = vec![Mark {

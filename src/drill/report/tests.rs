@@ -9,6 +9,7 @@ use crate::drill::DrillReport;
 use crate::drill::owners::OwnSpan;
 use crate::drill::scenario::Scenario;
 use crate::drill::verdict::{Evidence, VipEvidence, judge};
+use crate::inventory::Side;
 use crate::probe::arp::{ArpLog, ArpRound};
 use crate::probe::{FailKind, Mac, Outcome, Sample, Timeline};
 
@@ -48,7 +49,7 @@ fn arp(story: &[(u64, &[Mac])], end_ms: u64) -> ArpLog {
     }
 }
 
-fn word(spans: &[(usize, u64, u64)]) -> Vec<OwnSpan> {
+fn word(spans: &[(Side, u64, u64)]) -> Vec<OwnSpan> {
     spans
         .iter()
         .map(|(host, from, to)| OwnSpan {
@@ -63,16 +64,16 @@ fn evidence(scenario: Scenario) -> Evidence {
     Evidence {
         scenario,
         hosts: ["nginx-master".into(), "nginx-backup".into()],
-        broken: 0,
+        broken: Side::First,
         budget_ms: 3500,
         fault_us: 500_000,
         moved_us: Some(2_825_000),
-        owner_after: Some(1),
+        owner_after: Some(Side::Second),
         repair_us: 3_400_000,
         repaired: true,
         settled_us: Some(6_550_000),
         failback_expected: true,
-        owner_end: Some(0),
+        owner_end: Some(Side::First),
         end_us: 7_100_000,
         vips: vec![
             VipEvidence {
@@ -80,7 +81,7 @@ fn evidence(scenario: Scenario) -> Evidence {
                 instance: "VI_1".into(),
                 probed: "http:80".into(),
                 had_to_move: true,
-                owner_before: 0,
+                owner_before: Side::First,
                 timeline: timeline(
                     &[
                         (0, node("nginx-master")),
@@ -92,7 +93,11 @@ fn evidence(scenario: Scenario) -> Evidence {
                     ],
                     7100,
                 ),
-                word: word(&[(0, 0, 2790), (1, 2800, 6531), (0, 6530, 7100)]),
+                word: word(&[
+                    (Side::First, 0, 2790),
+                    (Side::Second, 2800, 6531),
+                    (Side::First, 6530, 7100),
+                ]),
                 arp: Some(arp(&[(0, &[A]), (2800, &[B]), (6500, &[A, B]), (6550, &[A])], 7100)),
             },
             VipEvidence {
@@ -100,13 +105,13 @@ fn evidence(scenario: Scenario) -> Evidence {
                 instance: "VI_2".into(),
                 probed: "tcp:443".into(),
                 had_to_move: false,
-                owner_before: 1,
+                owner_before: Side::Second,
                 timeline: timeline(&[(0, Outcome::Ok { node: None })], 7100),
-                word: word(&[(1, 0, 7100)]),
+                word: word(&[(Side::Second, 0, 7100)]),
                 arp: None,
             },
         ],
-        macs: BTreeMap::from([(A.to_string(), 0), (B.to_string(), 1)]),
+        macs: BTreeMap::from([(A.to_string(), Side::First), (B.to_string(), Side::Second)]),
         arp: "asked on eth0; ARP unavailable: needs root (CAP_NET_RAW)".into(),
         doubt: None,
         notes: vec![],
@@ -123,7 +128,7 @@ fn report() -> DrillReport {
     failed.settled_us = None;
     failed.owner_end = None;
     failed.vips.truncate(1);
-    failed.vips[0].word = word(&[(0, 0, 7100), (1, 2800, 7100)]);
+    failed.vips[0].word = word(&[(Side::First, 0, 7100), (Side::Second, 2800, 7100)]);
     failed.vips[0].arp = Some(arp(&[(0, &[A]), (1000, &[A, B, STRANGER])], 7100));
     failed.vips[0].timeline = timeline(
         &[(0, node("nginx-master")), (525, Outcome::Failed(FailKind::Unreachable))],

@@ -7,6 +7,7 @@ use crate::drill::error::DrillError;
 use crate::drill::event::DrillEvent;
 use crate::drill::link::HostLink;
 use crate::drill::plan::InstancePlan;
+use crate::inventory::Side;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, HostStatus, InstanceState, Request};
@@ -19,7 +20,7 @@ impl<L: HostLink> Work<'_, L> {
     /// there it has the VIP after three adverts; so it has where it refuses.
     pub(super) async fn give_back(
         &mut self,
-        repaired: usize,
+        repaired: Side,
         instances: &[&InstancePlan],
         deadline: Instant,
     ) -> Result<(), DrillError> {
@@ -30,7 +31,7 @@ impl<L: HostLink> Work<'_, L> {
         let mut missing: Vec<&str> = mine.map(|i| i.name.as_str()).collect();
         while !missing.is_empty() && Instant::now() < deadline {
             let status = self.status(repaired).await?;
-            let other = self.status(1 - repaired).await?;
+            let other = self.status(repaired.other()).await?;
             if status.engine != Some(Engine::Agent) {
                 return Ok(());
             }

@@ -6,6 +6,7 @@ use super::{POLL, Work};
 use crate::drill::error::{DrillError, DrillErrorKind, refuse};
 use crate::drill::event::{DrillEvent, Phase};
 use crate::drill::link::HostLink;
+use crate::inventory::Side;
 use crate::probe::{Outcome, ProbeTarget, http_once};
 use crate::state::{InstanceState, Reply, Request};
 
@@ -35,7 +36,7 @@ impl<L: HostLink> Work<'_, L> {
     }
 
     async fn both_run(&mut self) -> Result<(), DrillError> {
-        for host in 0..2 {
+        for host in Side::BOTH {
             let status = self.status(host).await?;
             let name = &self.plan.hosts[host];
             if status.engine.is_none() {
@@ -166,7 +167,8 @@ impl<L: HostLink> Work<'_, L> {
             url: format!("http://{addr}{path}"),
             timeout_ms: 3000,
         };
-        let standby = 1 - self.session.owners.owners(vip).first().copied().unwrap_or(0);
+        let owner = self.session.owners.owners(vip).first().copied();
+        let standby = owner.map_or(Side::Second, Side::other);
         match self.session.ask(standby, &request, self.plan.request_timeout).await? {
             Reply::Fetched { status, .. } => Ok(status > 0),
             _ => Ok(false),

@@ -1,6 +1,7 @@
 //! Reads the prober's answers and the hosts' reports together.
 
 use crate::drill::owners::OwnerLog;
+use crate::inventory::Side;
 use crate::probe::Live;
 
 /// Reads prober and reports together.
@@ -14,19 +15,19 @@ pub(super) struct Seen<'a> {
 
 impl Seen<'_> {
     /// All VIPs are steadily answered by `host`, since after `after_us`.
-    pub(super) fn settled_on(&self, host: usize, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+    pub(super) fn settled_on(&self, host: Side, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
         self.vips.iter().all(|vip| self.on(*vip, host, after_us, live, owners))
     }
 
     /// Each VIP by its own host.
-    pub(super) fn each_settled_on(&self, ends: &[usize], after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+    pub(super) fn each_settled_on(&self, ends: &[Side], after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
         self.vips
             .iter()
             .zip(ends)
             .all(|(vip, host)| self.on(*vip, *host, after_us, live, owners))
     }
 
-    fn on(&self, vip: usize, host: usize, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+    fn on(&self, vip: usize, host: Side, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
         let view = &live[vip];
         // The answers themselves are the best witness; the hosts' word must agree, or two would own it.
         let named = view
@@ -42,7 +43,9 @@ impl Seen<'_> {
     }
 
     /// The one host that owns all VIPs, if there is one.
-    pub(super) fn common_owner(&self, owners: &OwnerLog) -> Option<usize> {
-        (0..2).find(|host| self.vips.iter().all(|vip| owners.owners(*vip) == [*host]))
+    pub(super) fn common_owner(&self, owners: &OwnerLog) -> Option<Side> {
+        Side::BOTH
+            .into_iter()
+            .find(|host| self.vips.iter().all(|vip| owners.owners(*vip) == [*host]))
     }
 }
