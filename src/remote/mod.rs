@@ -2,8 +2,8 @@
 //!
 //! Each host has a thread of its own that owns the ssh2 session; [`Link`] talks to it through channels. Where to look:
 //! `config` (`ssh -G`), `dial` (TCP, jump hosts), `hostkey` and `knownhosts`, `auth` and `keyfile`, `escalate` (sudo),
-//! `deliver` (the executor's way onto the host), `opening` (up to the first frame), `conversation` over a `wire` (bytes
-//! to lines, poll(2)), `deadline` (the watchdog), `thread` (all of it in order).
+//! `deliver` (the executor's way onto the host), `handshake` (up to the first frame), `framed` over a `wire` (bytes
+//! to lines, poll(2)), `deadline` (the watchdog), `host_thread` (all of it in order).
 
 mod ask;
 mod auth;

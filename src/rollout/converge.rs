@@ -1,4 +1,4 @@
-//! TODO
+//! The order of an apply over both hosts: foundation, software, services.
 
 use super::clocks;
 use super::error::{RolloutError, RolloutErrorKind, both, with_engine_restart};

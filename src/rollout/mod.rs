@@ -1,5 +1,8 @@
 //! Order over the pair: connect, plan, converge one host at a time, health gates, confirm, proof.
 //!
+//! `reach` finds, keeps and regains a host, `health` judges the pair, `transact` runs one transaction on one host, `converge` is the
+//! order of an apply over both, `stand_in` moves the VIP out of the way of the work.
+//!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
 mod apply;

@@ -55,7 +55,7 @@ pub struct ApplyReport {
     pub left_stopped: Option<StoppedEngine>,
 }
 
-/// A rollout under way; what one transaction takes is in `follow`.
+/// A rollout under way; what one transaction takes is in `transact`.
 pub(super) struct Run<'a> {
     pub(super) cx: &'a Context<'a>,
     pub(super) options: &'a ApplyOptions,

@@ -1,4 +1,4 @@
-//! TODO
+//! The peer stands in for a host that is worked on: the VIP goes there before, and comes back after.
 
 use std::time::Duration;
 

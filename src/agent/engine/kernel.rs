@@ -12,7 +12,7 @@ use crate::vrrp::{Input, State, Time};
 
 impl Engine {
     /// Interfaces or addresses changed.
-    pub(in crate::agent) fn changed(&mut self, now: Time, changes: &[Change]) {
+    pub(crate) fn changed(&mut self, now: Time, changes: &[Change]) {
         if changes.contains(&Change::Overrun) {
             self.netlink_overruns += 1;
             log::event("warning", "netlink overrun, reading everything again", &[]);
@@ -124,7 +124,7 @@ impl Engine {
     }
 
     /// Tries again what failed, if it is time.
-    pub(in crate::agent) fn retry(&mut self, now: Time) {
+    pub(crate) fn retry(&mut self, now: Time) {
         if self.undone.at.take_if(|at| *at <= now).is_none() {
             return;
         }
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// Nothing of ours is left on the interfaces, as far as we know.
-    pub(in crate::agent) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         !self.undone.leftover.iter().any(|a| self.links.addresses.contains(a))
     }
 }

@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// What the stop step has to know of this run.
-    pub(in crate::agent) fn notes(&self) -> Notes {
+    pub(crate) fn notes(&self) -> Notes {
         let all = self
             .config
             .instances

@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// For `status` and metrics: what is there now, without a word yet.
-    pub(in crate::agent) fn look(&self, now: Time) -> Report {
+    pub(crate) fn look(&self, now: Time) -> Report {
         let addresses: HashSet<Assigned> = self.links.addresses.iter().copied().collect();
         let row = &|unit: &Unit, member: &Member, router: &Router| Row {
             instance: Arc::clone(&member.instance),

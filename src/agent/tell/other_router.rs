@@ -6,21 +6,21 @@ use crate::vrrp::Time;
 
 /// Somebody who announces a VIP of ours under an id that is not ours on that interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::agent) struct OtherRouter {
+pub(crate) struct OtherRouter {
     /// Its address.
-    pub(in crate::agent) src: IpAddr,
+    pub(crate) src: IpAddr,
     /// Where it was heard.
-    pub(in crate::agent) interface: String,
+    pub(crate) interface: String,
     /// Its virtual router id.
-    pub(in crate::agent) vrid: u8,
+    pub(crate) vrid: u8,
     /// The first VIP of ours in its list.
-    pub(in crate::agent) vip: IpAddr,
+    pub(crate) vip: IpAddr,
     /// First packet.
-    pub(in crate::agent) since: Time,
+    pub(crate) since: Time,
     /// Last packet.
-    pub(in crate::agent) heard: Time,
+    pub(crate) heard: Time,
     /// How many.
-    pub(in crate::agent) packets: u64,
+    pub(crate) packets: u64,
 }
 
 impl std::fmt::Display for OtherRouter {

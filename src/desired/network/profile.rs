@@ -20,7 +20,7 @@ const CLOUD: &str = "etc/cloud/cloud.cfg.d/99-hapair.cfg.tera";
 const CLOUD_PATH: &str = "/etc/cloud/cloud.cfg.d/99-hapair.cfg";
 const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 
-pub(in crate::desired) fn add(build: &mut Build) -> Result<(), DesiredError> {
+pub(crate) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let network = build.host.network.as_ref();
     if build.facts.cloud_init {
         #[derive(Serialize)]

@@ -60,7 +60,7 @@ struct TrackProcessView {
     delay: Option<String>,
 }
 
-pub(in crate::desired) fn add(build: &mut Build) -> Result<(), DesiredError> {
+pub(crate) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let Some(vrrp) = &build.inventory.vrrp else {
         return Ok(());
     };

@@ -15,7 +15,7 @@ use crate::inventory::table::Table;
 const KEYS: &[&str] = &["name", "ssh", "hosts", "system", "repositories", "nginx", "vrrp"];
 
 /// The whole way from text to inventory.
-pub(in crate::inventory) fn inventory(text: &str, path: &Path) -> Result<Inventory, InventoryErrors> {
+pub(crate) fn inventory(text: &str, path: &Path) -> Result<Inventory, InventoryErrors> {
     let source = Source::new(text);
     let context = Context::new(path);
     let (node, broken) = node::parse(&source);

@@ -1,5 +1,5 @@
-//! Meeting a host again whose connection was lost while nothing ran there: an idle connection is forgotten by a firewall on
-//! the way, say, while the other host is worked on for minutes.
+//! Reconnecting to a host whose connection dropped while nothing ran there: a firewall on the way may forget an idle connection while
+//! the other host is worked on for minutes.
 
 use std::time::{Duration, Instant};
 
