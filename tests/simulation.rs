@@ -43,7 +43,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemon::Rules;
-use service::{Comparison, Comparisons};
+use service::{Comparison, Comparisons, Judged};
 use world::World;
 
 const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 100_000 };
@@ -83,7 +83,13 @@ fn one(seed: u64, found: &mut Found) -> Result<(), String> {
             keepalived: model.watch.total,
         };
         found.comparisons.0[world.theme as usize] += comparison;
-        comparison.judge(world.theme, world.bound(), &world.watch.hits, &model.watch.hits)?;
+        comparison.judge(&Judged {
+            theme: world.theme,
+            hosts: world.nodes.len(),
+            wait: world.bound(),
+            agent: &world.watch.hits,
+            keepalived: &model.watch.hits,
+        })?;
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ impl Router {
     /// Does not take over from a living owner for so long; a takeover that is on its way ends.
     pub(super) fn hold_back(&mut self, now: Time, time: Option<Duration>) {
         self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now.saturating_add(t))));
+        self.outbid = None;
         self.leave_it_to_the_owner();
     }
 

@@ -291,6 +291,12 @@ impl Sequence {
         self.0.set(next.0);
         next
     }
+
+    /// The clock was set back by more than the window: nobody believed the last stamp, and when time has brought it back into the
+    /// window, it must not be continued.
+    pub(super) fn forget(&self) {
+        self.0.set(0);
+    }
 }
 
 /// Senders remembered where no peers are configured. Only who has a key gets in, and of those few send at a time.

@@ -14,6 +14,14 @@ impl Router {
     /// so whoever hands in packets says it before, again whenever the real clock may have been set. A router that was never
     /// told believes no stamp.
     pub fn set_real_time(&mut self, now: Time, real: Duration) {
+        let (told, before) = self.real;
+        let set_back = (before + now.saturating_sub(told)).saturating_sub(real);
+        if let Some(auth) = &self.settings.auth_hmac
+            && let AntiReplay::Time { window } = auth.anti_replay
+            && set_back > Duration::from_secs(window.into())
+        {
+            self.sequence.forget();
+        }
         self.real = (now, real);
     }
 

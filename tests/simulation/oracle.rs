@@ -137,8 +137,10 @@ impl World {
                 let eager = others.iter().filter(|n| self.nodes[**n].preempts_at_once(now[**n]));
                 let best = eager.max_by_key(|n| self.nodes[**n].effective().priority).copied();
                 let best = best.filter(|n| self.nodes[*n].effective().priority > 1);
-                if let Some(best) = best.filter(|_| self.nodes[owner].settings[0].priority != 255) {
-                    let below = self.nodes[best].effective().priority - 1;
+                // Below its own too: an owner by command announces another one until its own falls.
+                let own = self.nodes[owner].effective().priority;
+                if let Some(best) = best.filter(|_| own > 1 && self.nodes[owner].settings[0].priority != 255) {
+                    let below = (self.nodes[best].effective().priority - 1).min(own - 1);
                     let priority = self.rng.between(1, below.into()) as u8;
                     let at = self.now + self.skews(owner, &[best]) + travel;
                     self.note(|| format!("finale: h{owner} falls to {priority}, below h{best}"));

@@ -138,19 +138,38 @@ impl Comparisons {
     }
 }
 
+/// What both runs of a seed went through.
+pub(crate) struct Judged<'a> {
+    pub(crate) theme: Theme,
+    /// How many there are.
+    pub(crate) hosts: usize,
+    /// The longest time that a standby waits for an owner, in ns.
+    pub(crate) wait: u64,
+    pub(crate) agent: &'a [Struck],
+    pub(crate) keepalived: &'a [Struck],
+}
+
 /// Seeds below which a sum is chance.
 const ENOUGH: u64 = 1000;
 
 impl Comparison {
-    /// On one seed. `wait`: the longest time that a standby waits for an owner, in ns.
+    /// On one seed.
     ///
     /// Both runs meet the same faults, but not always with the same owner: a fault that finds the agent's owner and not
-    /// keepalived's costs at most one wait and two changes (there and back). So does an owner that hangs: the agent's steps
-    /// down when it runs again, keepalived's goes on. Two changes more are due for an owner whose own priority falls (the
+    /// keepalived's costs at most one wait, and two changes (there and back), or one for each standby, where their skew times
+    /// differ by less than a packet's way. So does an owner that hangs: the agent's steps down when it runs again,
+    /// keepalived's goes on. Two changes more are due for an owner whose own priority falls (the
     /// agent's is replaced at once, keepalived's only if it stays low for three adverts), and for a standby that hears nobody
     /// for a while: whether its wait ends before or after its link is back is a matter of phase. Three waits are for the
     /// phases of everything else: over 100,000 seeds more than one was seen on 11, more than two on none.
-    pub(crate) fn judge(&self, theme: Theme, wait: u64, agent: &[Struck], keepalived: &[Struck]) -> Result<(), String> {
+    pub(crate) fn judge(&self, run: &Judged<'_>) -> Result<(), String> {
+        let Judged {
+            theme,
+            hosts,
+            wait,
+            agent,
+            keepalived,
+        } = *run;
         let here = agent
             .iter()
             .filter(|hit| hit.2 != Hit::Deaf && !keepalived.contains(hit))
@@ -164,7 +183,7 @@ impl Comparison {
             ));
         }
         // Where both sides of a split own, who told the neighbours last is a matter of chance.
-        let changes = 2 * waits + 2 * (of(Hit::Fall) + of(Hit::Deaf)) as u64;
+        let changes = waits * hosts.max(2) as u64 + 2 * (of(Hit::Fall) + of(Hit::Deaf)) as u64;
         if !theme.loses() && self.agent.changes > self.keepalived.changes + changes {
             return Err(format!(
                 "the owner changed {} times, with keepalived {}, and no more than {changes} beyond are due",

@@ -401,6 +401,24 @@ fn a_clock_that_is_set_back_recovers() {
 }
 
 #[test]
+fn stamps_of_a_clock_that_nobody_believed_are_not_used_again() {
+    let mut b = Bench::new(v4());
+    let encoded = |b: &Bench, real| {
+        let mut out = Vec::new();
+        let advert = v4().advert(v4().priority);
+        advert.encode_sealed_into(v4().source, GROUP, v4().form, b.router.seal(real), &mut out);
+        out
+    };
+    // Set back by more than the window, while it sends nothing; by now its last stamp would be inside the window again.
+    b.router.set_real_time(b.now, REAL + secs(50.0));
+    encoded(&b, REAL + secs(50.0));
+    b.router.set_real_time(b.now + secs(1.0), REAL + secs(1.0));
+    b.router.set_real_time(b.now + secs(48.0), REAL + secs(48.0));
+    let real = REAL + secs(48.0);
+    assert_eq!(encoded(&b, real), sent(&v4(), &Sequence::default(), real));
+}
+
+#[test]
 fn a_key_is_rotated_without_a_missed_advert() {
     let with = |ids: &[u8], active| Settings {
         auth_hmac: Some(Arc::new(auth(ids, active, Mode::Enforce))),

@@ -220,6 +220,12 @@ fn an_owner_that_was_not_heard_yet_is_outbid_when_it_answers() {
     // Once: who is still better has its own reason.
     b.hear(103);
     assert_eq!(b.state(), State::Backup);
+    // Nor does one that is told to hold back: the next owner is told to take over.
+    let mut b = Bench::new(settings(100));
+    b.give(Input::Takeover(Some(secs(10.0))));
+    b.give(Input::Hold(None));
+    b.hear(101);
+    assert_eq!(b.state(), State::Backup);
     // Nor somebody who comes later, or who cannot be outbid.
     let mut b = Bench::new(settings(100));
     b.give(Input::Takeover(None));
