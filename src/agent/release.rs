@@ -33,9 +33,10 @@ fn remove(netlink: &mut Netlink, addresses: &[Assigned]) -> io::Result<()> {
     Ok(())
 }
 
-/// In which forms the last advert of an instance goes out: in the one that its peers use, as far as the run knew it, else in every one
-/// that differs. A peer ignores an advert whose checksum it makes otherwise, and would wait three adverts; one it hears twice
-/// changes nothing.
+/// In which forms the last advert of an instance goes out: in the one that its peers use, as far as the run knew it, else in the two
+/// of today. A peer ignores an advert whose checksum it makes otherwise, and would wait three adverts; one it hears twice
+/// changes nothing. [`Form::PseudoGroup`] is only for who was heard to use it: a keepalived from 1.3.7 on that once hears it
+/// in unicast refuses every other form from then on, and so also the owner that is there again.
 fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
     match (instance.version, instance.ipv6, learned) {
         // There is only one.
@@ -43,7 +44,6 @@ fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
         (_, _, Some(Form::Plain)) => &[Form::Plain],
         (_, _, Some(Form::Pseudo)) => &[Form::Pseudo],
         (_, _, Some(Form::PseudoGroup)) => &[Form::PseudoGroup],
-        (_, _, None) if instance.unicast => &[Form::Pseudo, Form::Plain, Form::PseudoGroup],
         (_, _, None) => &[Form::Pseudo, Form::Plain],
     }
 }
@@ -98,13 +98,17 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
             continue;
         };
         let farewell = plan::settings(instance, source).advert(0);
-        let (auth, sequence) = (signing::auth_hmac(instance), Sequence::default());
+        let auth = signing::auth_hmac(instance);
+        let seal = auth
+            .as_ref()
+            .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));
         let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
-        let forms = forms(instance, notes.forms.get(&instance.name).copied());
-        for form in forms {
-            // A message of its own: a second one with the same stamp would look as if somebody sent the first one again.
-            let seal = auth.as_ref().and_then(|auth| auth.seal(&sequence, sys::real_time()));
-            for to in plan::targets(&config, instance) {
+        // Who checks signatures understands this form: else it would not have stayed a standby, and would have been heard. The same
+        // seal in a second form looks as if somebody sent the first one again.
+        let signed = seal.map(|_| Form::Pseudo);
+        let forms = forms(instance, notes.forms.get(&instance.name).copied().or(signed));
+        for to in plan::targets(&config, instance) {
+            for form in forms {
                 outbox.push((&farewell, *form, seal), source, to, plan::hops(instance));
             }
         }
