@@ -34,9 +34,10 @@ fn remove(netlink: &mut Netlink, addresses: &[Assigned]) -> io::Result<()> {
     Ok(())
 }
 
-/// In which forms the last advert of an instance goes out: in the one that its peers use, as far as the run knew it, else in every one
-/// that differs. A peer ignores an advert whose checksum it makes otherwise, and would wait three adverts; one it hears twice
-/// changes nothing.
+/// In which forms the last advert of an instance goes out: in the one that its peers use, as far as the run knew it, else in the two
+/// of today. A peer ignores an advert whose checksum it makes otherwise, and would wait three adverts; one it hears twice
+/// changes nothing. [`Form::PseudoGroup`] is only for who was heard to use it: a keepalived from 1.3.7 on that once hears it
+/// in unicast refuses every other form from then on, and so also the owner that is there again.
 fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
     match (instance.version, instance.ipv6, learned) {
         // There is only one.
@@ -44,7 +45,6 @@ fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
         (_, _, Some(Form::Plain)) => &[Form::Plain],
         (_, _, Some(Form::Pseudo)) => &[Form::Pseudo],
         (_, _, Some(Form::PseudoGroup)) => &[Form::PseudoGroup],
-        (_, _, None) if instance.unicast => &[Form::Pseudo, Form::Plain, Form::PseudoGroup],
         (_, _, None) => &[Form::Pseudo, Form::Plain],
     }
 }

@@ -112,7 +112,7 @@ fn the_stop_step_is_signed_and_the_peer_does_not_wait_for_silence() {
         pair.a.end(libc::SIGKILL);
         pair.settle(false, vip);
         assert_eq!(pair.b.instance()["cause"], "OwnerStopped", "{}", pair.b.log());
-        // Said in several forms, it is several messages, and none of them looks as if it were sent again.
+        // Said in one form: the same words in another one look as if somebody sent them again.
         assert_eq!(pair.b.counter("ignored"), 0, "{more:?}: {}", pair.b.instance());
     }
 }
