@@ -30,7 +30,7 @@
 //! election: a state machine without I/O and without a clock. [`keepalived`] reads `keepalived.conf`. These three use no
 //! other module here.
 //!
-//! The modules depend on each other in one direction only; `tests/rooms.rs` enforces it. `src/README.md` is a longer tour,
+//! The modules depend on each other in one direction only; `tests/rooms` enforces it. `src/README.md` is a longer tour,
 //! and says where to add what.
 
 // The front page names modules that the agent alone does not have.

@@ -118,6 +118,74 @@ fn arrows_between_rooms_go_one_way() {
     assert!(wrong.is_empty(), "forbidden arrows:\n{}", wrong.join("\n"));
 }
 
+/// The floors of the rooms that have rooms of their own, lowest first: folders, or files without `.rs`; `*` is what is not named.
+/// Faces (`mod.rs`) stand above all floors.
+const FLOORS: &[(&str, &[&[&str]])] = &[
+    (
+        "host",
+        &[
+            &["os"],
+            &["record"],
+            &["observe"],
+            &["resource"],
+            &["control"],
+            &["change"],
+            &["report"],
+            &["transaction"],
+            &["serve"],
+            &["*"],
+        ],
+    ),
+    (
+        "agent",
+        &[
+            &["os"],
+            &["net"],
+            &["track", "tell"],
+            &["config", "notes", "plan"],
+            &["engine"],
+            &["*"],
+        ],
+    ),
+    (
+        "rollout",
+        &[&["error"], &["interrupt", "progress"], &["reach"], &["health"], &["*"]],
+    ),
+];
+
+/// Room, and the folder or file in it.
+fn room_and_part(path: &str) -> Option<(&str, &str)> {
+    let (room, rest) = path.split_once('/')?;
+    let part = rest.split_once('/').map_or(rest, |(folder, _)| folder);
+    Some((room, part.trim_end_matches(".rs")))
+}
+
+#[test]
+fn a_floor_uses_only_those_below() {
+    let mut wrong = Vec::new();
+    for (room, floors) in FLOORS {
+        let floor = |part: &str| {
+            let named = floors.iter().position(|floor| floor.contains(&part));
+            let rest = floors.iter().position(|floor| floor.contains(&"*"));
+            named.or(rest).expect("a floor for what is not named")
+        };
+        for (file, used) in arrows() {
+            let Some((_, from)) = room_and_part(file).filter(|(r, part)| r == room && *part != "mod") else {
+                continue;
+            };
+            let parts = used.iter().filter_map(|to| room_and_part(to).map(|part| (to, part)));
+            for (to, (_, part)) in parts.filter(|(_, (r, _))| r == room) {
+                // What is not named has no order of its own.
+                let same = part == from || floors[floor(from)].contains(&"*");
+                if floor(part) > floor(from) || (floor(part) == floor(from) && !same) {
+                    wrong.push(format!("{file} uses {to}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "forbidden arrows:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let circles = circles(arrows());
