@@ -821,7 +821,7 @@ fn an_operator_template_takes_the_place_of_ours() {
 
 /// The example with signed adverts, for that engine.
 fn signed(auth: &str, engine: &str) -> Inventory {
-    let text = include_str!("../inventory.example.yaml")
+    let text = include_str!("../../inventory.example.yaml")
         .replace("auth_pass: \"1111\"", &format!("auth_hmac: {auth}"))
         .replace("engine: agent", &format!("engine: {engine}"));
     Inventory::parse(&text, Path::new("inventory.yaml")).unwrap_or_else(|e| panic!("{e}"))

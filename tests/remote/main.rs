@@ -1,15 +1,16 @@
 //! The SSH room against a real sshd, every trap of libssh2 in turn.
 #![cfg(feature = "cli")]
 
+#[path = "../left_out/mod.rs"]
 mod left_out;
-mod remote_support;
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hapair::remote::{Ask, Link, RemoteError, RemoteErrorKind, Target, Tuning};
 use hapair::state::{Reply, Request};
-use remote_support::*;
+use support::*;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
