@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Against OpenSSH's own hashes: see `tests/remote/main.rs`.
+    /// Against OpenSSH's own hashes: see `tests/remote/host_keys.rs`.
     #[test]
     fn a_hashed_name_matches_only_itself() {
         let own = hash_name("[10.0.0.1]:2222").unwrap();
