@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// What tests/desired.rs holds the rendered files against.
+/// What tests/desired holds the rendered files against.
 const RENDERED: &str = include_str!("golden/desired/source-build-el7/one.txt");
 const BINARY: &str = "/usr/local/nginx/sbin/nginx";
 

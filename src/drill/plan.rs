@@ -206,11 +206,7 @@ impl DrillPlan {
     /// Most ms without service that pass, when the host `broken` owns these instances.
     pub fn budget_for(&self, scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> u64 {
         self.budget_ms.unwrap_or_else(|| {
-            let expected = owned
-                .iter()
-                .filter_map(|i| i.expected_move(scenario, broken))
-                .max()
-                .unwrap_or_default();
+            let expected = last_move(scenario, broken, owned);
             budget::with_margin(expected).as_millis() as u64
         })
     }
@@ -218,11 +214,7 @@ impl DrillPlan {
     /// How long to wait for the VIP to move before giving up: well past the computed time, so that a slow failover is
     /// measured and not cut off.
     pub fn move_deadline(&self, scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> Duration {
-        let expected = owned
-            .iter()
-            .filter_map(|i| i.expected_move(scenario, broken))
-            .max()
-            .unwrap_or_default();
+        let expected = last_move(scenario, broken, owned);
         let budget = Duration::from_millis(self.budget_ms.unwrap_or(0));
         budget::with_margin(expected).max(budget) * 2 + self.patience
     }
@@ -236,6 +228,12 @@ impl DrillPlan {
             .unwrap_or_default();
         budget::with_margin(expected) * 2 + self.patience * 2
     }
+}
+
+/// When the last of these instances has moved from the host `broken`, if any does.
+fn last_move(scenario: Scenario, broken: Side, owned: &[&InstancePlan]) -> Duration {
+    let moves = owned.iter().filter_map(|i| i.expected_move(scenario, broken));
+    moves.max().unwrap_or_default()
 }
 
 fn instance_plan(inventory: &Inventory, vrrp: &Vrrp, instance: &Instance, scenarios: &[Scenario]) -> InstancePlan {

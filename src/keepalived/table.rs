@@ -241,12 +241,14 @@ pub fn places(name: &str) -> In {
 
 /// The keyword at a place that is written most alike, for "did you mean".
 pub fn similar(place: In, name: &str) -> Option<&'static str> {
+    // No keyword is longer.
+    let name: String = name.chars().take(64).collect();
     let names = TABLE
         .iter()
         .filter(|row| row.place & place != 0)
         .flat_map(|row| row.names.split(' '));
     names
-        .map(|n| (distance(n, name), n))
+        .map(|n| (strsim::osa_distance(n, &name), n))
         .filter(|(d, n)| *d <= n.len() / 4)
         .min()
         .map(|(_, n)| n)
@@ -267,20 +269,4 @@ pub fn place_name(place: In) -> &'static str {
         9 => "track_group",
         _ => "auth_hmac",
     }
-}
-
-/// Levenshtein distance, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use sha2::{Digest, Sha256};
 
 use crate::state::Secret;
+use crate::state::hex::hex;
 
 use super::error::{Doing, LabError};
 use super::image::Image;
@@ -243,7 +244,7 @@ fn keyfile(twin: &TwinSpec, id: &str) -> String {
 /// A UUID that follows from the machine's.
 fn profile_uuid(id: &str) -> String {
     let digest = Sha256::digest(format!("profile {id}").as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&digest[..16]);
     format!(
         "{}-{}-4{}-a{}-{}",
         &hex[..8],

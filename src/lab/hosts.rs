@@ -23,14 +23,8 @@ pub(super) fn power_on(paths: &Paths, spec: &LabSpec, index: usize, image: &Imag
     let dir = paths.host(&twin.name);
     let script = dir.join("host.sh");
     paths::write(&script, 0o755, SCRIPT)?;
-    let mut command = process::command("unshare");
-    command
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"])
-        .arg(&script);
-    command
-        .env("LAB_DIR", &dir)
-        .env("LAB_LOWER", image.lower())
-        .env("LAB_BRIDGE", paths.bridge_ns());
+    let mut command = process::supervisor(&script, &dir, &image.lower());
+    command.env("LAB_BRIDGE", paths.bridge_ns());
     command.env("LAB_MACHINE", format!("lab-{index}"));
     for (number, (interface, mac, port)) in guest::interfaces(twin, index).into_iter().enumerate() {
         command

@@ -111,6 +111,18 @@ pub(super) fn command(program: &str) -> Command {
     command
 }
 
+/// A shell script that is PID 1 of a private pid namespace, in a private mount namespace, and ends with what started it.
+/// `dir`: where it keeps its files (`LAB_DIR`); `lower`: the file system that it starts from (`LAB_LOWER`).
+pub(super) fn supervisor(script: &Path, dir: &Path, lower: &str) -> Command {
+    let mut command = command("unshare");
+    command
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"])
+        .arg(script)
+        .env("LAB_DIR", dir)
+        .env("LAB_LOWER", lower);
+    command
+}
+
 /// Runs a command to its end; failure carries what it wrote to standard error.
 pub(super) fn run<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Result<Output, LabError> {
     let mut command = command(program);

@@ -25,14 +25,8 @@ pub(super) fn start(paths: &Paths, spec: &LabSpec, image: &Image) -> Result<(), 
     paths::write(&dir.join("conf/nginx.conf"), 0o644, nginx_conf(spec))?;
     let script = dir.join("controller.sh");
     paths::write(&script, 0o755, SCRIPT)?;
-    let mut command = process::command("unshare");
-    command
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"])
-        .arg(&script);
-    command
-        .env("LAB_DIR", &dir)
-        .env("LAB_IMAGE", image.extras())
-        .env("LAB_LOWER", image.lower());
+    let mut command = process::supervisor(&script, &dir, &image.lower());
+    command.env("LAB_IMAGE", image.extras());
     process::Place::new()
         .part(&paths.name, PART)?
         .namespace(&paths.controller_ns())?

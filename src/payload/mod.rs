@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+use crate::state::hex::hex;
+
 /// The static `hapair-agent` that this CLI was built with.
 pub static AGENT: &[u8] = include_bytes!(env!("HAPAIR_AGENT"));
 
@@ -12,10 +14,7 @@ pub const AGENT_TARGET: &str = env!("HAPAIR_AGENT_BUILT_FOR");
 
 /// First 16 hexadecimal digits of the agent's SHA-256: part of the executor's file name.
 pub fn agent_hash() -> &'static str {
-    static HASH: LazyLock<String> = LazyLock::new(|| {
-        let digest = Sha256::digest(AGENT);
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-    });
+    static HASH: LazyLock<String> = LazyLock::new(|| hex(&Sha256::digest(AGENT)[..8]));
     &HASH
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::state::hex::hex;
+
 use super::escalate::quote;
 
 /// Printed by the first exec where there is no executor.
@@ -62,7 +64,7 @@ impl Payload {
     /// One line of POSIX shell with coreutils only, without `!` (csh). Nothing is left behind on failure.
     pub(super) fn install_script(&self) -> String {
         use sha2::{Digest, Sha256};
-        let sum: String = Sha256::digest(&self.bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let sum = hex(&Sha256::digest(&self.bytes));
         let length = self.bytes.len();
         let directory = quote(&self.directory);
         let name = format!("hapair-agent-{}", self.hash);

@@ -201,6 +201,7 @@ fn hash_name(name: &str) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::hex::hex;
 
     fn blob(kind: &str, fill: u8) -> Vec<u8> {
         let mut out = (kind.len() as u32).to_be_bytes().to_vec();
@@ -250,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Against OpenSSH's own hashes: see `tests/remote.rs`.
+    /// Against OpenSSH's own hashes: see `tests/remote/host_keys.rs`.
     #[test]
     fn a_hashed_name_matches_only_itself() {
         let own = hash_name("[10.0.0.1]:2222").unwrap();
@@ -264,8 +265,7 @@ mod tests {
             .unwrap()
             .finalize()
             .into_bytes();
-        let hex: String = mac.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(hex(&mac), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
     }
 
     #[test]

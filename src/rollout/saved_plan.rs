@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::desired::Secrets;
 use crate::inventory::Inventory;
 use crate::payload;
+use crate::state::hex::hex;
 use crate::state::time::Utc;
 use crate::state::{Change, HostState, Secret};
 
@@ -157,7 +158,7 @@ fn digest(state: &HostState) -> String {
     let mut hash = Sha256::new();
     hash.update(payload::agent_hash());
     hash.update(serde_json::to_vec(&state.resources).unwrap_or_default());
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the kernel has on its interfaces: kept up with, and put right where it is not what the routers want.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use serde_json::json;
 
@@ -170,10 +171,7 @@ impl Engine {
             return;
         }
         let failures = self.netlink.remove(&there);
-        if let Some((_, e)) = failures.first() {
-            self.undone.failed(now, "cannot remove addresses", e);
-        }
-        let failed: BTreeSet<usize> = failures.into_iter().map(|(at, _)| at).collect();
+        let failed = self.refused(now, "cannot remove addresses", &failures);
         for (at, address) in there.iter().enumerate() {
             if failed.contains(&at) {
                 self.undone.leftover.insert(*address);
@@ -182,6 +180,14 @@ impl Engine {
                 self.links.apply(&Change::AddressGone(*address));
             }
         }
+    }
+
+    /// Which of a batch the kernel refused; the first refusal is reported.
+    fn refused(&mut self, now: Time, message: &str, failures: &[(usize, io::Error)]) -> BTreeSet<usize> {
+        if let Some((_, e)) = failures.first() {
+            self.undone.failed(now, message, e);
+        }
+        failures.iter().map(|(at, _)| *at).collect()
     }
 
     /// Puts on what is not there yet; what cannot be put on is tried again.
@@ -198,10 +204,7 @@ impl Engine {
             return;
         }
         let failures = self.netlink.add(&missing);
-        if let Some((_, e)) = failures.first() {
-            self.undone.failed(now, "cannot add addresses", e);
-        }
-        let failed: BTreeSet<usize> = failures.into_iter().map(|(at, _)| at).collect();
+        let failed = self.refused(now, "cannot add addresses", &failures);
         for (at, address) in missing.iter().enumerate() {
             if failed.contains(&at) {
                 self.undone.unsure.insert(address.at);

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::desired::build::Build;
 use crate::inventory::{Ipv6, Network, Route};
 use crate::state::edit::Edit;
+use crate::state::hex::hex;
 
 pub(super) const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
 
@@ -86,7 +87,7 @@ pub(super) fn profile_uuid(parts: &[&str]) -> String {
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let hex = hex(&bytes);
     format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],

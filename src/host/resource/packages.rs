@@ -152,9 +152,19 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     Err(no_such(&absent.join(" ")))
 }
 
-/// Packages that were not there before: they stay, but for a removal that takes them too.
+/// Why packages were installed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Why {
+    /// They were not there and had to be.
+    Wanted,
+    /// The package manager brought them along for those.
+    CameAlong,
+}
+
+/// Packages that were installed: they stay, but for a removal that takes them too.
 pub(crate) struct InstalledUndo<'a> {
     pub(crate) packages: &'a [String],
+    pub(crate) why: Why,
 }
 
 impl Undoing for InstalledUndo<'_> {
@@ -169,30 +179,13 @@ impl Undoing for InstalledUndo<'_> {
 
     fn stays(&self, root: &Root) -> Option<String> {
         // Noted before they were installed: some may never have been.
-        told(root, self.packages, |names| {
-            format!("packages stay installed ({names}); remove them by hand if they are not wanted")
-        })
-    }
-}
-
-/// Packages that the package manager brought along for those.
-pub(crate) struct CameAlongUndo<'a> {
-    pub(crate) packages: &'a [String],
-}
-
-impl Undoing for CameAlongUndo<'_> {
-    fn capture(&self, _root: &Root, _undo: &mut Log) -> Result<()> {
-        Ok(())
-    }
-
-    /// They are remembered by name.
-    fn lost(&self) -> Option<String> {
-        None
-    }
-
-    fn stays(&self, root: &Root) -> Option<String> {
-        told(root, self.packages, |names| {
-            format!("packages that came along with them stay installed ({names})")
+        told(root, self.packages, |names| match self.why {
+            Why::Wanted => {
+                format!("packages stay installed ({names}); remove them by hand if they are not wanted")
+            }
+            Why::CameAlong => {
+                format!("packages that came along with them stay installed ({names})")
+            }
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::host::resource::firewall::FirewallUndo;
 use crate::host::resource::hostname::HostnameUndo;
 use crate::host::resource::media_copy::StaysUndo;
 use crate::host::resource::network::NetworkUndo;
-use crate::host::resource::packages::{CameAlongUndo, InstalledUndo};
+use crate::host::resource::packages::{InstalledUndo, Why};
 use crate::host::resource::reaction::ReactionUndo;
 use crate::host::resource::repositories::RenamedUndo;
 use crate::host::resource::saved_path::PathUndo;
@@ -34,8 +34,14 @@ pub(crate) fn of(entry: &Undo) -> Box<dyn Undoing + '_> {
             path,
         }),
         Undo::Renamed { from, to } => Box::new(RenamedUndo { from, to }),
-        Undo::Installed { packages } => Box::new(InstalledUndo { packages }),
-        Undo::CameAlong { packages } => Box::new(CameAlongUndo { packages }),
+        Undo::Installed { packages } => Box::new(InstalledUndo {
+            packages,
+            why: Why::Wanted,
+        }),
+        Undo::CameAlong { packages } => Box::new(InstalledUndo {
+            packages,
+            why: Why::CameAlong,
+        }),
         Undo::Stays { text } => Box::new(StaysUndo { text }),
     }
 }

@@ -28,38 +28,14 @@ pub(super) fn weights(
     scripts: &[Tracked<Script>],
     processes: &[Tracked<TrackProcess>],
 ) -> Vec<Weight> {
-    let mut weights = Vec::new();
-    for name in &instance.track_script {
-        match scripts.iter().find(|s| s.name.value == name.value) {
-            Some(script) => weights.push(Weight {
-                value: script.value.weight,
-                what: format!("script {}", name.value),
-                span: script.weight_span,
-            }),
-            None => {
-                unknown(
-                    context,
-                    name.span,
-                    "script",
-                    &name.value,
-                    scripts.iter().map(|s| s.name.value.as_str()),
-                );
-            }
-        }
-    }
-    for name in &instance.track_process {
-        match processes.iter().find(|p| p.name.value == name.value) {
-            Some(process) => weights.push(Weight {
-                value: process.value.weight,
-                what: format!("track process {}", name.value),
-                span: process.weight_span,
-            }),
-            None => {
-                let known = processes.iter().map(|p| p.name.value.as_str());
-                unknown(context, name.span, "track process", &name.value, known);
-            }
-        }
-    }
+    let mut weights = by_name(context, "script", &instance.track_script, scripts, |s| s.weight);
+    weights.extend(by_name(
+        context,
+        "track process",
+        &instance.track_process,
+        processes,
+        |p| p.weight,
+    ));
     for (interface, weight) in &instance.track_interface {
         if let Some(weight) = weight {
             let what = format!("tracked interface {}", interface.value);
@@ -72,6 +48,31 @@ pub(super) fn weights(
     }
     // A weight of 0 means FAULT: then the host takes no part in the election at all, whatever the priorities.
     weights.retain(|w| w.value != 0);
+    weights
+}
+
+/// The weights of what an instance tracks, of one kind; names that refer to nothing are reported.
+fn by_name<T>(
+    context: &Context,
+    kind: &str,
+    names: &[At<String>],
+    defined: &[Tracked<T>],
+    weight: impl Fn(&T) -> i16,
+) -> Vec<Weight> {
+    let mut weights = Vec::new();
+    for name in names {
+        match defined.iter().find(|d| d.name.value == name.value) {
+            Some(found) => weights.push(Weight {
+                value: weight(&found.value),
+                what: format!("{kind} {}", name.value),
+                span: found.weight_span,
+            }),
+            None => {
+                let known = defined.iter().map(|d| d.name.value.as_str());
+                unknown(context, name.span, kind, &name.value, known);
+            }
+        }
+    }
     weights
 }
 

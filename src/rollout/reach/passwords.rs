@@ -5,6 +5,7 @@ use std::io::Read;
 use crate::desired::Secrets;
 use crate::inventory::{Inventory, Side};
 use crate::rollout::error::{RolloutError, RolloutErrorKind};
+use crate::state::hex::hex;
 use crate::state::{Facts, Secret};
 
 /// Letters and digits that cannot be taken for one another; the length is the protocol's (RFC 2338: 8 bytes).
@@ -55,8 +56,7 @@ pub(crate) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Fa
 fn generate_key() -> std::io::Result<Secret> {
     let mut bytes = [0u8; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Secret::new(format!("hex:{digits}")))
+    Ok(Secret::new(format!("hex:{}", hex(&bytes))))
 }
 
 fn generate() -> std::io::Result<Secret> {
