@@ -153,7 +153,7 @@ fn what_other_hands_changed_is_refused_by_name_unless_forced() {
     let (_dir, root) = twice();
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();
     let error = rollback_plan::plan(&root, &back(&["t2"])).unwrap_err();
-    assert!(error.message.contains("changed by other hands since: "), "{error}");
+    assert!(error.message.contains("modified since by someone else: "), "{error}");
     assert!(error.message.ends_with("/etc/app/file"), "{error}");
     assert!(error.hints.iter().any(|h| h.contains("--force")), "{:?}", error.hints);
     // Also where the transaction finds it out itself.
@@ -268,7 +268,7 @@ fn a_removal_takes_off_what_is_known_and_names_what_is_not() {
     assert!(!planned.serves);
     assert_eq!(planned.plan.notes.len(), 1, "{:?}", planned.plan.notes);
     assert!(
-        planned.plan.notes[0].contains("/etc/app/theirs cannot be put back"),
+        planned.plan.notes[0].contains("/etc/app/theirs cannot be restored"),
         "{:?}",
         planned.plan.notes
     );

@@ -103,7 +103,7 @@ fn still_runs(unit: &str) -> Result<()> {
         return Ok(());
     }
     Err(
-        Error::new(format!("{unit} does not run any more: {}", systemd::journal(unit, 10)))
+        Error::new(format!("{unit} stopped running: {}", systemd::journal(unit, 10)))
             .hint(format!("see `journalctl -u {unit}` on the host")),
     )
 }

@@ -61,7 +61,7 @@ pub(crate) fn step(
     if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
         return Err(named(
             Error::new(format!("still not as desired after the change: {}", left.summary))
-                .hint("something else on the host writes the same thing; find out what"),
+                .hint("something else on the host keeps changing it; find out what"),
         ));
     }
     worker.pending.extend(resource.reactions.iter().cloned());

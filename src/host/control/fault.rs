@@ -50,7 +50,7 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
     let Fault::Stop { unit } = fault;
     let traces = traces(root, unit)?;
     if traces.memory.exists() {
-        return Err(Error::new(format!("{unit} is stopped by an earlier drill already"))
+        return Err(Error::new(format!("{unit} is already stopped by an earlier drill"))
             .hint("repair it first, or wait for its timer"));
     }
     let now = systemd::one(unit);
@@ -128,15 +128,15 @@ pub fn no_engine_held(root: &Root) -> Result<()> {
         }
         let (why, hint) = match engine {
             Engine::Keepalived => (
-                "by a handover that holds, or by a drill",
-                "`hapair handover --resume` lets the host take part again; then run the command again",
+                "by `hapair handover --hold` or by a drill",
+                "run `hapair handover --resume` to start it again, then repeat the command",
             ),
             Engine::Agent => (
-                "by a drill that has not ended",
-                "it is started again by itself: `systemctl list-timers 'hapair-undo-*'` on the host says when",
+                "by an unfinished drill",
+                "it will be started again automatically: `systemctl list-timers 'hapair-undo-*'` on the host shows when",
             ),
         };
-        return Err(Error::new(format!("{unit} was stopped on purpose, {why}")).hint(hint));
+        return Err(Error::new(format!("{unit} is being held stopped {why}")).hint(hint));
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ mod tests {
         .unwrap();
         let error = no_engine_held(&root).unwrap_err();
         assert!(
-            error.message.starts_with("keepalived.service was stopped on purpose"),
+            error.message.starts_with("keepalived.service is being held stopped"),
             "{error}"
         );
         assert!(

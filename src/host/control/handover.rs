@@ -33,7 +33,7 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
             .iter()
             .try_for_each(|line| ask_agent(line)),
         VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. } if runs(Engine::Keepalived) => {
-            Err(Error::new("keepalived does neither hold back nor take over on command"))
+            Err(Error::new("keepalived can neither be held nor take over on command"))
         }
         VrrpOrder::HandOver { .. } | VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. } => {
             Err(Error::new("no VRRP engine runs on this host"))
@@ -63,7 +63,7 @@ fn takeover_lines(instances: &[String], seconds: Option<u64>) -> Result<Vec<Stri
     if let Some(name) = instances.iter().find(|name| !is_a_name(name)) {
         return Err(
             Error::new(format!("instance `{name}` cannot be named on the agent's control line"))
-                .hint("give it a name that is one word and no number"),
+                .hint("give it a name that is one word and not a number"),
         );
     }
     let command = for_so_long("takeover", seconds);
@@ -84,7 +84,7 @@ fn ask_agent(line: &str) -> Result<()> {
     let answer = answer
         .map_err(|e| Error::new(format!("the agent does not answer: {e}")).hint("see `journalctl -u hapair-agent`"))?;
     let answer: serde_json::Value =
-        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is no JSON: {e}")))?;
+        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is not JSON: {e}")))?;
     match answer["error"].as_str() {
         Some(error) => Err(Error::new(format!("the agent refused `{line}`: {error}"))),
         None => Ok(()),

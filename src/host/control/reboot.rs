@@ -24,7 +24,7 @@ const NOTICE: u64 = 1;
 /// A transaction runs, or systemd refuses; then the host goes on as it was.
 pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
     if !exclusive::idle(root) {
-        return Err(Error::new("a transaction runs on this host").hint("wait for its end, then apply again"));
+        return Err(Error::new("a transaction runs on this host").hint("wait for it to end, then apply again"));
     }
     let systemctl =
         exec::which(&["systemctl"]).ok_or_else(|| Error::new("command `systemctl` is not installed on this host"))?;
@@ -42,7 +42,7 @@ pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
 /// The unit's text. `program` is the executor's path.
 pub fn unit(program: &str, seconds: u64) -> String {
     format!(
-        "[Unit]\nDescription=hapair: VRRP waits until this host was seen to be healthy after its reboot\n\
+        "[Unit]\nDescription=hapair: keep VRRP stopped until this host is seen healthy after its reboot\n\
          Before=hapair-agent.service keepalived.service\n\n\
          [Service]\nType=oneshot\nExecStart={program} hold-at-boot {seconds}\n\n\
          [Install]\nWantedBy=multi-user.target\n"

@@ -43,7 +43,7 @@ pub fn preflight(root: &Root, spec: &NetworkSpec) -> Result<()> {
         if let Ok(Some(mac)) = arp::who_has(root, interface, address, Ipv4Addr::UNSPECIFIED, MOMENT) {
             return Err(
                 Error::new(format!("{address} is in use already: {mac} answers for it on {name}"))
-                    .hint("see `network.address` in the inventory, or who that station is"),
+                    .hint("check `network.address` in the inventory, or find out which machine has that MAC address"),
             );
         }
     }

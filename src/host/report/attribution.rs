@@ -42,7 +42,7 @@ pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
     };
     hand.beside = beside(path, left.at_ms);
     if let Some(id) = fingerprint::left_by_unended(root, path, &left.transaction) {
-        let what = format!("in transaction {id}, which has not come to its end");
+        let what = format!("in transaction {id}, which has not finished");
         hand.by = Some(By::Hapair { what });
         return hand;
     }
@@ -165,11 +165,11 @@ pub(crate) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, t
     let when = root.is_live().then(|| systemd::switched_at_ms(unit)).flatten();
     let by_hapair = |what: &str| Some(By::Hapair { what: what.to_owned() });
     let by = if fault::is_in_force(root, unit) {
-        by_hapair("for a drill, or for a handover of keepalived's")
+        by_hapair("for a drill or a handover")
     } else if tools.unit(unit).active == "failed" {
         Some(By::Itself)
     } else if !active(now) && when.is_some_and(|when| stopped_units::was(root, unit, when)) {
-        by_hapair("for a change that has not come to its end")
+        by_hapair("for a change that has not finished")
     } else {
         None
     };

@@ -57,7 +57,7 @@ impl Kind for MediaCopy<'_> {
             );
         }
         worker.undo.add(&Undo::Stays {
-            text: format!("what was copied of the disc stays in {to}"),
+            text: format!("what was copied from the disc stays in {to}"),
         })?;
         worker.journal.log(&format!("copy {from} to {to}"));
         copy_tree(&source, &target)?;

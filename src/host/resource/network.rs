@@ -64,7 +64,7 @@ impl Kind for Network<'_> {
         let mut todo: Vec<String> = file.iter().map(|f| f.summary.clone()).collect();
         todo.extend(missing.iter().map(|a| format!("bring up {a}")));
         if let (false, Some(gateway)) = (routed, &spec.gateway) {
-            todo.push(format!("route by {gateway}"));
+            todo.push(format!("route via {gateway}"));
         }
         let (text, shown) = file.map_or((None, false), |f| (f.text, f.shown));
         Found::listed(&todo, ", ").map(|found| Found { text, shown, ..found })
@@ -103,7 +103,7 @@ impl Kind for Network<'_> {
             if let Err(error) = activated {
                 worker
                     .journal
-                    .log(&format!("{error}; the wanted addresses are up all the same"));
+                    .log(&format!("{error}; the wanted addresses are up anyway"));
             }
             return match gateway {
                 Gateway::MustAnswer => await_gateway(worker, spec),
@@ -133,7 +133,7 @@ impl Kind for Network<'_> {
         };
         let mut words = Vec::new();
         let gone = missing.iter().filter(|a| !had.contains(a));
-        words.extend(gone.map(|a| format!("{a} is not on the interface any more")));
+        words.extend(gone.map(|a| format!("{a} is no longer on the interface")));
         let back = had.iter().filter(|a| !missing.contains(a));
         words.extend(back.map(|a| format!("{a} is on the interface")));
         match (was, routed) {
@@ -210,7 +210,7 @@ fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), S
                 .map(|a| format!("{a} is not on {}", spec.interface))
                 .collect();
             if let (false, Some(gateway)) = (routed, &spec.gateway) {
-                left.push(format!("there is no default route by {gateway}"));
+                left.push(format!("there is no default route via {gateway}"));
             }
             return Err(left.join(" and "));
         }

@@ -192,7 +192,7 @@ impl Undoing for CameAlongUndo<'_> {
 
     fn stays(&self, root: &Root) -> Option<String> {
         told(root, self.packages, |names| {
-            format!("packages that came along with them stay installed ({names})")
+            format!("their dependencies stay installed ({names})")
         })
     }
 }

@@ -26,7 +26,7 @@ impl Undoing for PathUndo<'_> {
     }
 
     fn files(&self, old: &Path, log: &mut dyn FnMut(&str)) -> Result<()> {
-        log(&format!("put back {}", self.path.display()));
+        log(&format!("restore {}", self.path.display()));
         files::restore(self.path, self.saved, old)
     }
 

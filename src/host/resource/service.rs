@@ -79,7 +79,7 @@ impl Kind for Service<'_> {
         let now = systemd::one(unit);
         if !now.exists() {
             return Err(Error::new(format!("there is no unit {unit} on this host")).hint(
-                "the package that brings it is not installed; see the packages and repositories of the inventory",
+                "the package that provides it is not installed; see the packages and repositories of the inventory",
             ));
         }
         worker.undo.add(&Undo::Unit {

@@ -85,7 +85,7 @@ pub fn serve(root: &Root) {
             Ok(Ok(Request::Bye)) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Ok(Ok(request)) => session.answer(request),
             Ok(Err(message)) => {
-                let hints = vec!["controller and executor are of different versions".to_owned()];
+                let hints = vec!["controller and executor have different versions".to_owned()];
                 session.output.send(&Reply::Error { message, hints });
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -238,7 +238,7 @@ impl Session {
         let observed = observe(&self.root, &resources, &mut self.tools);
         if fingerprint(&state, &observed) != expected {
             return Err(Error::new("the host has changed since the plan was made")
-                .hint("plan again, look at it, and apply that"));
+                .hint("run `hapair plan`, review it, then apply"));
         }
         let request = Stored {
             state,
@@ -273,7 +273,7 @@ impl Session {
             operator: operator.name,
             back: Some(back),
         };
-        self.start(id, &request, "hapair: put back")
+        self.start(id, &request, "hapair: roll back")
     }
 
     /// Nothing is touched unless we are root, no change waits for its confirm, and nobody else is at work.
@@ -283,8 +283,8 @@ impl Session {
         }
         if let Some(armed) = history::armed(&self.root) {
             return Err(
-                Error::new(format!("transaction {armed} waits for a confirm on this host"))
-                    .hint("it reverts by itself when its time is over; then try again"),
+                Error::new(format!("transaction {armed} is waiting for a confirm on this host"))
+                    .hint("it reverts automatically when its time is up; then try again"),
             );
         }
         self.keep_lock(operator).map(drop)
@@ -295,7 +295,7 @@ impl Session {
         match &self.lock {
             Some(lock) => lock.check(),
             None => Err(
-                Error::new("this host is changed only by whoever holds its operator lock")
+                Error::new("only the run that holds this host's operator lock may change it")
                     .hint("this is a defect of hapair; please report it with the output of -v"),
             ),
         }

@@ -71,7 +71,7 @@ pub fn changes(root: &Root, engine_active: bool) -> Vec<Change> {
         let again = is_put_back(&txn);
         let todo: Vec<String> = left.reactions.iter().map(named).collect();
         let summary = if again {
-            "put back what it had replaced".to_owned()
+            "revert what it changed".to_owned()
         } else {
             todo.join(", ")
         };
@@ -99,7 +99,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
         let Ok(request) = Stored::load(&txn) else { continue };
         let end = if is_put_back(&txn) {
             journal.log(&format!(
-                "transaction {} was killed while it put things back; putting back what it had replaced",
+                "transaction {} was killed before it finished; reverting what it changed",
                 txn.id
             ));
             let reverted = put_back(root, &txn, When::Now, &mut |line| journal.log(line));
@@ -109,7 +109,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
             )
         } else {
             journal.log(&format!(
-                "transaction {} was interrupted; going on from where it stopped",
+                "transaction {} was interrupted; continuing where it stopped",
                 txn.id
             ));
             pending.extend(left(&txn).reactions);
@@ -117,7 +117,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
             Outcome {
                 result: OutcomeKind::Failed,
                 changed: 0,
-                error: format!("the transaction was interrupted; {} went on from there", current.id),
+                error: format!("the transaction was interrupted; {} continued from there", current.id),
                 hints: Vec::new(),
                 reboot_needed: false,
             }

@@ -104,10 +104,10 @@ pub(crate) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
             (OutcomeKind::Reverted, error.message)
         }
         Err(failed) => {
-            hints.push("look at the host by hand: the old files are in its transaction's directory `old`".into());
+            hints.push("inspect the host: the old files are in the transaction's directory `old`".into());
             (
                 OutcomeKind::Failed,
-                format!("{}; putting things back failed too: {}", error.message, failed.message),
+                format!("{}; reverting it failed too: {}", error.message, failed.message),
             )
         }
     };

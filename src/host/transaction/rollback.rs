@@ -35,7 +35,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
         let resource = format!("transaction {}", target.txn.id);
         worker.journal.write(EventKind::ResourceStarted {
             resource: resource.clone(),
-            summary: "put back what it replaced".to_owned(),
+            summary: "roll back what it changed".to_owned(),
         })?;
         for entry in &target.entries {
             undoings::of(entry).capture(root, &mut worker.undo)?;

@@ -137,9 +137,11 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
             };
             ends.insert(path, gone);
         }
-        stays.extend(forgotten.lost.iter().map(|what| {
-            format!("{what} cannot be put back: the transaction that changed it is older than what the host remembers")
-        }));
+        stays.extend(
+            forgotten.lost.iter().map(|what| {
+                format!("{what} cannot be restored: the transaction that changed it is no longer on record")
+            }),
+        );
     }
     let packages = match what.goal {
         Goal::RemoveWithPackages => rpm_erase::plan(root, &installed(root, &forgotten))?,
@@ -179,9 +181,9 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
 
 fn refused(foreign: &BTreeSet<PathBuf>) -> Error {
     let paths: Vec<String> = foreign.iter().map(|p| p.display().to_string()).collect();
-    Error::new(format!("changed by other hands since: {}", paths.join(", ")))
-        .hint("nothing was put back: it would lose those changes")
-        .hint("`--force` puts back what was there before the transaction all the same")
+    Error::new(format!("modified since by someone else: {}", paths.join(", ")))
+        .hint("nothing was rolled back: those changes would be lost")
+        .hint("`--force` restores the earlier version anyway")
 }
 
 fn change(resource: impl Into<String>, stage: Stage, summary: impl Into<String>) -> Change {
@@ -203,7 +205,7 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
     let at = path.display().to_string();
     let is_directory = now.print.starts_with("directory");
     let summary = match (end.print == fingerprint::missing(), is_directory) {
-        (true, true) => "remove if nothing is left in it",
+        (true, true) => "remove if empty",
         (true, false) => "remove",
         (false, _) => "as before",
     };

@@ -23,15 +23,15 @@ pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
         let txn = Txn::new(root, id);
         let Some(known) = history::describe(root, &txn) else {
             return Err(Error::new(format!("there is no transaction {id} on this host"))
-                .hint("`hapair status` names the last ones; old ones are forgotten"));
+                .hint("`hapair status` lists the recent ones; old ones are pruned"));
         };
         if !known.can_be_put_back() {
             let why = if known.puts_back.is_empty() {
                 format!("it is {}", known.outcome)
             } else {
-                "it put others back itself".to_owned()
+                "it is a rollback itself".to_owned()
             };
-            return Err(Error::new(format!("transaction {id} cannot be put back: {why}")));
+            return Err(Error::new(format!("transaction {id} cannot be rolled back: {why}")));
         }
         let mut entries = undo::read(&txn);
         entries.reverse();

@@ -90,11 +90,11 @@ pub(crate) fn purge(root: &Root) -> Result<()> {
         .find(|t| t.can_be_put_back() && t.changed > 0)
     {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
-            .hint("`hapair remove` puts it back first"));
+            .hint("`hapair remove` rolls it back first"));
     }
     if let Some(armed) = history::armed(root) {
         return Err(Error::new(format!(
-            "transaction {armed} waits for a confirm on this host"
+            "transaction {armed} is waiting for a confirm on this host"
         )));
     }
     // Held to the end: a transaction that would start now finds no request.
