@@ -131,7 +131,7 @@ impl Builder<'_> {
     /// Warns of a command that only a shell would understand; keepalived ran notify scripts through one up to 1.3.
     pub(super) fn no_shell(&mut self, command: &Word) {
         if command.text.contains(['|', ';', '>', '<', '`', '&']) || command.text.contains("$(") {
-            let message = "the command has characters of the shell, and no shell runs it";
+            let message = "the command has shell characters, but no shell runs it";
             let d = Diagnostic::warning(&command.place, message);
             self.out.push(d.hint("write a script file, or: /bin/sh -c '…'"));
         }
