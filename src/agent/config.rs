@@ -88,7 +88,9 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("more than {MOST} bytes are no configuration")));
+        return Err(io::Error::other(format!(
+            "more than {MOST} bytes cannot be a configuration"
+        )));
     }
     Ok(bytes)
 }
@@ -149,7 +151,7 @@ impl Resolver for Files {
         }
         let content = read(Path::new(path), MOST).map_err(of)?;
         if content.len() > MOST_OF_A_KEY {
-            return Err(format!("it has {} bytes, which is no key", content.len()));
+            return Err(format!("it has {} bytes, which is not a key", content.len()));
         }
         Ok(KeyFile {
             content,

@@ -156,12 +156,16 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let clean = daemon.engine.is_clean();
     if !clean {
         daemon.remember();
-        log::event("error", "addresses are left over for the stop step", &[]);
+        log::event("error", "cannot remove all addresses; the stop step has to", &[]);
     }
     if let Some(mark) = mark.filter(|_| result.is_ok() && clean)
         && let Err(e) = mark.clear()
     {
-        log::event("warning", "cannot remove the mark", &[("error", json!(e.to_string()))]);
+        log::event(
+            "warning",
+            "cannot remove the run marker",
+            &[("error", json!(e.to_string()))],
+        );
     }
     drop(fs::remove_file(options.socket()));
     log::event("info", "stopped", &[]);
@@ -174,12 +178,12 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 fn claim(state_dir: &Path) -> anyhow::Result<(Option<Mark>, Before)> {
     match run_marker::claim(state_dir) {
         Ok(Claim::Ours(mark, before)) => Ok((Some(mark), before)),
-        Ok(Claim::Theirs(pid)) => bail!("another agent runs, as process {pid}, with {}", state_dir.display()),
+        Ok(Claim::Theirs(pid)) => bail!("another agent is running as process {pid} with {}", state_dir.display()),
         Err(e) => {
             let fields = [("path", json!(state_dir)), ("error", json!(e.to_string()))];
             log::event(
                 "error",
-                "cannot mark the run: after a crash the addresses would stay",
+                "cannot write the run marker: after a crash the addresses would stay on this host",
                 &fields,
             );
             Ok((None, Before::Clean))
@@ -301,7 +305,11 @@ impl Daemon {
             Err(e) => e,
         };
         let fields = [("error", json!(error.to_string()))];
-        log::event("error", "watching interfaces fails, beginning anew", &fields);
+        log::event(
+            "error",
+            "cannot watch interfaces any longer, starting the watch again",
+            &fields,
+        );
         let monitor = Monitor::open().context("cannot watch interfaces")?;
         self.monitor = Watched::new(monitor, &self.epoll, NETLINK)?;
         Ok(vec![Change::Overrun])
@@ -364,7 +372,7 @@ impl Daemon {
         if let Err(e) = self.engine.notes().write(&self.state_dir) {
             log::event(
                 "warning",
-                "the stop step will have to rely on the configuration",
+                "cannot write the notes for the stop step; it will rely on the configuration",
                 &[
                     ("path", json!(addresses_in(&self.state_dir))),
                     ("error", json!(e.to_string())),

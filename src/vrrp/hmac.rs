@@ -411,7 +411,7 @@ pub enum Refusal {
     WrongKey,
     /// Further from our clock than the window.
     #[error(
-        "its time stamp is {ahead}, further than time_window allows ({window} s): the clocks differ, or it is an old one"
+        "its time stamp is {ahead}, further than time_window allows ({window} s): the clocks differ, or it is a replay"
     )]
     Stale {
         /// The stamp, compared with our clock. Nobody vouches for it.
@@ -420,6 +420,6 @@ pub enum Refusal {
         window: u16,
     },
     /// Not newer than the last one of that sender.
-    #[error("it is an old one, sent again")]
+    #[error("it is a replay of an older one")]
     Replay,
 }

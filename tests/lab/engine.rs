@@ -196,7 +196,7 @@ fn the_daemon_as_installed() {
     assert!(
         twins
             .sh(MASTER, "journalctl -q -o cat -u hapair-agent")
-            .contains("putting it back")
+            .contains("adding it again")
     );
 
     // Stopped in good order nothing is left behind, and the next start is no start after a crash.

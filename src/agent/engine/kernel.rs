@@ -107,7 +107,7 @@ impl Engine {
                     let name = member.instance.name.clone();
                     log::event(
                         "warning",
-                        "somebody removed an address, putting it back",
+                        "someone removed an address; adding it again",
                         &[("instance", json!(name))],
                     );
                     self.give(now, u, m, Input::AddressLost);

@@ -331,7 +331,7 @@ impl Engine {
         if let Err(e) = self.frames.send(index, frames) {
             log::event(
                 "warning",
-                "cannot tell the neighbours",
+                "cannot announce addresses to the neighbours",
                 &[("error", json!(e.to_string()))],
             );
         }

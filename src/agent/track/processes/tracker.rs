@@ -123,7 +123,7 @@ impl Tracked {
             ];
             log::event(
                 "warning",
-                "processes of that name run, and are not the ones that are meant",
+                "processes of that name run, but they are not the tracked ones",
                 &fields,
             );
         }
