@@ -52,7 +52,7 @@ pub(crate) fn step(
     })?;
     staging::validate_group(worker, resource, stage_resources).map_err(named)?;
     if let Some(reaction) = kinds::of(&resource.spec).needs_first() {
-        reactions::now(worker, &reaction).map_err(named)?;
+        reactions::run_if_pending(worker, &reaction).map_err(named)?;
     }
     converge::converge(worker, resource, &observed).map_err(named)?;
     worker.undo.step_done();

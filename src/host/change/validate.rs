@@ -1,5 +1,5 @@
 //! Checking staged files before they take effect: the validator sees them in place, in a private mount namespace, while
-//! the host goes on with the old ones.
+//! the host keeps the old ones.
 
 use std::ffi::CString;
 use std::fs;
@@ -79,7 +79,7 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
 /// What can be said of the text once everything that it runs is on the host.
 ///
 /// # Errors
-/// A check that this host would not run: whoever speaks VRRP here would never give up the VIP for it.
+/// A check that this host would not run: the engine would never give up the VIP for it.
 pub fn scripts(validator: Validator, files: &[Staged]) -> Result<()> {
     if !matches!(validator, Validator::Keepalived | Validator::Agent) {
         return Ok(());

@@ -20,7 +20,7 @@ pub(crate) struct Ours {
     pub(crate) along: BTreeSet<String>,
 }
 
-/// What can be taken off.
+/// What can be removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Erasure {
     /// Packages, without version.
@@ -29,7 +29,7 @@ pub(crate) struct Erasure {
     pub(crate) stays: Vec<String>,
 }
 
-/// Finds out what can be taken off. Read-only.
+/// Finds out what can be removed. Read-only.
 ///
 /// # Errors
 /// Something that hapair did not install depends on a package that it did.

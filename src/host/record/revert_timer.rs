@@ -66,7 +66,7 @@ pub fn disarm(txn: &Txn) {
     remove_guard(txn);
 }
 
-/// The controller's word that the host is reachable. Whoever turns the marker first, this or the timer, wins.
+/// The controller's word that the host is reachable. The first to rename the marker, this or the timer, wins.
 ///
 /// # Errors
 /// The transaction is not waiting for a confirm (any more).

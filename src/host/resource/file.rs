@@ -71,7 +71,7 @@ impl Kind for File<'_> {
             return Err(of_another_kind());
         };
         let at = worker.root.path(self.path);
-        let (uid, gid) = files::ids(worker.root, self.owner, self.group)?;
+        let (uid, gid) = files::resolve_ids(worker.root, self.owner, self.group)?;
         refuse_odd(&at, node)?;
         replace(worker, &at, &self.bytes()?, self.mode, uid, gid)
     }

@@ -99,7 +99,7 @@ impl Kind for Hostname<'_> {
     }
 }
 
-/// The kernel's host name, put back.
+/// Undoes a change of the kernel's host name.
 pub(crate) struct HostnameUndo<'a> {
     /// What it was.
     pub(crate) running: &'a str,

@@ -1,4 +1,4 @@
-//! Static network profiles: their file, and their activation by whoever manages the interface.
+//! Static network profiles: their file, and their activation by the service that manages the interface.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -188,7 +188,7 @@ fn same_address(a: &str, b: &str) -> bool {
     a == b || (parse(a).is_some() && parse(a) == parse(b))
 }
 
-/// Not so long that the revert timer would come first.
+/// Short enough to end before the revert timer fires.
 fn await_gateway(worker: &Worker<'_>, spec: &NetworkSpec) -> Result<()> {
     let patience = GATEWAY.min(Duration::from_secs(worker.request.confirm_timeout) / 2);
     segment::await_gateway(worker.root, spec, patience, &mut || txn::check_cancel(worker.txn))

@@ -1,4 +1,4 @@
-//! What was at a path, put back: of every kind that writes files.
+//! Restores what was at a path: for every kind that writes files.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ impl Undoing for PathUndo<'_> {
         undo.keep(self.path)
     }
 
-    /// Whoever forgets a transaction looks at its paths one by one.
+    /// The archive of a pruned transaction lists its paths one by one.
     fn lost(&self) -> Option<String> {
         None
     }

@@ -183,7 +183,8 @@ fn start(worker: &mut Worker<'_>, unit: &str) -> Result<()> {
     }
 }
 
-/// A unit's state. What is put back is that before the first of several entries ([`crate::host::resource::unit_before`]).
+/// Undoes a change of a unit's state. Of several records the state before the first is restored
+/// ([`crate::host::resource::unit_before`]).
 pub(crate) struct UnitUndo<'a> {
     /// With suffix.
     pub(crate) unit: &'a str,

@@ -104,7 +104,7 @@ pub fn take(root: &Root, operator: &Operator) -> Result<(Lock, Option<TakenOver>
     loop {
         let mut file = open(&path)?;
         if try_lock(&file) {
-            // Whoever waited for a file that was put aside meanwhile holds nothing.
+            // A lock on a file that was put aside meanwhile holds nothing.
             if !is_at(&file, &path) {
                 continue;
             }
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_lost_it_does_not_go_on_also_when_it_is_free_again() {
+    fn a_run_that_lost_the_lock_stops_even_when_it_is_free_again() {
         let (_dir, root) = host();
         let ann = who("ann@desk", IfHeld::Refuse);
         let (hers, _) = take(&root, &ann).unwrap();

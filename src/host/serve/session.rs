@@ -160,7 +160,7 @@ impl Session {
                 operator,
             } => self
                 .unless_known(&txn, |session| {
-                    session.put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                    session.roll_back(&txn, &fingerprint, back, confirm_timeout, operator)
                 })
                 .map(|()| None),
             Request::Purge => self
@@ -199,7 +199,7 @@ impl Session {
                 .map(|()| Some(Reply::Ack)),
             Request::Unit { unit, action } => self
                 .must_hold_lock()
-                .and_then(|()| stopped_units::order(&self.root, &unit, action))
+                .and_then(|()| stopped_units::apply_action(&self.root, &unit, action))
                 .map(|()| Some(Reply::Ack)),
             Request::Reboot { operator, silent } => self.reboot(&operator, silent).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
@@ -250,7 +250,7 @@ impl Session {
         self.start(id, &request, "hapair: apply")
     }
 
-    fn put_back(
+    fn roll_back(
         &mut self,
         id: &TxnId,
         expected: &str,
@@ -260,14 +260,14 @@ impl Session {
     ) -> Result<()> {
         self.may_change(&operator)?;
         if back.goal != Goal::Rollback {
-            // What holds a unit down would outlive what knows of it.
+            // What keeps a unit stopped would outlive what knows of it.
             fault::repair_all(&self.root)?;
         }
         if rollback_plan::plan(&self.root, &back)?.plan.fingerprint != expected {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
         let request = Stored {
-            state: rollback_targets::state_behind(&self.root, &back),
+            state: rollback_targets::state_after_rollback(&self.root, &back),
             stages: Vec::new(),
             confirm_timeout,
             operator: operator.name,
@@ -290,7 +290,7 @@ impl Session {
         self.keep_lock(operator).map(drop)
     }
 
-    /// What changes the host outside a transaction is refused to whoever does not hold the operator lock (any more).
+    /// Refuses changes outside a transaction unless this session (still) holds the operator lock.
     fn must_hold_lock(&self) -> Result<()> {
         match &self.lock {
             Some(lock) => lock.check(),
