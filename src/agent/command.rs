@@ -138,7 +138,7 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
             if command == "metrics" && !answer.is_empty() {
                 return done(answer);
             }
-            // A daemon that ends or hangs meanwhile answers nothing: that is no yes.
+            // A daemon that ends or hangs meanwhile answers nothing: that does not count as yes.
             let value: Value =
                 serde_json::from_str(&answer).context("the agent did not answer; it may be busy or gone")?;
             match value["error"].as_str() {

@@ -55,7 +55,7 @@ pub fn load(path: &Path, config_id: Option<&str>) -> io::Result<Loaded> {
 /// The text of a configuration file, whatever its bytes are.
 ///
 /// # Errors
-/// It cannot be read, or is no regular file, or is longer than any configuration.
+/// It cannot be read, is not a regular file, or is longer than any configuration.
 pub fn text(path: &Path) -> io::Result<String> {
     if let Some(kind) = irregular(&fs::metadata(path)?) {
         return Err(io::Error::other(format!("it is {kind}, not a file")));

@@ -157,9 +157,9 @@ impl Engine {
         }
     }
 
-    /// Takes addresses off; what cannot be taken off is tried again.
+    /// Removes addresses; a removal that fails is tried again.
     pub(super) fn remove(&mut self, now: Time, addresses: &[Assigned]) {
-        // Whoever owns them now is told of by others.
+        // Announcing them is up to their owner now.
         addresses.iter().for_each(|a| self.pacer.forget(a.index, a.ip));
         let there: Vec<Assigned> = addresses
             .iter()

@@ -22,7 +22,7 @@ const DOUBLINGS: u32 = 5;
 
 enum Reader {
     Running(Child),
-    /// Starts then, after so many starts that failed.
+    /// It starts at this time, after this many starts that failed.
     At(Time, u32),
     /// There is none.
     None,

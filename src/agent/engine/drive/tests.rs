@@ -138,7 +138,7 @@ fn assigned(address: &str) -> Assigned {
 }
 
 #[test]
-fn what_was_lost_in_an_overrun_is_put_back_and_old_news_do_not_count() {
+fn what_was_lost_in_an_overrun_is_added_again_and_old_news_do_not_count() {
     inside(|| {
         let mut world = World::new(&owner());
         world.engine.start(T(1000), false);
@@ -175,7 +175,7 @@ fn an_overrun_that_hid_a_dead_link_is_a_fault() {
 }
 
 #[test]
-fn what_cannot_be_taken_off_is_tried_again_and_remembered() {
+fn what_cannot_be_removed_is_tried_again_and_remembered() {
     inside(|| {
         let mut world = World::new(&owner());
         world.engine.start(T(1000), false);

@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = [
 pub(super) struct Mail {
     /// `smtp_server`: an address, or a name of /etc/hosts.
     pub(super) server: (String, u16),
-    /// Connecting, and each answer, may take so long.
+    /// Timeout for connecting, and for each answer.
     pub(super) timeout: Duration,
     pub(super) helo: String,
     pub(super) from: String,
