@@ -100,7 +100,7 @@ impl Builder<'_> {
         Some((ip, None))
     }
 
-    /// A line. What is no address goes to `bad`, as an error: what it means depends on the other lines.
+    /// A line. What is not an address goes to `bad`, as an error: what it means depends on the other lines.
     fn address(&mut self, line: &Stmt, bad: &mut Vec<Diagnostic>) -> Option<Address> {
         let text = line.keyword();
         let Some((ip, prefix)) = ip_prefix(text).or_else(|| self.without_prefix(line)) else {

@@ -112,7 +112,7 @@ impl Builder<'_> {
         let typed = blocks.flat_map(Stmt::children).any(|l| l.keyword() == "auth_type");
         let pass = d.auth_pass.take().filter(|p| !p.is_empty());
         d.i.auth = match (d.auth_type, pass) {
-            // One that is no type has been reported.
+            // One that is not a type has been reported.
             (None, Some(_)) if typed => None,
             (None, Some(_)) => {
                 let message = format!("`{name}` has no `auth_type`, so the password is not used, as in keepalived");

@@ -80,7 +80,7 @@ impl Builder<'_> {
             None => self.decoded(number, text.as_bytes(), &value.place),
         };
         d.bad_key |= secret.is_none();
-        // Also where it cannot be read: whoever compares two texts has no files.
+        // Also where it cannot be read: a comparison of two texts has no files.
         d.keys.push(HmacKey {
             id: number,
             written: value.text.clone(),

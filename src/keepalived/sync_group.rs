@@ -47,7 +47,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes out of the groups whoever is not there or belongs to another one, and groups that nobody is left in.
+    /// Removes from the groups members that do not exist or belong to another group, and then groups without members.
     pub(super) fn settle_groups(&mut self) {
         let mut groups = std::mem::take(&mut self.config.sync_groups);
         let known: HashSet<String> = self.config.instances.iter().map(|i| i.name.clone()).collect();
