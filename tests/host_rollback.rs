@@ -11,7 +11,7 @@ use hapair::host::record::journal::Journal;
 use hapair::host::record::request::Stored;
 use hapair::host::record::txn::Txn;
 use hapair::host::transaction::rollback_plan;
-use hapair::host::transaction::rollback_targets::state_behind;
+use hapair::host::transaction::rollback_targets::state_after_rollback;
 use hapair::state::resource::Content;
 use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;
@@ -33,7 +33,7 @@ fn back(names: &[&str]) -> PutBack {
 fn stored(root: &Root, what: &PutBack, id: &str) -> (Txn, Stored) {
     let txn = Txn::new(root, &TxnId::new(id).unwrap());
     let request = Stored {
-        state: state_behind(root, what),
+        state: state_after_rollback(root, what),
         stages: vec![],
         confirm_timeout: 5,
         operator: "test".into(),
@@ -44,7 +44,7 @@ fn stored(root: &Root, what: &PutBack, id: &str) -> (Txn, Stored) {
 }
 
 /// Puts back; the transaction that does it has this id.
-fn put_back(root: &Root, what: &PutBack, id: &str) -> Outcome {
+fn roll_back(root: &Root, what: &PutBack, id: &str) -> Outcome {
     let (txn, request) = stored(root, what, id);
     let journal = Journal::open(&txn, &request.state.secrets).unwrap();
     execute(root, &txn, &request, journal).unwrap();
@@ -94,7 +94,7 @@ proptest! {
             let planned = rollback_plan::plan(&root, &what).expect("nothing forbids it").plan;
             let differs = tree(&root) != trees[n];
             prop_assert_eq!(!planned.changes.is_empty(), differs, "{:?}", planned.changes);
-            let outcome = put_back(&root, &what, &format!("20261122T170000Z-0000-{}", 10 - n));
+            let outcome = roll_back(&root, &what, &format!("20261122T170000Z-0000-{}", 10 - n));
             prop_assert_eq!(outcome.result, OutcomeKind::Done, "{}", outcome.error);
             prop_assert_eq!(tree(&root), trees[n].clone());
             prop_assert_eq!(history::history(&root)[n].outcome, TransactionOutcome::RolledBack);
@@ -121,7 +121,7 @@ proptest! {
         let applied = tree(&root);
         let newest_first: Vec<&str> = names.iter().rev().map(String::as_str).collect();
         let what = back(&newest_first);
-        let outcome = put_back(&root, &what, "20261122T170000Z-0000-1");
+        let outcome = roll_back(&root, &what, "20261122T170000Z-0000-1");
         prop_assert_eq!(outcome.result, OutcomeKind::Done, "{}", outcome.error);
         prop_assert_eq!(tree(&root), first);
         // As if it had been killed at its end: the next transaction puts back what it had put back.
@@ -149,27 +149,27 @@ fn twice() -> (tempfile::TempDir, Root) {
 }
 
 #[test]
-fn what_other_hands_changed_is_refused_by_name_unless_forced() {
+fn what_someone_else_changed_is_refused_by_name_unless_forced() {
     let (_dir, root) = twice();
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();
     let error = rollback_plan::plan(&root, &back(&["t2"])).unwrap_err();
-    assert!(error.message.contains("changed by other hands since: "), "{error}");
+    assert!(error.message.contains("modified since by someone else: "), "{error}");
     assert!(error.message.ends_with("/etc/app/file"), "{error}");
     assert!(error.hints.iter().any(|h| h.contains("--force")), "{:?}", error.hints);
     // Also where the transaction finds it out itself.
-    let outcome = put_back(&root, &back(&["t2"]), "t3");
+    let outcome = roll_back(&root, &back(&["t2"]), "t3");
     assert_eq!(outcome.result, OutcomeKind::Reverted);
     assert_eq!(fs::read_to_string(root.path("/etc/app/file")).unwrap(), "by hand\n");
     let forced = PutBack {
         foreign: Foreign::Overwrite,
         ..back(&["t2"])
     };
-    assert_eq!(put_back(&root, &forced, "t4").result, OutcomeKind::Done);
+    assert_eq!(roll_back(&root, &forced, "t4").result, OutcomeKind::Done);
     assert_eq!(fs::read_to_string(root.path("/etc/app/file")).unwrap(), "one\n");
 }
 
 #[test]
-fn what_other_hands_changed_between_two_transactions_is_seen_too() {
+fn what_someone_else_changed_between_two_transactions_is_seen_too() {
     let (_dir, root) = prepared(&[]);
     let write = |id: &str, word: &str| {
         let content = Content::Text(format!("{word}\n"));
@@ -190,11 +190,11 @@ fn a_later_transaction_comes_first() {
     let error = rollback_plan::plan(&root, &back(&["t1"])).unwrap_err();
     assert!(error.message.contains("transaction t2 came after t1"), "{error}");
     assert_eq!(error.hints, ["`hapair rollback t2`"]);
-    assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
+    assert_eq!(roll_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert_eq!(outcome(&root, "t2"), TransactionOutcome::RolledBack);
     let again = rollback_plan::plan(&root, &back(&["t2"])).unwrap_err();
     assert!(again.message.contains("it is rolled back"), "{again}");
-    assert_eq!(put_back(&root, &back(&["t1"]), "t4").result, OutcomeKind::Done);
+    assert_eq!(roll_back(&root, &back(&["t1"]), "t4").result, OutcomeKind::Done);
     assert!(!root.path("/etc/app/file").exists());
     let unknown = rollback_plan::plan(&root, &back(&["t9"])).unwrap_err();
     assert!(unknown.message.contains("no transaction t9"), "{unknown}");
@@ -205,7 +205,7 @@ fn a_killed_transaction_is_rolled_back_like_any_other() {
     let (_dir, root) = twice();
     unfinish(&root, "t2");
     assert_eq!(outcome(&root, "t2"), TransactionOutcome::Interrupted);
-    assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
+    assert_eq!(roll_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert_eq!(fs::read_to_string(root.path("/etc/app/file")).unwrap(), "one\n");
     assert_eq!(outcome(&root, "t2"), TransactionOutcome::RolledBack);
 }
@@ -225,7 +225,7 @@ fn drift_is_measured_against_what_is_in_force() {
         let look = hapair::state::frame::Look::Whole;
         hapair::host::report::status::status(&root, &file(word), look, &mut Tools::default()).drift
     };
-    assert_eq!(put_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
+    assert_eq!(roll_back(&root, &back(&["t2"]), "t3").result, OutcomeKind::Done);
     assert!(drift("one").is_empty(), "{:?}", drift("one"));
     fs::write(root.path("/etc/app/file"), "by hand\n").unwrap();
     assert_eq!(drift("one"), ["file"]);
@@ -268,11 +268,11 @@ fn a_removal_takes_off_what_is_known_and_names_what_is_not() {
     assert!(!planned.serves);
     assert_eq!(planned.plan.notes.len(), 1, "{:?}", planned.plan.notes);
     assert!(
-        planned.plan.notes[0].contains("/etc/app/theirs cannot be put back"),
+        planned.plan.notes[0].contains("/etc/app/theirs cannot be restored"),
         "{:?}",
         planned.plan.notes
     );
-    let outcome = put_back(&root, &remove, "c00");
+    let outcome = roll_back(&root, &remove, "c00");
     assert_eq!(outcome.result, OutcomeKind::Done, "{}", outcome.error);
     assert_eq!(outcome.hints, planned.plan.notes);
     assert_eq!(fs::read_to_string(root.path("/etc/app/theirs")).unwrap(), "ours\n");

@@ -30,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn a_failure_puts_everything_back(befores in prop::collection::vec(before(), PATHS.len())) {
+    fn a_failure_reverts_everything(befores in prop::collection::vec(before(), PATHS.len())) {
         let (_dir, root) = prepared(&befores);
         let mut resources = everything();
         // Its owner does not exist: it fails after all the others.

@@ -17,16 +17,16 @@ use super::tell::{control, neighbours};
 pub const USAGE: &str = "\
   hapair-agent run [--config FILE] [--config-id ID] [--state-dir DIR]
                    [--metrics-listen ADDRESS:PORT] [--rt-priority 1-99] [--lock-memory]
-                                    the VRRP daemon; vrrp_rt_priority and vrrp_no_swap of the configuration come first
+                                    the VRRP daemon; vrrp_rt_priority and vrrp_no_swap of the configuration override the options
   hapair-agent release [--config FILE] [--config-id ID] [--state-dir DIR]
-                                    after a crash of it: addresses off, then priority 0 (ExecStopPost)
+                                    after the daemon crashed: remove its addresses, then announce priority 0 (ExecStopPost)
   hapair-agent status [--json] [--wait master|backup|settled] [--timeout SECONDS] [--state-dir DIR]
   hapair-agent handover|hold [SECONDS] [INSTANCE]
-                                    give the VIP away / do not take it back, until resume or for so long
+                                    hand the VIP over / do not take it over, until resume or for SECONDS
   hapair-agent takeover [SECONDS] [INSTANCE]
                                     on the standby: take the VIP now, by announcing a priority above the owner's; that priority
-                                    stays until resume, or for so long
-  hapair-agent resume [INSTANCE]    end a hold, and go back to the configured priority after a takeover
+                                    stays until resume, or for SECONDS
+  hapair-agent resume [INSTANCE]    end a hold, and announce the configured priority again after a takeover
   hapair-agent reload
   hapair-agent metrics              in Prometheus' text form
 ";
@@ -138,7 +138,7 @@ fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
             if command == "metrics" && !answer.is_empty() {
                 return done(answer);
             }
-            // A daemon that ends or hangs meanwhile answers nothing: that is no yes.
+            // A daemon that ends or hangs meanwhile answers nothing: that does not count as yes.
             let value: Value =
                 serde_json::from_str(&answer).context("the agent did not answer; it may be busy or gone")?;
             match value["error"].as_str() {
@@ -224,7 +224,7 @@ fn process(rule: &Value) -> String {
     let name = rule["name"].as_str().unwrap_or_default();
     let state = if rule["good"] == true { "runs" } else { "is missed" };
     let known = match (rule["known_by"].as_str(), rule["which"].as_str()) {
-        (Some("name"), _) => "known by its name alone: anybody's counts".to_owned(),
+        (Some("name"), _) => "known only by name: a process of any user counts".to_owned(),
         (Some(by), Some(which)) => format!("of {by} {which}"),
         _ => String::new(),
     };

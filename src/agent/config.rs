@@ -55,7 +55,7 @@ pub fn load(path: &Path, config_id: Option<&str>) -> io::Result<Loaded> {
 /// The text of a configuration file, whatever its bytes are.
 ///
 /// # Errors
-/// It cannot be read, or is no regular file, or is longer than any configuration.
+/// It cannot be read, is not a regular file, or is longer than any configuration.
 pub fn text(path: &Path) -> io::Result<String> {
     if let Some(kind) = irregular(&fs::metadata(path)?) {
         return Err(io::Error::other(format!("it is {kind}, not a file")));
@@ -88,7 +88,9 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("more than {MOST} bytes are no configuration")));
+        return Err(io::Error::other(format!(
+            "more than {MOST} bytes cannot be a configuration"
+        )));
     }
     Ok(bytes)
 }
@@ -149,7 +151,7 @@ impl Resolver for Files {
         }
         let content = read(Path::new(path), MOST).map_err(of)?;
         if content.len() > MOST_OF_A_KEY {
-            return Err(format!("it has {} bytes, which is no key", content.len()));
+            return Err(format!("it has {} bytes, which is not a key", content.len()));
         }
         Ok(KeyFile {
             content,

@@ -40,7 +40,7 @@ pub struct RunOptions {
     pub state_dir: PathBuf,
     /// `GET /metrics` is answered there.
     pub metrics_listen: Option<SocketAddr>,
-    /// Asked for by whoever starts the daemon, apart from the configuration.
+    /// Asked for on the command line, apart from the configuration.
     pub hardening: Hardening,
 }
 
@@ -51,24 +51,24 @@ impl RunOptions {
     }
 }
 
-/// After SIGTERM, notify scripts may take so long.
+/// Maximum time that notify scripts may take after SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Readers of FIFOs may take so long until they are told to end.
+/// Maximum time that readers of FIFOs get after SIGTERM before they are told to end.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
-/// After SIGTERM, mails may take so long: a server that is down must not hold up a restart.
+/// Maximum time that mails may take after SIGTERM: a server that is down must not hold up a restart.
 const MAIL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Addresses that could not be taken off are tried for so long before they are left to the stop step.
+/// Maximum time for retries of addresses that could not be removed, before they are left to the stop step.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two times that the notes are written because something was learned: peers that differ must not keep us at it.
 const NOTES_PAUSE: Duration = Duration::from_millis(200);
 /// Metrics may be so old: however many ask, the packet thread looks no oftener.
 const METRICS_AGE: Duration = Duration::from_millis(100);
 
-/// Packets that are read in two rounds within this are part of a crowd.
+/// Packets that are read in two rounds within this time are part of a burst.
 const CROWDED: Duration = Duration::from_millis(1);
-/// So long a crowd is left alone, then it is read with one call: the owner of many instances sends for them all at once, and
-/// to wake up for each of its adverts would take most of the time. When a packet came is known by its time stamp.
+/// When adverts arrive in a burst, wait this long and then read them all with one call: the owner of many instances sends for
+/// them all at once, and one wake-up per advert would take most of the CPU time. Each packet's time stamp says when it came.
 const GATHER: Duration = Duration::from_micros(400);
 /// No timer may be due within this of the end of that: sleeping is not exact.
 const MARGIN: Duration = Duration::from_micros(600);
@@ -95,7 +95,7 @@ struct Daemon {
     control: Control,
     /// When packets were read last.
     heard: Time,
-    /// Taken for the metrics, for whoever asks next.
+    /// Taken for the metrics; the next request may reuse it.
     report: Option<Arc<Report>>,
     watchdog: Option<Duration>,
     next_watchdog: Duration,
@@ -156,12 +156,16 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let clean = daemon.engine.is_clean();
     if !clean {
         daemon.remember();
-        log::event("error", "addresses are left over for the stop step", &[]);
+        log::event("error", "cannot remove all addresses; the stop step has to", &[]);
     }
     if let Some(mark) = mark.filter(|_| result.is_ok() && clean)
         && let Err(e) = mark.clear()
     {
-        log::event("warning", "cannot remove the mark", &[("error", json!(e.to_string()))]);
+        log::event(
+            "warning",
+            "cannot remove the run marker",
+            &[("error", json!(e.to_string()))],
+        );
     }
     drop(fs::remove_file(options.socket()));
     log::event("info", "stopped", &[]);
@@ -174,12 +178,12 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 fn claim(state_dir: &Path) -> anyhow::Result<(Option<Mark>, Before)> {
     match run_marker::claim(state_dir) {
         Ok(Claim::Ours(mark, before)) => Ok((Some(mark), before)),
-        Ok(Claim::Theirs(pid)) => bail!("another agent runs, as process {pid}, with {}", state_dir.display()),
+        Ok(Claim::Theirs(pid)) => bail!("another agent is running as process {pid} with {}", state_dir.display()),
         Err(e) => {
             let fields = [("path", json!(state_dir)), ("error", json!(e.to_string()))];
             log::event(
                 "error",
-                "cannot mark the run: after a crash the addresses would stay",
+                "cannot write the run marker: after a crash the addresses would stay on this host",
                 &fields,
             );
             Ok((None, Before::Clean))
@@ -196,7 +200,7 @@ fn withdraw(mark: Option<Mark>, before: Before) {
 impl Daemon {
     fn open(options: &RunOptions, mask: &SigSet, loaded: config::Loaded) -> anyhow::Result<Daemon> {
         let control = Control::new().context("cannot make the control channel")?;
-        // Nor is being asked worth as much as the VIPs.
+        // The control socket is optional too: the VIPs matter more.
         if let Err(e) = control.listen(&options.socket()) {
             let fields = [("path", json!(options.socket())), ("error", json!(e.to_string()))];
             log::event("error", "cannot listen on the control socket", &fields);
@@ -286,7 +290,7 @@ impl Daemon {
             if self.engine.learned && now >= self.noted + NOTES_PAUSE {
                 self.remember();
             }
-            // What is not read yet after so many must not wait.
+            // After a full read there may be more packets, and they must not wait.
             if (1..FLOOD).contains(&packets) {
                 self.gather();
             }
@@ -301,7 +305,11 @@ impl Daemon {
             Err(e) => e,
         };
         let fields = [("error", json!(error.to_string()))];
-        log::event("error", "watching interfaces fails, beginning anew", &fields);
+        log::event(
+            "error",
+            "cannot watch interfaces any longer, starting the watch again",
+            &fields,
+        );
         let monitor = Monitor::open().context("cannot watch interfaces")?;
         self.monitor = Watched::new(monitor, &self.epoll, NETLINK)?;
         Ok(vec![Change::Overrun])
@@ -364,7 +372,7 @@ impl Daemon {
         if let Err(e) = self.engine.notes().write(&self.state_dir) {
             log::event(
                 "warning",
-                "the stop step will have to rely on the configuration",
+                "cannot write the notes for the stop step; it will rely on the configuration",
                 &[
                     ("path", json!(addresses_in(&self.state_dir))),
                     ("error", json!(e.to_string())),

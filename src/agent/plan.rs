@@ -11,7 +11,7 @@ use crate::vrrp::hmac::{AntiReplay, Key, Mode};
 use crate::vrrp::packet::{GROUP4, GROUP6};
 use crate::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings};
 
-/// After a crash a host does not take the addresses back for so long.
+/// How long after a crash a host does not take over again from a living owner.
 pub(crate) const CRASH_HOLD: Duration = Duration::from_secs(60);
 /// Neighbours are told again every so often unless the configuration says otherwise.
 pub(crate) const REFRESH: Duration = Duration::from_secs(60);

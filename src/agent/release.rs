@@ -57,7 +57,7 @@ fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
 pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Result<Vec<String>> {
     let mark = match run_marker::left_behind(state_dir)? {
         None => return Ok(Vec::new()),
-        Some(Claim::Theirs(pid)) => return Err(io::Error::other(format!("the agent runs, as process {pid}"))),
+        Some(Claim::Theirs(pid)) => return Err(io::Error::other(format!("the agent is running as process {pid}"))),
         Some(Claim::Ours(mark, _)) => mark,
     };
     // A configuration that is broken by now names no peers, but what this run had on is known all the same.

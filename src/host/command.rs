@@ -23,7 +23,7 @@ usage:
 
 called by systemd on hapair's behalf:
   hapair-agent txn ID               run a stored transaction
-  hapair-agent revert ID [--boot]   put back an unconfirmed change
+  hapair-agent revert ID [--boot]   revert an unconfirmed change
   hapair-agent undo-fault stop UNIT end a drill's fault
   hapair-agent hold-at-boot SECONDS keep VRRP from starting until hapair has seen the host healthy
 ";

@@ -95,12 +95,12 @@ impl Builder<'_> {
         let (ip, prefix) = line.keyword().split_once('/')?;
         let ip: IpAddr = ip.parse().ok()?;
         let whole = if ip.is_ipv4() { 32 } else { 128 };
-        let message = format!("`{prefix}` is no prefix of {ip}: it is {whole} then, as in keepalived");
+        let message = format!("`{prefix}` is not a prefix length for {ip}: {whole} is used, as in keepalived");
         self.warn(&line.place, message);
         Some((ip, None))
     }
 
-    /// A line. What is no address goes to `bad`, as an error: what it means depends on the other lines.
+    /// A line. What is not an address goes to `bad`, as an error: what it means depends on the other lines.
     fn address(&mut self, line: &Stmt, bad: &mut Vec<Diagnostic>) -> Option<Address> {
         let text = line.keyword();
         let Some((ip, prefix)) = ip_prefix(text).or_else(|| self.without_prefix(line)) else {
@@ -171,7 +171,7 @@ impl Builder<'_> {
                         break;
                     };
                     if !set(&mut a, key, &value.text) {
-                        self.error(&value.place, format!("`{}` is no value for `{key}`", value.text));
+                        self.error(&value.place, format!("`{}` is not a value for `{key}`", value.text));
                     } else if key == "track_group" || key == "peer" {
                         let message = format!("`{key}` after an address has no effect in the agent");
                         self.warn(&word.place, message);

@@ -165,7 +165,7 @@ impl Checker<'_> {
                 let dev = vip.dev.as_deref().unwrap_or(&i.interface);
                 if let Some(first) = vips.insert((vip.ip, dev), &i.name).filter(|first| *first != i.name) {
                     let message = format!(
-                        "{} belongs to `{first}` already: whoever gives it up takes it from the other",
+                        "{} belongs to `{first}` already: when one gives it up, the other loses it too",
                         vip.ip
                     );
                     self.warn(&vip.place, message, "");
@@ -183,7 +183,7 @@ impl Checker<'_> {
             .collect();
         if priorities.len() > 1 {
             let message = format!("the members of `{}` have different priorities", group.name);
-            let hint = "two hosts that are each better at another member never agree on an owner";
+            let hint = "if each host has the higher priority in another member, they never agree on an owner";
             self.warn(&group.place, message, hint);
         }
     }

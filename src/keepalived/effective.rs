@@ -112,7 +112,7 @@ impl Builder<'_> {
         let typed = blocks.flat_map(Stmt::children).any(|l| l.keyword() == "auth_type");
         let pass = d.auth_pass.take().filter(|p| !p.is_empty());
         d.i.auth = match (d.auth_type, pass) {
-            // One that is no type has been reported.
+            // One that is not a type has been reported.
             (None, Some(_)) if typed => None,
             (None, Some(_)) => {
                 let message = format!("`{name}` has no `auth_type`, so the password is not used, as in keepalived");
@@ -152,7 +152,7 @@ impl Builder<'_> {
             // A peer that could not be read has been reported.
             if blocks.flat_map(Stmt::children).next().is_none() {
                 let message = format!(
-                    "`unicast_peer` of `{}` names nobody: its adverts go by multicast, as in keepalived",
+                    "`unicast_peer` of `{}` is empty: its adverts go by multicast, as in keepalived",
                     i.name
                 );
                 self.warn(place, message);
@@ -161,7 +161,7 @@ impl Builder<'_> {
         }
         if i.unicast && i.strict {
             let message = format!(
-                "strict mode knows no unicast: keepalived 1.3 refuses `{}`, 2.2 sends it all the same",
+                "strict mode does not allow unicast: keepalived 1.3 refuses `{}`, 2.2 sends it anyway",
                 i.name
             );
             self.warn(place, message);
@@ -185,7 +185,7 @@ impl Builder<'_> {
         let i = &mut d.i;
         if i.vips.len() > MOST_VIPS {
             let message = format!(
-                "`{}` has {} addresses, and an advert tells of {MOST_VIPS}: the last {} count as \
+                "`{}` has {} addresses, and an advert carries at most {MOST_VIPS}: the last {} count as \
                  virtual_ipaddress_excluded, as in keepalived",
                 i.name,
                 i.vips.len(),

@@ -80,7 +80,7 @@ impl Builder<'_> {
             None => self.decoded(number, text.as_bytes(), &value.place),
         };
         d.bad_key |= secret.is_none();
-        // Also where it cannot be read: whoever compares two texts has no files.
+        // Also where it cannot be read: a comparison of two texts has no files.
         d.keys.push(HmacKey {
             id: number,
             written: value.text.clone(),
@@ -99,7 +99,7 @@ impl Builder<'_> {
         if file.open_to_others {
             let d = Diagnostic::warning(
                 place,
-                format!("`{path}` can be read by others than its owner, and key {id} is in it"),
+                format!("`{path}` can be read by users other than its owner, and holds key {id}"),
             );
             self.out.push(d.hint(format!("chown root {path}; chmod 600 {path}")));
         }
@@ -113,7 +113,7 @@ impl Builder<'_> {
             None => Some(text.to_vec()),
         };
         let Some(secret) = secret else {
-            self.error(place, format!("key {id} is not hexadecimal behind its `hex:`"));
+            self.error(place, format!("key {id} is not hexadecimal after `hex:`"));
             return None;
         };
         if LENGTH.contains(&secret.len()) {
@@ -142,7 +142,7 @@ impl Builder<'_> {
             Some((id, _)) if known(*id) => *id,
             Some((id, place)) => {
                 if !d.bad_key {
-                    self.error(place, format!("key {id} is to sign, and there is no `key {id}`"));
+                    self.error(place, format!("`active_key {id}` has no matching `key {id}`"));
                 }
                 *id
             }

@@ -192,7 +192,7 @@ impl Builder<'_> {
         d.priority = Some(100);
         for finding in &mut self.out[said..] {
             finding.severity = Severity::Warning;
-            finding.message.push_str(": it is 100 then, as in keepalived");
+            finding.message.push_str(": 100 is used, as in keepalived");
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Config {
     pub sync_groups: Vec<SyncGroup>,
     /// `garp_group`, in order.
     pub garp_groups: Vec<GarpGroup>,
-    /// `vrrp_instance`, in order; shared with whoever runs them.
+    /// `vrrp_instance`, in order; shared with the engine that runs them.
     pub instances: Vec<Arc<Instance>>,
     /// `interface_up_down_delays`: interface to delays before down and before up count.
     pub up_down_delays: BTreeMap<String, (Duration, Duration)>,

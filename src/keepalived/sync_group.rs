@@ -47,7 +47,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes out of the groups whoever is not there or belongs to another one, and groups that nobody is left in.
+    /// Removes from the groups members that do not exist or belong to another group, and then groups without members.
     pub(super) fn settle_groups(&mut self) {
         let mut groups = std::mem::take(&mut self.config.sync_groups);
         let known: HashSet<String> = self.config.instances.iter().map(|i| i.name.clone()).collect();
@@ -131,7 +131,7 @@ impl Builder<'_> {
     /// Warns of a command that only a shell would understand; keepalived ran notify scripts through one up to 1.3.
     pub(super) fn no_shell(&mut self, command: &Word) {
         if command.text.contains(['|', ';', '>', '<', '`', '&']) || command.text.contains("$(") {
-            let message = "the command has characters of the shell, and no shell runs it";
+            let message = "the command has shell characters, but no shell runs it";
             let d = Diagnostic::warning(&command.place, message);
             self.out.push(d.hint("write a script file, or: /bin/sh -c '…'"));
         }

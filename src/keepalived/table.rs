@@ -40,7 +40,7 @@ pub enum Args {
     Secs(f64, f64),
     /// One word.
     Text,
-    /// Between so many words.
+    /// Between this many words.
     Words(usize, usize),
     /// A command line in one word, then user and group.
     Command,

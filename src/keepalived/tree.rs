@@ -215,7 +215,7 @@ impl Builder<'_> {
                     words => format!("the `{{` of `{}` is never closed", words.join(" ")),
                 };
                 self.out.push(if harmless {
-                    let message = format!("{message}: all that follows is skipped with it, as in keepalived");
+                    let message = format!("{message}: everything after it is skipped too, as in keepalived");
                     Diagnostic::warning(&owner.place, message)
                 } else if last && !owner.words.is_empty() {
                     let message = format!("{message}: it ends with the file, as in keepalived");

@@ -167,7 +167,7 @@ impl Builder<'_> {
             .hint(format!("it belongs in {}", table::place_name(home)))
         } else {
             let d = Diagnostic::warning(&stmt.place, format!("unknown keyword `{name}` in {inside} is ignored"));
-            // Comparing with the whole table takes a while; whoever has more of them will look at the first ones.
+            // Comparing with the whole table takes a while; with more of them the first ones are enough.
             self.guesses += 1;
             let similar = (self.guesses <= MAX_GUESSES).then(|| table::similar(place, name));
             match similar.flatten() {

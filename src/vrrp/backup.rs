@@ -36,7 +36,7 @@ impl Router {
         commanded || self.crash_hold.is_some_and(|until| now < until)
     }
 
-    /// Does not take over from a living owner for so long; a takeover that is on its way ends.
+    /// Does not take over from a living owner for this long; a takeover that is on its way ends.
     pub(super) fn hold_back(&mut self, now: Time, time: Option<Duration>) {
         self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now.saturating_add(t))));
         self.outbid = None;

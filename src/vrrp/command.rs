@@ -93,7 +93,7 @@ impl Router {
         self.raise.map_or(self.priority, |raise| raise.priority)
     }
 
-    /// The owner goes back to its own priority, and says so at once: a better one takes over after its skew time.
+    /// The owner returns to its own priority, and announces it at once: a better one takes over after its skew time.
     pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.raise.take().is_some() && self.state == State::Master {
             self.send(self.priority, out);

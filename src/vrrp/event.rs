@@ -15,9 +15,9 @@ use super::track::Effective;
 pub enum State {
     /// Takes no part.
     Stopped,
-    /// Wants to take part and may not.
+    /// FAULT: kept out of the election by something that it tracks.
     Fault,
-    /// Takes part and does not own the addresses.
+    /// In election, and does not own the addresses.
     Backup,
     /// Owns the addresses.
     Master,
@@ -48,7 +48,7 @@ pub enum Cause {
     Takeover,
     /// Adverts cannot be sent, so the others must elect somebody else.
     CannotSend,
-    /// We did not run for so long that the others must have elected somebody else.
+    /// We did not run for longer than the others wait, so they must have elected another owner.
     Stalled,
     /// The router stops.
     Stop,
@@ -77,7 +77,7 @@ pub enum Input<'b> {
     },
     /// A VRRP packet for its id arrived on its interface.
     ///
-    /// Whoever was kept from running hands in what has piled up before the next [`Input::Tick`].
+    /// A caller that was kept from running hands in what has piled up before the next [`Input::Tick`].
     Packet(Packet<'b>),
     /// [`Router::next_timer`] has passed.
     Tick,
@@ -89,7 +89,7 @@ pub enum Input<'b> {
     AddressLost,
     /// The interface has another hardware address: the neighbours must learn it.
     NewHardwareAddress,
-    /// Give the addresses away and do not take them back from a living owner for that long (`None`: until [`Input::Resume`]).
+    /// Give the addresses away and do not take over from a living owner for that long (`None`: until [`Input::Resume`]).
     ///
     /// If nobody takes them, they come back after the usual wait for an owner's silence: three adverts and the skew time, unless
     /// written otherwise. Nobody announces that it would take them, so a standby that lives is for the caller to look for.
@@ -124,7 +124,7 @@ pub enum Output {
     Acquire,
     /// Take every address off.
     Release,
-    /// Tell the neighbours about every address so many times.
+    /// Announce every address to the neighbours this many times.
     Announce {
         /// Messages an address.
         count: u32,

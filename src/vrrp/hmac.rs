@@ -49,7 +49,7 @@ pub enum Mode {
 /// What keeps an old message from counting again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AntiReplay {
-    /// Time stamps of each sender must grow, and not be further from our clock than so many seconds (1 to 300).
+    /// Time stamps of each sender must grow, and not be further from our clock than this many seconds (1 to 300).
     Time {
         /// In seconds.
         window: u16,
@@ -255,7 +255,7 @@ impl Ahead {
         self.0
     }
 
-    /// So many thousandths of the window are used up.
+    /// How many thousandths of the window are used up.
     fn share(self, window: u16) -> u64 {
         self.0.unsigned_abs() / u64::from(window.max(1))
     }
@@ -269,7 +269,7 @@ impl fmt::Display for Ahead {
     }
 }
 
-/// The stamp of the last message that was signed. Nothing of it need outlive the process: the clock goes on.
+/// The stamp of the last message that was signed. Nothing of it need outlive the process: the clock keeps running.
 #[derive(Debug, Clone, Default)]
 pub struct Sequence(Cell<u64>);
 
@@ -308,7 +308,7 @@ pub(super) struct Senders {
     all: Vec<Sender>,
     /// Messages taken: who was heard last.
     taken: u64,
-    /// At most so many, if more than [`SENDERS`].
+    /// At most this many, if more than [`SENDERS`].
     peers: usize,
 }
 
@@ -331,7 +331,7 @@ pub(super) enum Said {
 }
 
 impl Senders {
-    /// Room for so many peers.
+    /// Makes room for this many peers.
     pub(super) fn allow(&mut self, peers: usize) {
         self.peers = peers;
     }
@@ -411,7 +411,7 @@ pub enum Refusal {
     WrongKey,
     /// Further from our clock than the window.
     #[error(
-        "its time stamp is {ahead}, further than time_window allows ({window} s): the clocks differ, or it is an old one"
+        "its time stamp is {ahead}, further than time_window allows ({window} s): the clocks differ, or it is a replay"
     )]
     Stale {
         /// The stamp, compared with our clock. Nobody vouches for it.
@@ -420,6 +420,6 @@ pub enum Refusal {
         window: u16,
     },
     /// Not newer than the last one of that sender.
-    #[error("it is an old one, sent again")]
+    #[error("it is a replay of an older one")]
     Replay,
 }

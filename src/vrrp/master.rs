@@ -76,7 +76,7 @@ impl Router {
 
     pub(super) fn as_master(&mut self, now: Time, sender: Owner, out: &mut Vec<Output>) {
         if sender.priority == 0 {
-            // Whoever waits for the other's end should hear that there is an owner.
+            // A router that waits for the other's end should hear that there is an owner.
             self.answer(now, out);
             return;
         }

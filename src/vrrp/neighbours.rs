@@ -17,7 +17,7 @@ use super::time::Time;
 const MOST: usize = 32;
 /// Rows that only senders that count, and configured peers, may take.
 const RESERVED: usize = 8;
-/// Who is not heard for so long is forgotten, and told anew when it is heard again.
+/// A neighbour that is not heard for this long is forgotten, and reported anew when it is heard again.
 pub const MEMORY: Duration = Duration::from_secs(300);
 
 /// What is thought of a packet.

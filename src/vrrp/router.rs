@@ -67,7 +67,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that does not take part yet.
+    /// A router that is not in election yet.
     pub fn new(settings: Settings) -> Router {
         Router {
             state: State::Stopped,
@@ -159,7 +159,7 @@ impl Router {
         }
     }
 
-    /// Takes one input. `now` never goes back.
+    /// Takes one input. `now` never decreases.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Vec<Output> {
         let mut out = Vec::new();
         self.take(now, input, &mut out);

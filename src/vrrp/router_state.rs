@@ -27,10 +27,10 @@ pub(super) struct Raise {
     pub(super) until: Option<Time>,
 }
 
-/// A takeover before any owner was heard: whoever answers it is outbid, once.
+/// A takeover before any owner was heard: an owner that answers it is outbid, once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outbid {
-    /// Later somebody is no owner that was merely not heard yet.
+    /// After this, an owner that is heard is a new one, not one that was merely not heard yet.
     pub(super) before: Time,
     /// When the raised priority ends; `None`: until it is ended.
     pub(super) until: Option<Time>,

@@ -32,7 +32,7 @@ pub struct Settings {
     pub preempt: bool,
     /// Wait before that.
     pub preempt_delay: Duration,
-    /// After a crash: do not take over from a living owner for so long.
+    /// After a crash: how long not to take over from a living owner.
     pub crash_hold: Duration,
     /// Adverts that may be missing: 1 to 100.
     pub down_adverts: u8,

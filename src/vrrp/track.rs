@@ -130,7 +130,7 @@ mod tests {
         }
 
         #[test]
-        fn a_counter_changes_after_so_many_in_a_row(rise in 1..6u32, fall in 1..6u32, runs in proptest::collection::vec(any::<bool>(), 1..60)) {
+        fn a_counter_changes_after_enough_results_in_a_row(rise in 1..6u32, fall in 1..6u32, runs in proptest::collection::vec(any::<bool>(), 1..60)) {
             // The model: a state, and how many results against it came in a row.
             let mut counter = Counter::new(rise, fall, false);
             let (mut good, mut against) = (true, 0);

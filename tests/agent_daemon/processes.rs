@@ -57,7 +57,7 @@ fn only_the_packet_thread_is_real_time_and_scripts_are_ordinary() {
     let threads = policies(host.pid());
     for (name, policy) in &threads {
         let packet_thread = name.starts_with("hapair-agent");
-        if packet_thread && log.contains("cannot have real-time priority") {
+        if packet_thread && log.contains("cannot get real-time priority") {
             assert!(log.contains("CAP_SYS_NICE"), "the warning has its hint: {log}");
             continue;
         }
@@ -153,7 +153,7 @@ fn without_a_state_directory_the_vip_is_served_all_the_same() {
     until("owner", || host.owns());
     let log = host.read("log");
     assert!(
-        log.contains("cannot mark the run") && log.contains("cannot listen on the control socket"),
+        log.contains("cannot write the run marker") && log.contains("cannot listen on the control socket"),
         "{log}"
     );
     host.stop();

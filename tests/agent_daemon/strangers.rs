@@ -96,7 +96,7 @@ fn crash_and_return(host: &mut Host) {
     host.start(&instance(""), &[]);
     let log = host.read("log");
     assert!(log.contains("\"crashed_before\":true"), "{log}");
-    assert!(!log.contains("cannot mark the run"), "{log}");
+    assert!(!log.contains("cannot write the run marker"), "{log}");
     host.stop();
     assert!(!host.path("state/agent.running").exists());
 }
@@ -142,7 +142,7 @@ fn what_an_older_version_left_open_to_everybody_decides_nothing() {
     host.start(&instance(""), &[]);
     let log = host.read("log");
     assert!(
-        log.contains("\"crashed_before\":true") && !log.contains("cannot mark the run"),
+        log.contains("\"crashed_before\":true") && !log.contains("cannot write the run marker"),
         "{log}"
     );
     for entry in fs::read_dir(&state).unwrap() {
@@ -177,7 +177,7 @@ fn files_of_another_user_in_the_state_directory_decide_nothing() {
     host.start(&instance(""), &[]);
     let log = host.read("log");
     assert!(
-        log.contains("\"crashed_before\":false") && !log.contains("cannot mark the run"),
+        log.contains("\"crashed_before\":false") && !log.contains("cannot write the run marker"),
         "{log}"
     );
     assert_eq!(fs::metadata(&state).unwrap().mode() & 0o022, 0);

@@ -63,7 +63,7 @@ fn unusable_credentials_are_named() {
 }
 
 #[test]
-fn a_repository_without_the_package_puts_the_host_back() {
+fn a_repository_without_the_package_reverts_the_host() {
     // CentOS 7's own repositories have no nginx.
     let twins = Twins::up(&example_with(&[("nginx: stable", "nginx: keep")]));
     let run = twins.apply();
@@ -94,7 +94,7 @@ fn a_configuration_that_nginx_refuses_is_never_in_place() {
 }
 
 #[test]
-fn a_full_disk_is_named_and_puts_the_host_back() {
+fn a_full_disk_is_named_and_reverts_the_host() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     twins.write(&example_with(&[("weight: -5", "weight: -7")]));
@@ -111,7 +111,7 @@ fn a_full_disk_is_named_and_puts_the_host_back() {
 }
 
 #[test]
-fn ctrl_c_in_mid_apply_puts_the_running_transaction_back() {
+fn ctrl_c_in_mid_apply_reverts_the_running_transaction() {
     let twins = Twins::up(EXAMPLE);
     let before = HOSTS.map(|host| twins.fingerprint(host));
     let mut child = twins.spawn(&["apply", "--yes", "--output", "json"]);

@@ -183,7 +183,7 @@ fn a_broken_lock_stops_the_first_operator_and_not_the_transaction_that_runs() {
 }
 
 #[test]
-fn what_hapair_itself_stopped_is_not_said_to_be_another_hand() {
+fn what_hapair_itself_stopped_is_not_blamed_on_someone_else() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     twins.write(&example_with(&[("auth_pass: \"1111\"", "auth_pass: \"n3wpass\"")]));

@@ -185,7 +185,7 @@ fn the_daemon_as_installed() {
         );
     }
     twins.sh(MASTER, &format!("ip addr del {VIP}/24 dev enp0s3"));
-    wait_until("the address is put back", Duration::from_secs(10), || {
+    wait_until("the address is added again", Duration::from_secs(10), || {
         twins
             .try_sh(MASTER, &format!("ip -4 -o addr show | grep -q {VIP}"))
             .code
@@ -196,7 +196,7 @@ fn the_daemon_as_installed() {
     assert!(
         twins
             .sh(MASTER, "journalctl -q -o cat -u hapair-agent")
-            .contains("putting it back")
+            .contains("adding it again")
     );
 
     // Stopped in good order nothing is left behind, and the next start is no start after a crash.

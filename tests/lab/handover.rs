@@ -46,7 +46,7 @@ fn the_vip_moves_on_command_stays_away_and_comes_back() {
             .hapair(&["apply", "--yes"])
             .expect(1)
             .says(MASTER)
-            .says("keepalived.service was stopped on purpose")
+            .says("keepalived.service is being held stopped")
             .says("`hapair handover --resume`")
             .says("neither host was changed");
         assert_eq!(owners(), [false, true]);

@@ -62,7 +62,7 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
     twins
         .hapair(&["rollback", "--yes"])
         .expect(1)
-        .says("changed by other hands since")
+        .says("modified since by someone else")
         .says(conf)
         .says("--force");
     twins.sh(BACKUP, &format!("cp -p /root/kept {conf}"));

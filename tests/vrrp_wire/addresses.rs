@@ -39,7 +39,7 @@ fn a_reload_changes_only_what_differs() {
 }
 
 #[test]
-fn what_others_remove_is_put_back_and_a_lost_link_is_a_fault() {
+fn what_others_remove_is_added_again_and_a_lost_link_is_a_fault() {
     if !able(&[]) {
         return;
     }

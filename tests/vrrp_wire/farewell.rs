@@ -77,7 +77,7 @@ fn told_at_a_crash(pair: &mut Pair, capture: &mut Capture) -> Vec<Form> {
 }
 
 #[test]
-fn the_stop_step_speaks_as_the_peer_does_and_in_two_forms_where_that_is_not_known() {
+fn the_stop_step_sends_the_form_of_the_peer_and_both_forms_where_that_is_not_known() {
     if !able(&[]) {
         return;
     }

@@ -162,7 +162,7 @@ fn release(host: &crate::net::Host) -> bool {
 }
 
 #[test]
-fn an_address_that_cannot_be_taken_off_goes_later() {
+fn an_address_that_cannot_be_removed_is_removed_later() {
     if !able(&["strace"]) {
         return;
     }

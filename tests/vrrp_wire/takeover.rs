@@ -17,7 +17,7 @@ fn pair(owner: Engine) -> Pair {
     pair
 }
 
-fn the_standby_takes_over_and_gives_back(owner: Engine) {
+fn the_standby_takes_over_and_yields_after_resume(owner: Engine) {
     let pair = pair(owner);
     let mut capture = Capture::new(&pair.a.net);
     assert_eq!(pair.b.agent(&["takeover"]), (String::new(), true));
@@ -61,14 +61,14 @@ fn the_standby_takes_over_and_gives_back(owner: Engine) {
 #[test]
 fn from_an_agent() {
     if able(&[]) {
-        the_standby_takes_over_and_gives_back(Engine::Agent);
+        the_standby_takes_over_and_yields_after_resume(Engine::Agent);
     }
 }
 
 #[test]
 fn from_keepalived() {
     if able(&["keepalived"]) {
-        the_standby_takes_over_and_gives_back(Engine::Keepalived);
+        the_standby_takes_over_and_yields_after_resume(Engine::Keepalived);
     }
 }
 

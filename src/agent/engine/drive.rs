@@ -274,7 +274,7 @@ impl Engine {
         if self.due.iter().flatten().any(|at| *at <= now) {
             for u in 0..self.due.len() {
                 let Some(at) = self.due[u] else { continue };
-                // Whose wait is not over may still hear what ends it; an owner waits for nothing but the clock.
+                // Only an owner may act early: an advert may still cancel a backup's timer.
                 if at <= now || (at <= now + TOGETHER && self.units[u].is_owner()) {
                     self.worst_lag = self.worst_lag.max(now.saturating_sub(at));
                     self.give_all(now.max(at), u, &Input::Tick);

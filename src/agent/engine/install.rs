@@ -82,7 +82,7 @@ impl Engine {
         // An address may have gone from one instance to another: it stays if that one is an owner, and only then.
         let kept_addresses = self.addresses_of_owners();
         for before in owned_before {
-            self.take_off(now, &before, &kept_addresses);
+            self.remove_addresses(now, &before, &kept_addresses);
         }
         for (member, mut router) in old {
             // Gone from the configuration: as if it stopped.
@@ -98,7 +98,7 @@ impl Engine {
             }
             let farewell = router.handle(now, Input::Stop);
             if was_master {
-                self.take_off(now, &member.instance, &kept_addresses);
+                self.remove_addresses(now, &member.instance, &kept_addresses);
             }
             for output in farewell {
                 if let Output::Send { advert, form } = output {
@@ -138,7 +138,7 @@ impl Engine {
                     self.give(now, u, m, Input::Start { crashed });
                 }
                 if let Some(instance) = waits {
-                    self.take_off(now, &instance, &kept_addresses);
+                    self.remove_addresses(now, &instance, &kept_addresses);
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Engine {
             .collect()
     }
 
-    pub(super) fn take_off(&mut self, now: Time, instance: &Instance, keep: &BTreeSet<Assigned>) {
+    pub(super) fn remove_addresses(&mut self, now: Time, instance: &Instance, keep: &BTreeSet<Assigned>) {
         let gone: Vec<Assigned> = plan::addresses(instance, &self.links)
             .into_iter()
             .map(|a| a.at)

@@ -108,7 +108,7 @@ impl Engine {
                     let name = member.instance.name.clone();
                     log::event(
                         "warning",
-                        "somebody removed an address, putting it back",
+                        "someone removed an address; adding it again",
                         &[("instance", json!(name))],
                     );
                     self.give(now, u, m, Input::AddressLost);
@@ -158,9 +158,9 @@ impl Engine {
         }
     }
 
-    /// Takes addresses off; what cannot be taken off is tried again.
+    /// Removes addresses; a removal that fails is tried again.
     pub(super) fn remove(&mut self, now: Time, addresses: &[Assigned]) {
-        // Whoever owns them now is told of by others.
+        // Announcing them is up to their owner now.
         addresses.iter().for_each(|a| self.pacer.forget(a.index, a.ip));
         let there: Vec<Assigned> = addresses
             .iter()

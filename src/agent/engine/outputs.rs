@@ -23,7 +23,7 @@ type Order = (usize, usize, Output);
 /// An advert and what it takes to send it.
 pub(super) type ToSend<'a> = (&'a Instance, &'a Router, &'a Advert, Form);
 
-/// So many routers are released first: their peers hear of it while the addresses of the others are still taken off.
+/// How many routers are released first: their peers hear of it while the addresses of the others are still being removed.
 const FIRST: usize = 4;
 
 /// The orders in parts that are carried out one after the other. Orders of one router are never torn apart.
@@ -38,8 +38,8 @@ fn parts(batch: &[Order]) -> impl Iterator<Item = &[Order]> {
     [first, rest].into_iter().filter(|part| !part.is_empty())
 }
 
-/// What follows where adverts could not be sent, without the ownerships that never were: whoever became owner in this batch and
-/// gave up at once has no transition to tell of, and gets no addresses.
+/// The orders that follow where adverts could not be sent, without the ownerships that never were: a router that became owner in
+/// this batch and gave up at once has no transition to report, and gets no addresses.
 fn without_attempts(
     batch: &mut Vec<Order>,
     mut given_up: Vec<Order>,
@@ -331,7 +331,7 @@ impl Engine {
         if let Err(e) = self.frames.send(index, frames) {
             log::event(
                 "warning",
-                "cannot tell the neighbours",
+                "cannot announce addresses to the neighbours",
                 &[("error", json!(e.to_string()))],
             );
         }

@@ -82,7 +82,7 @@ impl Engine {
                     }
                     Alarm::Clock { src, ahead, window } => {
                         let message = format!(
-                            "the peer's clock is {ahead}: from {window} s on adverts are refused and both hosts own the VIP; \
+                            "the peer's clock is {ahead}: from {window} s on, adverts are refused and both hosts own the VIP; \
                              set the clocks right"
                         );
                         ("warning", message, src)

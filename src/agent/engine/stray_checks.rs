@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// Names VIPs that are on an interface where no instance of this host put them. They are not taken off: whoever put them there
+    /// Names VIPs that are on an interface where no instance of this host put them. They are not removed: whoever put them there
     /// may have a reason, and would do it again.
     pub(super) fn look_for_uninvited(&mut self, now: Time) {
         if self.strays.due.take_if(|at| *at <= now).is_none() {

@@ -31,8 +31,8 @@ impl Unit {
     }
 }
 
-/// The time that a unit was told last. For it time never goes back, also where packets come with the time of their arrival
-/// and an advert goes with others that are due a little earlier.
+/// Latest time seen by a unit. Keeps its input monotonic: packets carry the time of their arrival, which may precede the last
+/// tick, and an advert may be sent together with others that are due a little earlier.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Clock(pub(super) Time);
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// A stream whose single reads and writes can be limited.
 pub(crate) trait Limited {
-    /// Reads are given up after so long.
+    /// Sets the timeout of a read.
     fn limit_read(&self, time: Duration) -> io::Result<()>;
-    /// Writes are given up after so long.
+    /// Sets the timeout of a write.
     fn limit_write(&self, time: Duration) -> io::Result<()>;
 }
 
@@ -33,14 +33,15 @@ impl Limited for TcpStream {
     }
 }
 
-/// A stream until a moment: whoever says or takes a byte every now and then gets no more time than others.
+/// A stream with a deadline for all of its reads and writes: a client that sends or takes a byte every now and then gets no
+/// more time than others.
 pub(crate) struct WithDeadline<'s, S> {
     stream: &'s S,
     end: Instant,
 }
 
 impl<'s, S> WithDeadline<'s, S> {
-    /// For so long from now on.
+    /// Sets the deadline to `time` from now.
     pub(crate) fn new(stream: &'s S, time: Duration) -> WithDeadline<'s, S> {
         let end = Instant::now() + time;
         WithDeadline { stream, end }

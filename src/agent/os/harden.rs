@@ -28,7 +28,7 @@ pub(crate) fn apply(asked: Hardening, global: &GlobalDefs) {
         && let Err(e) = schedule(libc::SCHED_RR, priority.into())
     {
         let hint = "real-time needs CAP_SYS_NICE; in a cgroup with CPU accounting, CentOS 7's kernel also wants cpu.rt_runtime_us";
-        warn("cannot have real-time priority", &e, hint);
+        warn("cannot get real-time priority", &e, hint);
     }
     if let Some(nice) = global.nice {
         // Without it, scripts and the other threads would have the nice value too.
@@ -42,7 +42,7 @@ pub(crate) fn apply(asked: Hardening, global: &GlobalDefs) {
         let failed = (set != 0).then(io::Error::last_os_error);
         if let Some(e) = failed.or(reset.err()) {
             warn(
-                "cannot have the nice value of `vrrp_priority`",
+                "cannot set the nice value of `vrrp_priority`",
                 &e,
                 "it needs CAP_SYS_NICE",
             );

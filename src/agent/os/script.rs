@@ -85,7 +85,7 @@ fn ids(command: &Command, global: &GlobalDefs) -> Result<Ids, String> {
     match users::lookup("keepalived_script", None) {
         Ok(ids) => Ok(ids),
         Err(_) if global.script_security => Err(
-            "nobody may run it: with enable_script_security write `script_user`, or make a user keepalived_script"
+            "no user to run it as: enable_script_security needs `script_user`, or a user named keepalived_script"
                 .to_owned(),
         ),
         Err(_) => Ok(Ids::ROOT),
@@ -164,7 +164,7 @@ fn unchangeable(path: &Path) -> Result<(), String> {
         let open = (meta.gid() != 0 && mode & 0o020 != 0) || mode & 0o002 != 0;
         let sticky = kind.is_dir() && mode & 0o1000 != 0;
         if meta.uid() != 0 || (!kind.is_symlink() && !sticky && open) {
-            return Err(format!("{} can be changed by others than root", part.display()));
+            return Err(format!("{} can be changed by users other than root", part.display()));
         }
     }
     Ok(())
@@ -187,7 +187,7 @@ pub fn findings(config: &Config) -> Vec<Diagnostic> {
     for (script, reason) in disabled(config) {
         let message = format!("check `{}` is disabled, as in keepalived: {reason}", script.name);
         let d = Diagnostic::error(&script.place, message);
-        out.push(d.hint("a check that does not run never moves the VIP; a file is looked for again at a reload"));
+        out.push(d.hint("a check that does not run never moves the VIP; once the command is there, reload"));
     }
     let mut others: Vec<(&Place, String, &Command)> = Vec::new();
     let groups = config.sync_groups.iter().map(|g| (&g.place, &g.name, &g.notify));
@@ -309,12 +309,15 @@ mod tests {
         refused(&file(&dir, "plain", 0o644), "plain is not executable for root");
         refused(dir.path().to_str().unwrap(), "is not executable for root");
         refused("</etc/passwd", "write `test -r FILE`");
-        refused(&file(&dir, "world", 0o757), "world can be changed by others than root");
+        refused(
+            &file(&dir, "world", 0o757),
+            "world can be changed by users other than root",
+        );
         // The group root is root.
         let group = file(&dir, "group", 0o775);
         assert!(run(&group, &global).is_ok());
         chown(&group, None, Some(NOBODY)).unwrap();
-        refused(&group, "group can be changed by others than root");
+        refused(&group, "group can be changed by users other than root");
         assert!(run(&group, &GlobalDefs::default()).is_ok(), "only with script security");
         let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o700);
@@ -329,10 +332,10 @@ mod tests {
         mode(0o755);
         let link = dir.path().join("link");
         symlink(&group, &link).unwrap();
-        refused(link.to_str().unwrap(), "group can be changed by others than root");
+        refused(link.to_str().unwrap(), "group can be changed by users other than root");
         let owned = file(&dir, "owned", 0o755);
         chown(&owned, Some(NOBODY), None).unwrap();
-        refused(&owned, "owned can be changed by others than root");
+        refused(&owned, "owned can be changed by users other than root");
         // /tmp is open to all, but sticky.
         let sticky = tempfile::tempdir_in("/tmp").unwrap();
         fs::set_permissions(sticky.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -348,7 +351,7 @@ mod tests {
         let prepared = prepare(&command(&["/bin/sh"]), &global, OsStr::new(PATH));
         match users::lookup("keepalived_script", None) {
             Ok(ids) => assert_eq!(prepared.unwrap().ids, ids),
-            Err(_) => assert!(prepared.unwrap_err().starts_with("nobody may run it")),
+            Err(_) => assert!(prepared.unwrap_err().starts_with("no user to run it as")),
         }
         assert!(prepare(&command(&["/bin/sh"]), &secure("hp-no-such-user"), OsStr::new(PATH)).is_err());
         let sh = prepare(

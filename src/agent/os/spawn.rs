@@ -74,7 +74,7 @@ impl Child {
         self.reap(0).unwrap_or(End::Unknown)
     }
 
-    /// Waits for its end behind the back of whoever has it.
+    /// Waits for its end without telling its `Child`, as a stranger could.
     #[cfg(test)]
     pub(crate) fn steal(&self) {
         // SAFETY: a child of ours that has not been waited for.

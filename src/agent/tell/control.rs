@@ -14,7 +14,7 @@ use super::metrics;
 use super::report::Report;
 use crate::agent::os::deadline_stream::WithDeadline;
 
-/// A client may take so long to ask, and so long to read.
+/// Timeout for a client to send its request, and for it to read the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request that waits for its answer.

@@ -22,7 +22,7 @@ const DOUBLINGS: u32 = 5;
 
 enum Reader {
     Running(Child),
-    /// Starts then, after so many starts that failed.
+    /// It starts at this time, after this many starts that failed.
     At(Time, u32),
     /// There is none.
     None,
@@ -172,7 +172,7 @@ fn open(path: &str, fifo: &keepalived::Fifo) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
         .open(path)?;
     if !file.metadata()?.file_type().is_fifo() {
-        return Err(io::Error::other("it is no FIFO"));
+        return Err(io::Error::other("it is not a FIFO"));
     }
     if let Some(user) = &fifo.user {
         let ids = users::lookup(&user.user, user.group.as_deref()).map_err(io::Error::other)?;

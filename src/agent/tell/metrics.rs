@@ -79,7 +79,7 @@ impl Text {
         self.head(
             "hmac_time_window_seconds",
             Kind::Gauge,
-            "seconds that the clocks may differ before adverts do not count",
+            "seconds the clocks may differ before adverts are refused",
         );
         for (of, auth) in signed().filter(|(_, auth)| auth["time_window"].is_number()) {
             let window = number(&auth["time_window"]);
@@ -182,7 +182,10 @@ const COUNTERS: [(&str, &str); 16] = [
         "hmac_stale",
         "packets ignored because the sender's clock and ours differ by more than time_window",
     ),
-    ("hmac_replayed", "packets ignored because they are old ones, sent again"),
+    (
+        "hmac_replayed",
+        "packets ignored because they are replays of older ones",
+    ),
     ("checksum_errors", "packets ignored for their checksum"),
     ("zero_received", "adverts of priority 0 heard"),
     ("zero_sent", "adverts of priority 0 sent"),
@@ -203,9 +206,10 @@ pub(crate) fn render(status: &Value) -> String {
             ("master", Gauge, "1 while this host owns the VIPs"),
             (|i| is(i["state"] == "MASTER")) as fn(&Value) -> f64,
         ),
-        (("fault", Gauge, "1 while the instance may not take part"), |i| {
-            is(i["state"] == "FAULT")
-        }),
+        (
+            ("fault", Gauge, "1 while the instance is kept out of the election"),
+            |i| is(i["state"] == "FAULT"),
+        ),
         (("priority", Gauge, "effective priority, 1 to 255"), |i| {
             number(&i["priority"])
         }),
@@ -296,7 +300,7 @@ pub(crate) fn render(status: &Value) -> String {
         (
             "process_by_name",
             Gauge,
-            "1 while nothing but the name tells which processes are meant: anybody's count",
+            "1 while only the name identifies the processes: those of any user count",
         ),
         "process",
         rules,

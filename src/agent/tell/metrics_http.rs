@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::control::Asker;
 use crate::agent::os::deadline_stream::WithDeadline;
 
-/// A client may take so long to ask, and so long to read.
+/// Timeout for a client to send its request, and for it to read the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Clients at once; more are sent away.
 const CLIENTS: usize = 8;

@@ -9,7 +9,7 @@ use super::report::{Report, Row};
 use crate::vrrp::hmac::Refusal;
 use crate::vrrp::{Ignored, Neighbour, PacketError, Time, Verdict};
 
-/// Who was refused is a warning for so long.
+/// How long after its last refused advert a neighbour is worth a warning.
 const RECENT: Time = Time::from_secs(60);
 
 /// Neighbours of an instance, for `status --json`.

@@ -91,7 +91,7 @@ impl Checks {
                     &[("script", json!(script.name)), ("reason", json!(reason))],
                 );
             }
-            // Who is tracked, allowed and run as before goes on as before; all else begins anew.
+            // A check that is tracked, allowed and run as before keeps its state; every other one starts afresh.
             let known = |c: &Check| same(&c.script, script) && c.role == role;
             if let Some(at) = old.iter().position(known) {
                 self.all.push(old.swap_remove(at));

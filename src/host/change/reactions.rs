@@ -16,7 +16,7 @@ const METADATA: Duration = Duration::from_secs(15 * 60);
 ///
 /// # Errors
 /// The first that fails.
-pub fn all(worker: &mut Worker<'_>) -> Result<()> {
+pub fn run_pending(worker: &mut Worker<'_>) -> Result<()> {
     let mut pending: Vec<Reaction> = std::mem::take(&mut worker.pending).into_iter().collect();
     if !worker.root.is_live() {
         return Ok(());
@@ -40,7 +40,7 @@ pub fn all(worker: &mut Worker<'_>) -> Result<()> {
         .collect();
     pending.retain(|r| !matches!(r, Reaction::Reload { unit } if restarts.contains(unit)));
     for reaction in &pending {
-        one(worker, reaction)?;
+        run(worker, reaction)?;
     }
     Ok(())
 }
@@ -50,15 +50,15 @@ pub fn all(worker: &mut Worker<'_>) -> Result<()> {
 ///
 /// # Errors
 /// It fails.
-pub fn now(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
+pub fn run_if_pending(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
     if worker.pending.remove(reaction) {
-        one(worker, reaction)
+        run(worker, reaction)
     } else {
         Ok(())
     }
 }
 
-pub(crate) fn one(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
+pub(crate) fn run(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
     worker.undo.add(&Undo::Reaction {
         reaction: reaction.clone(),
     })?;
@@ -103,7 +103,7 @@ fn still_runs(unit: &str) -> Result<()> {
         return Ok(());
     }
     Err(
-        Error::new(format!("{unit} does not run any more: {}", systemd::journal(unit, 10)))
+        Error::new(format!("{unit} stopped running: {}", systemd::journal(unit, 10)))
             .hint(format!("see `journalctl -u {unit}` on the host")),
     )
 }

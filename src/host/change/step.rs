@@ -52,7 +52,7 @@ pub(crate) fn step(
     })?;
     staging::validate_group(worker, resource, stage_resources).map_err(named)?;
     if let Some(reaction) = kinds::of(&resource.spec).needs_first() {
-        reactions::now(worker, &reaction).map_err(named)?;
+        reactions::run_if_pending(worker, &reaction).map_err(named)?;
     }
     converge::converge(worker, resource, &observed).map_err(named)?;
     worker.undo.step_done();
@@ -61,7 +61,7 @@ pub(crate) fn step(
     if let Some(left) = after.and_then(|o| diff(resource, &o, &context)) {
         return Err(named(
             Error::new(format!("still not as desired after the change: {}", left.summary))
-                .hint("something else on the host writes the same thing; find out what"),
+                .hint("something else on the host keeps changing it; find out what"),
         ));
     }
     worker.pending.extend(resource.reactions.iter().cloned());

@@ -1,5 +1,5 @@
 //! Checking staged files before they take effect: the validator sees them in place, in a private mount namespace, while
-//! the host goes on with the old ones.
+//! the host keeps the old ones.
 
 use std::ffi::CString;
 use std::fs;
@@ -79,7 +79,7 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
 /// What can be said of the text once everything that it runs is on the host.
 ///
 /// # Errors
-/// A check that this host would not run: whoever speaks VRRP here would never give up the VIP for it.
+/// A check that this host would not run: the engine would never give up the VIP for it.
 pub fn scripts(validator: Validator, files: &[Staged]) -> Result<()> {
     if !matches!(validator, Validator::Keepalived | Validator::Agent) {
         return Ok(());
@@ -113,7 +113,7 @@ fn repository(text: &str) -> Result<()> {
         }
     }
     if sections == 0 {
-        Err(Error::new("no [repository] section in it"))
+        Err(Error::new("it has no [repository] section"))
     } else {
         Ok(())
     }
@@ -199,7 +199,7 @@ fn judge(validator: Validator, command: &[String], output: &Output) -> Result<()
 
 fn refused(tool: &str, text: &str) -> Error {
     Error::new(format!("`{tool}` refused the new files: {text}"))
-        .hint("nothing of it was activated; correct the inventory or the template and apply again")
+        .hint("none of it was activated; correct the inventory or the template and apply again")
 }
 
 /// A directory or file that is laid over another.
@@ -225,7 +225,7 @@ fn stage(files: &[Staged], scratch: &Path) -> Result<Vec<Mount>> {
                     "{} does not exist, so its files cannot be checked",
                     base.display()
                 ))
-                .hint("the package that brings it is not installed"));
+                .hint("the package that provides it is not installed"));
             }
             mounts.push(Mount {
                 source,

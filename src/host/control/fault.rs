@@ -23,7 +23,7 @@ struct Before {
 struct Traces {
     /// What was before; its presence is the fault.
     memory: PathBuf,
-    /// Holds off whoever starts the unit again: a condition that fails. A run-time mask would do nothing for units
+    /// Keeps anyone from starting the unit again: a condition that fails. A run-time mask would do nothing for units
     /// whose file is in /etc/systemd/system, which comes before /run; drop-ins count wherever the unit's file is.
     hold: PathBuf,
     /// Name of the timer that undoes.
@@ -50,7 +50,7 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
     let Fault::Stop { unit } = fault;
     let traces = traces(root, unit)?;
     if traces.memory.exists() {
-        return Err(Error::new(format!("{unit} is stopped by an earlier drill already"))
+        return Err(Error::new(format!("{unit} is already stopped by an earlier drill"))
             .hint("repair it first, or wait for its timer"));
     }
     let now = systemd::one(unit);
@@ -79,7 +79,7 @@ fn hold(traces: &Traces, active: bool) -> Result<()> {
         "# hapair's drill holds this unit down\n[Unit]\nConditionPathExists=!{}\n",
         traces.memory.display()
     );
-    files::file(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::write_atomic(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
     systemd::daemon_reload()
 }
 
@@ -99,7 +99,7 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     let before: Before = serde_json::from_slice(&text).unwrap_or(Before { active: true });
     files::remove(&traces.hold)?;
     if let Some(parent) = traces.hold.parent() {
-        // Only if it is empty: other hands may have a drop-in there.
+        // Only if it is empty: others may have a drop-in there.
         let _ = fs::remove_dir(parent);
     }
     files::remove(&traces.memory)?;
@@ -115,8 +115,8 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     }
 }
 
-/// No engine of this host was stopped on purpose: one that was cannot be started, and its timer would start it in the
-/// midst of whatever comes later.
+/// No engine of this host is held stopped: one that is cannot be started, and its timer would start it in the midst of
+/// whatever comes later.
 ///
 /// # Errors
 /// Names the unit, and how to let it go.
@@ -128,15 +128,15 @@ pub fn no_engine_held(root: &Root) -> Result<()> {
         }
         let (why, hint) = match engine {
             Engine::Keepalived => (
-                "by a handover that holds, or by a drill",
-                "`hapair handover --resume` lets the host take part again; then run the command again",
+                "by `hapair handover --hold` or by a drill",
+                "run `hapair handover --resume` to start it again, then repeat the command",
             ),
             Engine::Agent => (
-                "by a drill that has not ended",
-                "it is started again by itself: `systemctl list-timers 'hapair-undo-*'` on the host says when",
+                "by an unfinished drill",
+                "it will be started again automatically: `systemctl list-timers 'hapair-undo-*'` on the host shows when",
             ),
         };
-        return Err(Error::new(format!("{unit} was stopped on purpose, {why}")).hint(hint));
+        return Err(Error::new(format!("{unit} is being held stopped {why}")).hint(hint));
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ mod tests {
         .unwrap();
         let error = no_engine_held(&root).unwrap_err();
         assert!(
-            error.message.starts_with("keepalived.service was stopped on purpose"),
+            error.message.starts_with("keepalived.service is being held stopped"),
             "{error}"
         );
         assert!(

@@ -11,7 +11,7 @@ use crate::host::os::systemd;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Fault};
 
-/// keepalived cannot hold back: it is stopped instead, and started again after so many seconds if nobody resumes it.
+/// keepalived cannot be held: it is stopped instead, and started again after this many seconds if nobody resumes it.
 const UNTIL_RESUMED: u64 = 30 * 24 * 3600;
 
 /// Moves VIPs, or resumes, by whichever engine runs.
@@ -24,16 +24,16 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
         unit: Engine::Keepalived.unit().to_owned(),
     };
     match order {
-        VrrpOrder::HandOver { hold } if runs(Engine::Agent) => ask_agent(&for_so_long("handover", hold)),
+        VrrpOrder::HandOver { hold } if runs(Engine::Agent) => ask_agent(&with_seconds("handover", hold)),
         VrrpOrder::HandOver { hold } if runs(Engine::Keepalived) => {
             fault::inject(root, &stopped, hold.unwrap_or(UNTIL_RESUMED))
         }
-        VrrpOrder::Hold { seconds } if runs(Engine::Agent) => ask_agent(&for_so_long("hold", seconds)),
+        VrrpOrder::Hold { seconds } if runs(Engine::Agent) => ask_agent(&with_seconds("hold", seconds)),
         VrrpOrder::TakeOver { instances, seconds } if runs(Engine::Agent) => takeover_lines(&instances, seconds)?
             .iter()
             .try_for_each(|line| ask_agent(line)),
         VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. } if runs(Engine::Keepalived) => {
-            Err(Error::new("keepalived does neither hold back nor take over on command"))
+            Err(Error::new("keepalived can neither be held nor take over on command"))
         }
         VrrpOrder::HandOver { .. } | VrrpOrder::Hold { .. } | VrrpOrder::TakeOver { .. } => {
             Err(Error::new("no VRRP engine runs on this host"))
@@ -51,7 +51,7 @@ pub fn order(root: &Root, order: VrrpOrder) -> Result<()> {
 }
 
 /// The agent's control line for a command that lasts.
-fn for_so_long(command: &str, seconds: Option<u64>) -> String {
+fn with_seconds(command: &str, seconds: Option<u64>) -> String {
     let seconds = seconds.map(|s| format!(" {s}")).unwrap_or_default();
     format!("{command}{seconds}")
 }
@@ -63,14 +63,14 @@ fn takeover_lines(instances: &[String], seconds: Option<u64>) -> Result<Vec<Stri
     if let Some(name) = instances.iter().find(|name| !is_a_name(name)) {
         return Err(
             Error::new(format!("instance `{name}` cannot be named on the agent's control line"))
-                .hint("give it a name that is one word and no number"),
+                .hint("give it a name that is one word and not a number"),
         );
     }
-    let command = for_so_long("takeover", seconds);
+    let command = with_seconds("takeover", seconds);
     Ok(instances.iter().map(|name| format!("{command} {name}")).collect())
 }
 
-/// An agent that systemd starts just now does not answer yet; so long it may take.
+/// Maximum time for an agent that systemd has just started to answer.
 const STARTING: Duration = Duration::from_secs(3);
 
 fn ask_agent(line: &str) -> Result<()> {
@@ -84,7 +84,7 @@ fn ask_agent(line: &str) -> Result<()> {
     let answer = answer
         .map_err(|e| Error::new(format!("the agent does not answer: {e}")).hint("see `journalctl -u hapair-agent`"))?;
     let answer: serde_json::Value =
-        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is no JSON: {e}")))?;
+        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is not JSON: {e}")))?;
     match answer["error"].as_str() {
         Some(error) => Err(Error::new(format!("the agent refused `{line}`: {error}"))),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Restarting the host on request, and VRRP's silence afterwards.
+//! Restarting the host on request, and keeping VRRP stopped afterwards.
 //!
 //! A host that has just booted would take its VIPs back before anyone knows whether its nginx serves. So its engines
 //! wait, at that one boot, for a unit that ends when the controller says so, or after a time if nobody does.
@@ -17,18 +17,18 @@ const HOLD: &str = "hapair-boot-hold.service";
 /// Between the order and the reboot: the answer must be out by then.
 const NOTICE: u64 = 1;
 
-/// Has PID 1 restart the host, a moment from now. For `silent` seconds of the next boot, if any, VRRP does not start
+/// Has PID 1 restart the host, a moment from now. For `hold_seconds` of the next boot, if any, VRRP does not start
 /// unless released.
 ///
 /// # Errors
-/// A transaction runs, or systemd refuses; then the host goes on as it was.
-pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
+/// A transaction runs, or systemd refuses; then the host keeps running as it was.
+pub fn order(root: &Root, hold_seconds: Option<u64>) -> Result<()> {
     if !exclusive::idle(root) {
-        return Err(Error::new("a transaction runs on this host").hint("wait for its end, then apply again"));
+        return Err(Error::new("a transaction runs on this host").hint("wait for it to end, then apply again"));
     }
     let systemctl =
         exec::which(&["systemctl"]).ok_or_else(|| Error::new("command `systemctl` is not installed on this host"))?;
-    if let Some(seconds) = silent {
+    if let Some(seconds) = hold_seconds {
         systemd::start_at_boot(HOLD, &unit(&executor::executor(), seconds))?;
     }
     // Not by this process: the shutdown may end it and its connection before the answer is out.
@@ -42,7 +42,7 @@ pub fn order(root: &Root, silent: Option<u64>) -> Result<()> {
 /// The unit's text. `program` is the executor's path.
 pub fn unit(program: &str, seconds: u64) -> String {
     format!(
-        "[Unit]\nDescription=hapair: VRRP waits until this host was seen to be healthy after its reboot\n\
+        "[Unit]\nDescription=hapair: keep VRRP stopped until this host is seen healthy after its reboot\n\
          Before=hapair-agent.service keepalived.service\n\n\
          [Service]\nType=oneshot\nExecStart={program} hold-at-boot {seconds}\n\n\
          [Install]\nWantedBy=multi-user.target\n"

@@ -1,4 +1,4 @@
-//! Notes of the units that hapair itself stopped for a change: where that change fails, nobody else is to be blamed.
+//! Remembers which units hapair itself stopped for a change: if the change fails, nobody else is to blame.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,11 +16,11 @@ fn note(root: &Root, unit: &str) -> PathBuf {
     root.path(DIRECTORY).join(unit)
 }
 
-/// Does what the controller wants with a unit, and remembers a stop.
+/// Does what the controller wants with a unit, and notes a stop.
 ///
 /// # Errors
 /// systemd does not do it.
-pub(crate) fn order(root: &Root, unit: &str, action: UnitAction) -> Result<()> {
+pub(crate) fn apply_action(root: &Root, unit: &str, action: UnitAction) -> Result<()> {
     systemd::ctl(action.verb(), unit)?;
     let noted = match action {
         // After it: the note's time tells this stop from a later one.
@@ -35,7 +35,7 @@ pub(crate) fn order(root: &Root, unit: &str, action: UnitAction) -> Result<()> {
 fn remember(root: &Root, unit: &str) -> Result<()> {
     files::private_directory(&root.path(DIRECTORY))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    files::file(&note(root, unit), b"", 0o600, uid, gid, None)
+    files::write_atomic(&note(root, unit), b"", 0o600, uid, gid, None)
 }
 
 fn forget(root: &Root, unit: &str) -> Result<()> {
@@ -43,7 +43,7 @@ fn forget(root: &Root, unit: &str) -> Result<()> {
 }
 
 /// A unit that was stopped last at this time (ms since 1970) was stopped by hapair.
-pub(crate) fn was(root: &Root, unit: &str, stopped_ms: u64) -> bool {
+pub(crate) fn stopped_by_hapair(root: &Root, unit: &str, stopped_ms: u64) -> bool {
     // systemd tells it by the clock that begins with the boot.
     const SLACK_MS: u64 = 50;
     fs::metadata(note(root, unit)).is_ok_and(|meta| {
@@ -62,13 +62,13 @@ mod tests {
         let root = Root::at(dir.path());
         let unit = "hapair-agent.service";
         let now = crate::host::os::clock::now_ms();
-        assert!(!was(&root, unit, now));
+        assert!(!stopped_by_hapair(&root, unit, now));
         remember(&root, unit).unwrap();
-        assert!(was(&root, unit, now));
-        assert!(!was(&root, unit, now + 5_000));
-        assert!(!was(&root, "keepalived.service", now));
+        assert!(stopped_by_hapair(&root, unit, now));
+        assert!(!stopped_by_hapair(&root, unit, now + 5_000));
+        assert!(!stopped_by_hapair(&root, "keepalived.service", now));
         forget(&root, unit).unwrap();
-        assert!(!was(&root, unit, now));
+        assert!(!stopped_by_hapair(&root, unit, now));
         forget(&root, unit).unwrap();
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn differs(old: &str, new: &str) -> bool {
     })
 }
 
-/// What a host that runs this configuration takes part in.
+/// The elections that a host with this configuration is in.
 pub(crate) fn instances(text: &str) -> Vec<InstanceRef> {
     let (config, _) = parse(text, &OPTIONS);
     config.instances.iter().map(|i| reference(i)).collect()

@@ -39,11 +39,11 @@ pub fn preflight(root: &Root, spec: &NetworkSpec) -> Result<()> {
         if !net::owned(&[address.to_string()]).is_empty() {
             continue;
         }
-        // Without an address of our own in the question: it must not spoil the tables of whoever has it.
+        // Without an address of our own in the question: it must not spoil the tables of the host that has it.
         if let Ok(Some(mac)) = arp::who_has(root, interface, address, Ipv4Addr::UNSPECIFIED, MOMENT) {
             return Err(
                 Error::new(format!("{address} is in use already: {mac} answers for it on {name}"))
-                    .hint("see `network.address` in the inventory, or who that station is"),
+                    .hint("check `network.address` in the inventory, or find out which machine has that MAC address"),
             );
         }
     }
@@ -53,7 +53,7 @@ pub fn preflight(root: &Root, spec: &NetworkSpec) -> Result<()> {
         .iter()
         .find(|(address, prefix)| same_subnet(*address, gateway, *prefix));
     match beside {
-        Some((address, _)) if !is_default(root, spec) && silent(root, interface, gateway, *address, MOMENT) => {
+        Some((address, _)) if !is_default(root, spec) && is_unanswered(root, interface, gateway, *address, MOMENT) => {
             Err(nobody(gateway, name))
         }
         _ => Ok(()),
@@ -65,7 +65,7 @@ pub fn preflight(root: &Root, spec: &NetworkSpec) -> Result<()> {
 pub enum Gateway {
     /// It must answer.
     MustAnswer,
-    /// There is none, or it is the one in use and was silent before as well: no fault of the change.
+    /// There is none, or it is the one in use and did not answer before either: not a fault of the change.
     NotAsked,
 }
 
@@ -80,7 +80,9 @@ pub fn expected(root: &Root, spec: &NetworkSpec) -> Gateway {
     let own = addresses(&net::addresses_of(&spec.interface));
     let asked = Interface::named(root, &spec.interface).zip(own.first().copied());
     match asked {
-        Some((interface, (address, _))) if !silent(root, interface, gateway, address, MOMENT) => Gateway::MustAnswer,
+        Some((interface, (address, _))) if !is_unanswered(root, interface, gateway, address, MOMENT) => {
+            Gateway::MustAnswer
+        }
         _ => Gateway::NotAsked,
     }
 }
@@ -103,7 +105,7 @@ pub fn await_gateway(
         stop()?;
         // A port that is just coming up has no link for a moment.
         match Interface::named(root, &spec.interface) {
-            Some(interface) if silent(root, interface, gateway, address, MOMENT) => {}
+            Some(interface) if is_unanswered(root, interface, gateway, address, MOMENT) => {}
             Some(_) => return Ok(()),
             None => std::thread::sleep(Duration::from_millis(200)),
         }
@@ -118,8 +120,8 @@ fn nobody(gateway: Ipv4Addr, interface: &str) -> Error {
         .hint("see `network.gateway`, the prefix of `network.address` and `network.interface` in the inventory")
 }
 
-/// Nobody answered. Where it cannot be asked nothing is known against it.
-fn silent(root: &Root, interface: Interface, gateway: Ipv4Addr, own: Ipv4Addr, patience: Duration) -> bool {
+/// Nobody answered for the gateway. Where it cannot be asked nothing is known against it.
+fn is_unanswered(root: &Root, interface: Interface, gateway: Ipv4Addr, own: Ipv4Addr, patience: Duration) -> bool {
     matches!(arp::who_has(root, interface, gateway, own, patience), Ok(None))
 }
 

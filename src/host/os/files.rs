@@ -94,7 +94,7 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
     })
 }
 
-/// Puts back what [`save`] found.
+/// Restores what [`save`] found.
 ///
 /// # Errors
 /// The stored copy cannot be read, or the path cannot be written.
@@ -110,14 +110,14 @@ pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
         } => {
             let kept = old.join(stored);
             let bytes = fs::read(&kept).map_err(at("read", &kept))?;
-            // What was never touched needs no space to be put back.
+            // What was never touched needs no space to be restored.
             if is_as(path, &bytes, *mode, *uid, *gid) {
                 return Ok(());
             }
             if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
                 remove(path)?;
             }
-            file(path, &bytes, *mode, *uid, *gid, label.as_deref())
+            write_atomic(path, &bytes, *mode, *uid, *gid, label.as_deref())
         }
         Saved::Symlink { target } => {
             remove(path)?;
@@ -128,7 +128,7 @@ pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
                 remove(path)?;
                 fs::create_dir_all(path).map_err(at("create", path))?;
             }
-            own(path, *mode, *uid, *gid)
+            set_attributes(path, *mode, *uid, *gid)
         }
     }
 }
@@ -164,7 +164,7 @@ pub fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Whatever fails leaves the old file as it was and no temporary behind.
-pub fn file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, label: Option<&str>) -> Result<()> {
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, label: Option<&str>) -> Result<()> {
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
@@ -214,7 +214,7 @@ fn write_temporary(
 ///
 /// # Errors
 /// The system refuses.
-pub fn own(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
+pub fn set_attributes(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))
 }
@@ -312,7 +312,7 @@ fn set_label(file: &File, label: &str) {
 ///
 /// # Errors
 /// `/etc/passwd` or `/etc/group` has no such name.
-pub fn ids(root: &Root, owner: &str, group: &str) -> Result<(u32, u32)> {
+pub fn resolve_ids(root: &Root, owner: &str, group: &str) -> Result<(u32, u32)> {
     use crate::host::os::root::Database;
     let find = |what: &str, database: Database, name: &str| {
         root.id_of(database, name).ok_or_else(|| {
@@ -340,9 +340,9 @@ mod tests {
         let (path, old) = (dir.path().join("a.conf"), dir.path().join("old"));
         fs::create_dir(&old).unwrap();
         let (uid, gid) = me();
-        file(&path, b"before", 0o640, uid, gid, None).unwrap();
+        write_atomic(&path, b"before", 0o640, uid, gid, None).unwrap();
         let saved = save(&path, &old.join("1")).unwrap();
-        file(&path, b"after", 0o600, uid, gid, None).unwrap();
+        write_atomic(&path, b"after", 0o600, uid, gid, None).unwrap();
         restore(&path, &saved, &old).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"before");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -357,7 +357,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (uid, gid) = me();
         let path = dir.path().join("gone/a.conf");
-        let error = file(&path, b"x", 0o644, uid, gid, None).unwrap_err();
+        let error = write_atomic(&path, b"x", 0o644, uid, gid, None).unwrap_err();
         assert!(error.message.contains("a.conf"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -369,7 +369,7 @@ mod tests {
         symlink("target", &path).unwrap();
         let saved = save(&path, &dir.path().join("kept")).unwrap();
         let (uid, gid) = me();
-        file(&path, b"x", 0o644, uid, gid, None).unwrap();
+        write_atomic(&path, b"x", 0o644, uid, gid, None).unwrap();
         restore(&path, &saved, dir.path()).unwrap();
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("target"));
     }

@@ -26,7 +26,7 @@ pub fn fetch(url: &str, timeout_ms: u64) -> Reply {
 /// Connects to `address:port` within `timeout_ms`, and closes.
 ///
 /// # Errors
-/// Nobody takes the connection, or it is no address.
+/// Nobody takes the connection, or it is not an address.
 pub fn connect(address: &str, timeout_ms: u64) -> Result<(), Error> {
     let socket: SocketAddr = address
         .parse()

@@ -27,7 +27,7 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
             .map(|l| l.trim().to_owned())
     };
     if output.timed_out {
-        return exec::failed(program, &[args], output, limit).hint("a mirror that stalls: try another one");
+        return exec::failed(program, &[args], output, limit).hint("the mirror may be stalled: try another one");
     }
     if let Some(found) = line(&[
         "No package ",
@@ -51,7 +51,7 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
         "not trusted",
         "NOKEY",
     ]) {
-        return Error::new(format!("a package's signature does not check: {found}"))
+        return Error::new(format!("a package's signature check failed: {found}"))
             .hint("the repository's `gpgkey` must name the key that signed it; nothing was installed");
     }
     if let Some(found) = line(&["No space left", "At least", "needs more space", "Disk Requirements"]) {
@@ -75,7 +75,7 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
         "Errno 256",
     ]) {
         return Error::new(format!("a package repository cannot be used: {found}"))
-            .hint("one dead enabled repository breaks every command of yum: check its address and the host's DNS")
+            .hint("one unreachable enabled repository breaks every yum command: check its address and the host's DNS")
             .hint("`repositories: {base: vault}` serves releases whose mirrors are gone (CentOS 7 since 2024)");
     }
     if let Some(found) = line(&[
@@ -83,7 +83,7 @@ pub fn explain(program: &str, args: &str, output: &Output, limit: Duration) -> E
         "Waiting for process",
         "Failed to obtain",
     ]) {
-        return Error::new(format!("the package manager is locked: {found}")).hint("wait for the other one to end");
+        return Error::new(format!("the package manager is locked: {found}")).hint("wait for the other process to end");
     }
     exec::failed(program, &[args], output, limit)
 }
@@ -109,7 +109,7 @@ mod tests {
             ),
             (
                 "Package nginx-1.rpm is not signed\n",
-                "a package's signature does not check",
+                "a package's signature check failed",
             ),
             (
                 "  At least 12MB more space needed on the / filesystem.",

@@ -9,5 +9,5 @@ use crate::host::os::files;
 pub fn write_private(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let bytes = serde_json::to_vec(value).map_err(|e| Error::new(format!("cannot encode: {e}")))?;
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    files::file(path, &bytes, 0o600, uid, gid, None)
+    files::write_atomic(path, &bytes, 0o600, uid, gid, None)
 }

@@ -20,7 +20,7 @@ pub(crate) struct Ours {
     pub(crate) along: BTreeSet<String>,
 }
 
-/// What can be taken off.
+/// What can be removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Erasure {
     /// Packages, without version.
@@ -29,7 +29,7 @@ pub(crate) struct Erasure {
     pub(crate) stays: Vec<String>,
 }
 
-/// Finds out what can be taken off. Read-only.
+/// Finds out what can be removed. Read-only.
 ///
 /// # Errors
 /// Something that hapair did not install depends on a package that it did.
@@ -71,13 +71,13 @@ fn choose(
             what.join(", ")
         );
         return Err(Error::new(message)
-            .hint("nothing was changed; remove what needs them first, or keep the packages: without `--packages`"));
+            .hint("nothing was changed; first remove what needs them, or run without `--packages` to keep them"));
     }
     let along: Vec<&str> = all.iter().filter(|n| !asked.contains(n)).map(String::as_str).collect();
     let users: BTreeSet<&str> = needed.iter().map(|d| d.package.as_str()).collect();
     let users: Vec<&str> = users.into_iter().collect();
     let stays = format!(
-        "packages that came along stay installed ({}): {} needs some of them",
+        "dependencies stay installed ({}): {} needs some of them",
         along.join(" "),
         users.join(" and ")
     );
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(part.names, asked);
         assert_eq!(
             part.stays,
-            ["packages that came along stay installed (net-snmp-libs): net-snmp-utils-5.7 needs some of them"]
+            ["dependencies stay installed (net-snmp-libs): net-snmp-utils-5.7 needs some of them"]
         );
     }
 }

@@ -194,7 +194,7 @@ fn boot_paths(unit: &str) -> (PathBuf, PathBuf) {
 /// It cannot be written.
 pub fn start_at_boot(unit: &str, text: &str) -> Result<()> {
     let (file, wish) = boot_paths(unit);
-    files::file(&file, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::write_atomic(&file, text.as_bytes(), 0o644, 0, 0, None)?;
     if let Some(directory) = wish.parent() {
         fs::create_dir_all(directory).map_err(at("create", directory))?;
     }

@@ -8,7 +8,7 @@ use crate::host::os::root::Root;
 use crate::host::record::txn::{Txn, all};
 use crate::state::TxnId;
 
-/// A process that is just being started may hold a lock of its parent's so long.
+/// Between fork and exec a child still holds its parent's flock; this allows for that.
 pub(crate) const MOMENT: Duration = Duration::from_secs(1);
 
 /// One transaction at a time: the lock lives as long as this process. Waits for another one, but not longer than that.
@@ -33,7 +33,7 @@ pub fn running(root: &Root) -> Option<TxnId> {
     if try_exclusive(root).is_some() {
         return None;
     }
-    // One that has just come to its end holds the lock a moment longer.
+    // One that has just finished holds the lock a moment longer.
     newest().find(open).map(|txn| txn.id)
 }
 

@@ -1,4 +1,4 @@
-//! What a transaction left at the paths it touched, so that a rollback knows what other hands did since.
+//! What a transaction left at the paths it touched, so that a rollback knows what someone else changed since.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ struct Line {
 const MISSING: &str = "missing";
 
 /// What is at a path, in a word that tells two states of it apart: kind, mode, owner, bytes.
-pub(crate) fn print_of(path: &Path) -> String {
+pub(crate) fn fingerprint_of(path: &Path) -> String {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return MISSING.to_owned();
     };
@@ -40,7 +40,7 @@ pub(crate) fn print_of(path: &Path) -> String {
 }
 
 /// The same of what a transaction keeps.
-pub(crate) fn print_of_saved(saved: &Saved, old: &Path) -> String {
+pub(crate) fn fingerprint_of_saved(saved: &Saved, old: &Path) -> String {
     match saved {
         Saved::Missing => MISSING.to_owned(),
         Saved::Symlink { target } => format!("link {target}"),
@@ -73,7 +73,7 @@ pub(crate) fn note(txn: &Txn, paths: &[PathBuf]) {
     for path in paths {
         let line = Line {
             path: path.clone(),
-            print: print_of(path),
+            print: fingerprint_of(path),
         };
         text.push_str(&serde_json::to_string(&line).unwrap_or_default());
         text.push('\n');
@@ -92,7 +92,7 @@ pub(crate) fn read(txn: &Txn) -> BTreeMap<PathBuf, String> {
 /// A transaction after `since` that did not end well, or has not ended, and left this path as it is now: what it did is
 /// remembered nowhere else.
 pub(crate) fn left_by_unended(root: &Root, path: &Path, since: &TxnId) -> Option<TxnId> {
-    let now = print_of(path);
+    let now = fingerprint_of(path);
     let later = all(root).into_iter().filter(|txn| txn.id.parts() > since.parts());
     let unended = later.filter(|txn| !txn.is_done());
     unended

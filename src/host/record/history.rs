@@ -72,7 +72,7 @@ pub(crate) fn describe(root: &Root, txn: &Txn) -> Option<Transaction> {
     })
 }
 
-/// A transaction that put this one back came to its end. One that was killed is itself put back by the next.
+/// The transaction that rolled this one back has finished. One that was killed is itself reverted by the next.
 fn is_rolled_back(root: &Root, txn: &Txn) -> bool {
     let by = std::fs::read_to_string(txn.file(ROLLED_BACK)).ok();
     let Some(by) = by.as_deref().and_then(|text| TxnId::new(text.trim())) else {
@@ -83,7 +83,7 @@ fn is_rolled_back(root: &Root, txn: &Txn) -> bool {
     !by.dir.exists() || by.is_done()
 }
 
-/// What of the host's history is in force and can be put back, newest first.
+/// The transactions that are in force and can be rolled back, newest first.
 pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
     let standing = |txn: &Txn| {
         describe(root, txn).is_some_and(|t| {
@@ -96,7 +96,7 @@ pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
         .collect()
 }
 
-/// It is in force and can be put back.
+/// It is in force and can be rolled back.
 pub(crate) fn is_in_force(root: &Root, txn: &Txn) -> bool {
     describe(root, txn).is_some_and(|t| t.can_be_put_back())
 }

@@ -24,7 +24,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens a transaction's journal and goes on after its last whole line.
+    /// Opens a transaction's journal and continues after its last whole line.
     ///
     /// # Errors
     /// The file cannot be opened or written.
@@ -73,7 +73,7 @@ impl Journal {
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
             .map_err(at("write", &self.path))?;
-        // What a tool says in the middle of a step is no step.
+        // A tool's output in the middle of a step is not a step.
         if !matches!(event.kind, EventKind::Log { .. }) {
             test_hold::after_event(&self.hold);
         }

@@ -3,12 +3,12 @@
 //! ```text
 //! request.json   what was asked (holds secrets: 0600 in 0700)
 //! journal        events, one JSON object a line, synced one by one
-//! undo           what to put back, one JSON object a line, synced before anything is touched
+//! undo           undo records, one JSON object a line, synced before anything is touched
 //! old/           bytes of replaced files
-//! armed          the revert timer runs; renamed to `confirmed` or `reverting` by whoever comes first
+//! armed          the revert timer runs; renamed to `confirmed` or `reverting`, whichever comes first
 //! awaiting       the change is active and waits for a confirm
 //! cancel         asked to stop
-//! left           what was left at the paths it touched: what differs later was done by other hands
+//! left           what was left at the paths it touched: what differs later was changed by someone else
 //! rolled_back    id of the transaction that put this one back
 //! interrupted    was killed, and a later transaction went on from there
 //! ```

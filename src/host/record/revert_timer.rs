@@ -66,10 +66,10 @@ pub fn disarm(txn: &Txn) {
     remove_guard(txn);
 }
 
-/// The controller's word that the host is reachable. Whoever turns the marker first, this or the timer, wins.
+/// The controller's word that the host is reachable. The first to rename the marker, this or the timer, wins.
 ///
 /// # Errors
-/// The transaction does not wait for a confirm (any more).
+/// The transaction is not waiting for a confirm (any more).
 pub fn confirm(txn: &Txn) -> Result<()> {
     if txn.has("armed") && !txn.has("awaiting") {
         return Err(
@@ -79,8 +79,8 @@ pub fn confirm(txn: &Txn) -> Result<()> {
     }
     if !txn.turn("armed", "confirmed") {
         return Err(
-            Error::new(format!("transaction {} does not wait for a confirm", txn.id))
-                .hint("it may have reverted by itself: attach to it and read its outcome"),
+            Error::new(format!("transaction {} is not waiting for a confirm", txn.id))
+                .hint("it may have reverted already: attach to it and read its outcome"),
         );
     }
     if !systemd::one(&format!("{}.service", txn.unit())).is_active() {

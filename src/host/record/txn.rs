@@ -3,12 +3,12 @@
 //! ```text
 //! request.json   what was asked (holds secrets: 0600 in 0700)
 //! journal        events, one JSON object a line, synced one by one
-//! undo           what to put back, one JSON object a line, synced before anything is touched
+//! undo           undo records, one JSON object a line, synced before anything is touched
 //! old/           bytes of replaced files
-//! armed          the revert timer runs; renamed to `confirmed` or `reverting` by whoever comes first
+//! armed          the revert timer runs; renamed to `confirmed` or `reverting`, whichever comes first
 //! awaiting       the change is active and waits for a confirm
 //! cancel         asked to stop
-//! left           what was left at the paths it touched: what differs later was done by other hands
+//! left           what was left at the paths it touched: what differs later was changed by someone else
 //! rolled_back    id of the transaction that put this one back
 //! interrupted    was killed, and a later transaction went on from there
 //! ```
@@ -26,7 +26,7 @@ pub const DIRECTORY: &str = "/var/lib/hapair/txn";
 /// How the last apply left each resource, for drift.
 pub const LAST: &str = "/var/lib/hapair/last.json";
 
-/// Bytes set aside by a running transaction: more than all the text files it could have to put back.
+/// Bytes set aside by a running transaction: more than all the text files that it may have to restore.
 const RESERVE: usize = 2 << 20;
 
 /// One transaction's directory.
@@ -71,7 +71,7 @@ impl Txn {
         std::fs::rename(self.file(from), self.file(to)).is_ok()
     }
 
-    /// Sets space aside, so that on a full disk the journal can still be ended and old files be put back.
+    /// Sets space aside, so that on a full disk the journal can still be finished and old files restored.
     ///
     /// # Errors
     /// There is not even that much.

@@ -1,4 +1,4 @@
-//! The undo log: what to put back, written before anything is touched.
+//! The undo records of a transaction, written before anything is touched.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::host::record::fingerprint;
 use crate::host::record::txn::Txn;
 use crate::state::{NetworkManagerKind, Reaction};
 
-/// One thing to put back.
+/// One undo record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
 pub enum Undo {
@@ -165,7 +165,7 @@ impl Log {
             .map_err(at("write", &self.path))
     }
 
-    /// A step is done: takes note of what it left, for a rollback to see what other hands did since.
+    /// A step is done: takes note of what it left, for a rollback to see what someone else changed since.
     pub fn step_done(&mut self) {
         if !self.touched.is_empty() {
             fingerprint::note(&self.txn, &std::mem::take(&mut self.touched));

@@ -20,29 +20,29 @@ const BESIDE: [&str; 3] = ["rpmnew", "rpmsave", "rpmorig"];
 /// How long `rpm` may take for one package.
 const RPM: Duration = Duration::from_secs(30);
 
-/// Who and when.
+/// Who changed a resource last, and when.
 #[derive(Debug, Default)]
-pub(crate) struct Hand {
+pub(crate) struct Attribution {
     pub(crate) by: Option<By>,
     pub(crate) when: Option<Moment>,
     pub(crate) package: Option<Packaged>,
     pub(crate) beside: Vec<String>,
 }
 
-/// Of what is at a path, or is not there any more.
-pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
+/// Attributes a change of what is at a path, or its removal.
+pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Attribution {
     let meta = fs::symlink_metadata(path).ok();
     let mut hand = match &meta {
-        Some(meta) => Hand {
+        Some(meta) => Attribution {
             by: who_writes(root, meta),
             when: Some(Moment::AtMs(changed(meta, left.at_ms))),
-            ..Hand::default()
+            ..Attribution::default()
         },
         None => of_directory(root, path),
     };
     hand.beside = beside(path, left.at_ms);
     if let Some(id) = fingerprint::left_by_unended(root, path, &left.transaction) {
-        let what = format!("in transaction {id}, which has not come to its end");
+        let what = format!("in transaction {id}, which has not finished");
         hand.by = Some(By::Hapair { what });
         return hand;
     }
@@ -64,14 +64,14 @@ pub(crate) fn of_path(root: &Root, path: &Path, left: &Left) -> Hand {
 }
 
 /// Of what is gone only the directory tells that something was taken out of it, or put in later.
-fn of_directory(root: &Root, path: &Path) -> Hand {
+fn of_directory(root: &Root, path: &Path) -> Attribution {
     let Some(meta) = path.parent().and_then(|parent| fs::symlink_metadata(parent).ok()) else {
-        return Hand::default();
+        return Attribution::default();
     };
-    Hand {
+    Attribution {
         by: who_writes(root, &meta),
         when: Some(Moment::AtOrBeforeMs(modified(&meta))),
-        ..Hand::default()
+        ..Attribution::default()
     }
 }
 
@@ -156,27 +156,27 @@ fn is_as_shipped(text: &str, path: &str) -> bool {
     }
 }
 
-/// Of a unit that was started, stopped, enabled or disabled.
-pub(crate) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, tools: &Tools) -> Hand {
+/// Attributes a change of a unit that was started, stopped, enabled or disabled.
+pub(crate) fn of_unit(root: &Root, unit: &str, was: &Observed, now: &Observed, tools: &Tools) -> Attribution {
     let active = |observed: &Observed| observed.runs().unwrap_or(false);
     if active(was) == active(now) {
-        return Hand::default();
+        return Attribution::default();
     }
     let when = root.is_live().then(|| systemd::switched_at_ms(unit)).flatten();
     let by_hapair = |what: &str| Some(By::Hapair { what: what.to_owned() });
     let by = if fault::is_in_force(root, unit) {
-        by_hapair("for a drill, or for a handover of keepalived's")
+        by_hapair("for a drill or a handover")
     } else if tools.unit(unit).active == "failed" {
         Some(By::Itself)
-    } else if !active(now) && when.is_some_and(|when| stopped_units::was(root, unit, when)) {
-        by_hapair("for a change that has not come to its end")
+    } else if !active(now) && when.is_some_and(|when| stopped_units::stopped_by_hapair(root, unit, when)) {
+        by_hapair("for a change that has not finished")
     } else {
         None
     };
-    Hand {
+    Attribution {
         by,
         when: when.map(Moment::AtMs),
-        ..Hand::default()
+        ..Attribution::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How hapair last left each resource, so that what differs later is known as the work of other hands, with a diff.
+//! How hapair last left each resource, so that later differences are known to be someone else's, with a diff.
 //!
 //! Written at the end of an apply, kept by its transaction like any other file: a rollback brings back what was
 //! remembered before.
@@ -50,7 +50,7 @@ pub fn read(root: &Root) -> BTreeMap<String, Left> {
 }
 
 /// Remembers what a transaction left. Something that is not as desired, because the transaction had no business with its
-/// stage, stays remembered as it was: it is still other hands' work.
+/// stage, stays recorded as it was: it is still someone else's work.
 pub fn write(root: &Root, transaction: &TxnId, state: &HostState, resources: &[&Resource], observed: &[Observed]) {
     let context = Context {
         secrets: &state.secrets,

@@ -1,4 +1,4 @@
-//! What is no longer as hapair left it: what is different, and a diff of it. Who did it is told in `attribution`.
+//! Drift: what differs from how hapair left it, with a diff. `attribution` finds out who changed it.
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::root::Root;
@@ -54,7 +54,7 @@ fn account(
     let hand = match kind.trace(root, &left.observed, now) {
         Trace::Path(path) => attribution::of_path(root, &path, left),
         Trace::Unit(unit) => attribution::of_unit(root, &unit, &left.observed, now, tools),
-        Trace::Nowhere => attribution::Hand::default(),
+        Trace::Nowhere => attribution::Attribution::default(),
     };
     Drift {
         resource: resource.id.clone(),

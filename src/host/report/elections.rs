@@ -1,4 +1,4 @@
-//! What takes part in elections on this host now, whatever the inventory wants: an inventory whose VIPs are all new knows
+//! What is in election on this host now, whatever the inventory wants: an inventory whose VIPs are all new knows
 //! nothing of who owns the old ones.
 
 use std::sync::Arc;

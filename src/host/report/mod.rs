@@ -1,4 +1,4 @@
-//! Telling of the host: status, and what is no longer as hapair left it.
+//! Reports about the host: status, and drift from how hapair left it.
 
 pub mod attribution;
 pub mod baseline;

@@ -1,4 +1,4 @@
-//! The host at a glance, and what other hands changed since the last apply.
+//! The host at a glance, and what someone else changed since the last apply.
 
 use crate::host::observe::facts::net;
 use crate::host::observe::tools::Tools;

@@ -13,7 +13,7 @@ use crate::state::{Change, Secret};
 pub struct Context<'a> {
     /// Masked wherever text is shown.
     pub secrets: &'a [Secret],
-    /// An engine speaks VRRP on this host now: only then can a change be election-critical.
+    /// An engine is in election on this host now: only then can a change be election-critical.
     pub engine_active: bool,
 }
 

@@ -44,7 +44,7 @@ impl Kind for Directory<'_> {
             return Err(of_another_kind());
         };
         let path = worker.root.path(self.path);
-        let (uid, gid) = files::ids(worker.root, "root", "root")?;
+        let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
         match node {
             Node::Missing | Node::Directory { .. } => {}
             Node::File { .. } | Node::Symlink { .. } | Node::Other { .. } => {
@@ -54,7 +54,7 @@ impl Kind for Directory<'_> {
         }
         worker.undo.keep(&path)?;
         fs::create_dir_all(&path).map_err(at("create", &path))?;
-        files::own(&path, self.mode, uid, gid)?;
+        files::set_attributes(&path, self.mode, uid, gid)?;
         files::sync_parent(&path)
     }
 

@@ -1,4 +1,4 @@
-//! Files that other hands write too: only some edits are hapair's.
+//! Files that others write too: only some edits are hapair's.
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::Result;

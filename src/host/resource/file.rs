@@ -60,8 +60,8 @@ impl Kind for File<'_> {
                     (false, attributes) => self.replaced(have, attributes),
                 }
             }
-            Node::Symlink { target } => self.found(format!("replace the link to {target} by a file"), String::new()),
-            Node::Directory { .. } => Found::plain("replace a directory by a file"),
+            Node::Symlink { target } => self.found(format!("replace the link to {target} with a file"), String::new()),
+            Node::Directory { .. } => Found::plain("replace a directory with a file"),
             Node::Other { what } => Found::plain(format!("replace ({what})")),
         }
     }
@@ -71,7 +71,7 @@ impl Kind for File<'_> {
             return Err(of_another_kind());
         };
         let at = worker.root.path(self.path);
-        let (uid, gid) = files::ids(worker.root, self.owner, self.group)?;
+        let (uid, gid) = files::resolve_ids(worker.root, self.owner, self.group)?;
         refuse_odd(&at, node)?;
         replace(worker, &at, &self.bytes()?, self.mode, uid, gid)
     }

@@ -99,7 +99,7 @@ impl Kind for Hostname<'_> {
     }
 }
 
-/// The kernel's host name, put back.
+/// Undoes a change of the kernel's host name.
 pub(crate) struct HostnameUndo<'a> {
     /// What it was.
     pub(crate) running: &'a str,
@@ -118,7 +118,7 @@ impl Undoing for HostnameUndo<'_> {
 
     fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
         let set = nix::unistd::sethostname(self.running);
-        set.map_err(|e| Error::new(format!("cannot set the host name back: {e}")))
+        set.map_err(|e| Error::new(format!("cannot restore the host name: {e}")))
     }
 
     fn planned(&self, root: &Root) -> Option<Planned> {

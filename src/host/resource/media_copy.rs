@@ -43,7 +43,7 @@ impl Kind for MediaCopy<'_> {
         }
     }
 
-    /// `.discinfo` comes last, so that a copy that was cut goes on where it stopped.
+    /// `.discinfo` comes last, so that an interrupted copy continues where it stopped.
     fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
         let Observed::Media { disc, .. } = observed else {
             return Err(of_another_kind());
@@ -57,7 +57,7 @@ impl Kind for MediaCopy<'_> {
             );
         }
         worker.undo.add(&Undo::Stays {
-            text: format!("what was copied of the disc stays in {to}"),
+            text: format!("what was copied from the disc stays in {to}"),
         })?;
         worker.journal.log(&format!("copy {from} to {to}"));
         copy_tree(&source, &target)?;

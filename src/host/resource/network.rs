@@ -1,4 +1,4 @@
-//! Static network profiles: their file, and their activation by whoever manages the interface.
+//! Static network profiles: their file, and their activation by the service that manages the interface.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ impl Kind for Network<'_> {
         let mut todo: Vec<String> = file.iter().map(|f| f.summary.clone()).collect();
         todo.extend(missing.iter().map(|a| format!("bring up {a}")));
         if let (false, Some(gateway)) = (routed, &spec.gateway) {
-            todo.push(format!("route by {gateway}"));
+            todo.push(format!("route via {gateway}"));
         }
         let (text, shown) = file.map_or((None, false), |f| (f.text, f.shown));
         Found::listed(&todo, ", ").map(|found| Found { text, shown, ..found })
@@ -103,7 +103,7 @@ impl Kind for Network<'_> {
             if let Err(error) = activated {
                 worker
                     .journal
-                    .log(&format!("{error}; the wanted addresses are up all the same"));
+                    .log(&format!("{error}; the wanted addresses are up anyway"));
             }
             return match gateway {
                 Gateway::MustAnswer => await_gateway(worker, spec),
@@ -133,7 +133,7 @@ impl Kind for Network<'_> {
         };
         let mut words = Vec::new();
         let gone = missing.iter().filter(|a| !had.contains(a));
-        words.extend(gone.map(|a| format!("{a} is not on the interface any more")));
+        words.extend(gone.map(|a| format!("{a} is no longer on the interface")));
         let back = had.iter().filter(|a| !missing.contains(a));
         words.extend(back.map(|a| format!("{a} is on the interface")));
         match (was, routed) {
@@ -188,7 +188,7 @@ fn same_address(a: &str, b: &str) -> bool {
     a == b || (parse(a).is_some() && parse(a) == parse(b))
 }
 
-/// Not so long that the revert timer would come first.
+/// Short enough to end before the revert timer fires.
 fn await_gateway(worker: &Worker<'_>, spec: &NetworkSpec) -> Result<()> {
     let patience = GATEWAY.min(Duration::from_secs(worker.request.confirm_timeout) / 2);
     segment::await_gateway(worker.root, spec, patience, &mut || txn::check_cancel(worker.txn))
@@ -210,7 +210,7 @@ fn settled(worker: &Worker<'_>, spec: &NetworkSpec) -> std::result::Result<(), S
                 .map(|a| format!("{a} is not on {}", spec.interface))
                 .collect();
             if let (false, Some(gateway)) = (routed, &spec.gateway) {
-                left.push(format!("there is no default route by {gateway}"));
+                left.push(format!("there is no default route via {gateway}"));
             }
             return Err(left.join(" and "));
         }

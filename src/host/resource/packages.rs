@@ -184,7 +184,7 @@ impl Undoing for InstalledUndo<'_> {
                 format!("packages stay installed ({names}); remove them by hand if they are not wanted")
             }
             Why::CameAlong => {
-                format!("packages that came along with them stay installed ({names})")
+                format!("their dependencies stay installed ({names})")
             }
         })
     }

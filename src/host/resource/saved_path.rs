@@ -1,4 +1,4 @@
-//! What was at a path, put back: of every kind that writes files.
+//! Restores what was at a path: for every kind that writes files.
 
 use std::path::Path;
 
@@ -20,13 +20,13 @@ impl Undoing for PathUndo<'_> {
         undo.keep(self.path)
     }
 
-    /// Whoever forgets a transaction looks at its paths one by one.
+    /// The archive of a pruned transaction lists its paths one by one.
     fn lost(&self) -> Option<String> {
         None
     }
 
     fn files(&self, old: &Path, log: &mut dyn FnMut(&str)) -> Result<()> {
-        log(&format!("put back {}", self.path.display()));
+        log(&format!("restore {}", self.path.display()));
         files::restore(self.path, self.saved, old)
     }
 

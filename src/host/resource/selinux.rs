@@ -138,7 +138,7 @@ impl Kind for Selinux {
         }
     }
 
-    /// A reboot is no other hand.
+    /// A reboot is not someone else's change.
     fn remember(&self, _root: &Root, observed: &mut Observed, _kept: Kept) {
         if let Observed::Selinux {
             runtime, since_boot, ..
@@ -176,7 +176,7 @@ fn edits(mode: SelinuxMode) -> [Edit; 1] {
 /// How long setting things back may take.
 const LIMIT_BACK: Duration = Duration::from_secs(60);
 
-/// The running mode, put back.
+/// Undoes a change of the running mode.
 pub(crate) struct SelinuxUndo {
     /// What it was.
     pub(crate) enforcing: bool,

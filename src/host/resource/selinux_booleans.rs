@@ -100,7 +100,7 @@ impl Kind for SelinuxBooleans<'_> {
 /// How long setting one back may take.
 const LIMIT_BACK: Duration = Duration::from_secs(60);
 
-/// A boolean, put back.
+/// Undoes a change of a boolean.
 pub(crate) struct BooleanUndo<'a> {
     pub(crate) name: &'a str,
     /// What it was.

@@ -79,7 +79,7 @@ impl Kind for Service<'_> {
         let now = systemd::one(unit);
         if !now.exists() {
             return Err(Error::new(format!("there is no unit {unit} on this host")).hint(
-                "the package that brings it is not installed; see the packages and repositories of the inventory",
+                "the package that provides it is not installed; see the packages and repositories of the inventory",
             ));
         }
         worker.undo.add(&Undo::Unit {
@@ -183,7 +183,8 @@ fn start(worker: &mut Worker<'_>, unit: &str) -> Result<()> {
     }
 }
 
-/// A unit's state. What is put back is that before the first of several entries ([`crate::host::resource::unit_before`]).
+/// Undoes a change of a unit's state. Of several records the state before the first is restored
+/// ([`crate::host::resource::unit_before`]).
 pub(crate) struct UnitUndo<'a> {
     /// With suffix.
     pub(crate) unit: &'a str,

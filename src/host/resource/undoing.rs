@@ -17,13 +17,13 @@ pub(crate) trait Undoing {
     /// What is there cannot be read, or the disk refuses.
     fn capture(&self, root: &Root, undo: &mut Log) -> Result<()>;
 
-    /// What cannot be put back once its transaction is forgotten, in words; `None`: there is nothing to lose.
+    /// What cannot be restored once its transaction is pruned, in words; `None`: there is nothing to lose.
     fn lost(&self) -> Option<String>;
 
-    /// Before any file is put back; not at boot.
+    /// Before any file is restored; not at boot.
     ///
     /// # Errors
-    /// It cannot be put back.
+    /// It cannot be undone.
     fn before_files(&self) -> Result<()> {
         Ok(())
     }
@@ -31,7 +31,7 @@ pub(crate) trait Undoing {
     /// Files. `old`: where replaced bytes are.
     ///
     /// # Errors
-    /// It cannot be put back.
+    /// It cannot be undone.
     fn files(&self, _old: &Path, _log: &mut dyn FnMut(&str)) -> Result<()> {
         Ok(())
     }
@@ -39,7 +39,7 @@ pub(crate) trait Undoing {
     /// What runs, after the files.
     ///
     /// # Errors
-    /// It cannot be put back.
+    /// It cannot be undone.
     fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
         Ok(())
     }
@@ -62,7 +62,7 @@ pub(crate) trait Undoing {
         None
     }
 
-    /// Putting it back can cut the connection.
+    /// Its rollback can cut the connection.
     fn cuts_ssh(&self) -> bool {
         false
     }
@@ -78,7 +78,7 @@ pub(crate) trait Undoing {
     }
 }
 
-/// When things are put back.
+/// When undo records are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// On a host that runs.

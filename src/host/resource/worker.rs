@@ -21,7 +21,7 @@ pub struct Worker<'a> {
     pub request: &'a Stored,
     /// What happens.
     pub journal: Journal,
-    /// What to put back.
+    /// The undo records.
     pub undo: Log,
     /// `rpm` and `systemctl`.
     pub tools: Tools,

@@ -31,7 +31,7 @@ pub(crate) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) 
             meta.gid(),
         ),
         Err(_) => {
-            let (uid, gid) = files::ids(worker.root, "root", "root")?;
+            let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
             replace(worker, path, text.as_bytes(), mode, uid, gid)
         }
     }
@@ -39,8 +39,8 @@ pub(crate) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) 
 
 /// Writes a file of root's that the undo log knows already.
 pub(crate) fn write(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let (uid, gid) = files::ids(worker.root, "root", "root")?;
-    files::file(path, bytes, mode, uid, gid, files::label_of(path).as_deref())
+    let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
+    files::write_atomic(path, bytes, mode, uid, gid, files::label_of(path).as_deref())
 }
 
 pub(crate) fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> Result<()> {
@@ -51,5 +51,5 @@ pub(crate) fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: 
     }
     // A link is replaced, so what it points to keeps its own label.
     let label = if path.is_symlink() { None } else { files::label_of(path) };
-    files::file(path, bytes, mode, uid, gid, label.as_deref())
+    files::write_atomic(path, bytes, mode, uid, gid, label.as_deref())
 }

@@ -60,7 +60,7 @@ fn follow(txn: &Txn, after: u64, stop: &AtomicBool, output: &Output) {
                 if dead_once && !txn.is_finished() {
                     output.send(&Reply::Error {
                         message: format!("transaction {} was interrupted on the host", txn.id),
-                        hints: vec!["plan and apply again: it goes on from where this one stopped".to_owned()],
+                        hints: vec!["plan and apply again: the new run continues where this one stopped".to_owned()],
                     });
                     return;
                 }

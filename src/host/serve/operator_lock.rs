@@ -76,8 +76,8 @@ impl Lock {
         }
         Err(match record.holder {
             Some(holder) => taken_over(&holder.operator, holder.since_ms),
-            None => Error::new("the operator lock is gone from this host: hapair was removed from it meanwhile")
-                .hint("look with `hapair status` before anything else"),
+            None => Error::new("the operator lock is gone: hapair was removed from this host during this run")
+                .hint("check `hapair status` before anything else"),
         })
     }
 }
@@ -104,7 +104,7 @@ pub fn take(root: &Root, operator: &Operator) -> Result<(Lock, Option<TakenOver>
     loop {
         let mut file = open(&path)?;
         if try_lock(&file) {
-            // Whoever waited for a file that was put aside meanwhile holds nothing.
+            // A lock on a file that was put aside meanwhile holds nothing.
             if !is_at(&file, &path) {
                 continue;
             }
@@ -219,17 +219,15 @@ fn refuse_broken(record: &Record, run: &str) -> Result<()> {
 fn taken_over(by: &str, at_ms: u64) -> Error {
     let at = Utc::since_epoch(Duration::from_millis(at_ms));
     Error::new(format!("the operator lock was taken over by {by} at {at}"))
-        .hint("this run must not go on; what it did so far stays done")
-        .hint(format!(
-            "ask {by}, then look with `hapair status` and run the command again"
-        ))
+        .hint("this run has to stop here; the changes it made so far remain")
+        .hint(format!("ask {by}, check `hapair status`, then run the command again"))
 }
 
 fn held(holder: &Holder) -> Error {
     let since = Utc::since_epoch(Duration::from_millis(holder.since_ms));
     Error::new(format!("the host is locked by {} since {since}", holder.operator))
-        .hint("wait until that run has ended; its lock goes with it")
-        .hint("`--break-lock` takes it over all the same; that run then cannot go on")
+        .hint("wait for that run to end; it releases the lock then")
+        .hint("`--break-lock` takes the lock anyway; that run then cannot continue")
 }
 
 /// The open file is the one that has this name.
@@ -324,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_lost_it_does_not_go_on_also_when_it_is_free_again() {
+    fn a_run_that_lost_the_lock_stops_even_when_it_is_free_again() {
         let (_dir, root) = host();
         let ann = who("ann@desk", IfHeld::Refuse);
         let (hers, _) = take(&root, &ann).unwrap();

@@ -85,7 +85,7 @@ pub fn serve(root: &Root) {
             Ok(Ok(Request::Bye)) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Ok(Ok(request)) => session.answer(request),
             Ok(Err(message)) => {
-                let hints = vec!["controller and executor are of different versions".to_owned()];
+                let hints = vec!["controller and executor have different versions".to_owned()];
                 session.output.send(&Reply::Error { message, hints });
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -160,7 +160,7 @@ impl Session {
                 operator,
             } => self
                 .unless_known(&txn, |session| {
-                    session.put_back(&txn, &fingerprint, back, confirm_timeout, operator)
+                    session.roll_back(&txn, &fingerprint, back, confirm_timeout, operator)
                 })
                 .map(|()| None),
             Request::Purge => self
@@ -199,7 +199,7 @@ impl Session {
                 .map(|()| Some(Reply::Ack)),
             Request::Unit { unit, action } => self
                 .must_hold_lock()
-                .and_then(|()| stopped_units::order(&self.root, &unit, action))
+                .and_then(|()| stopped_units::apply_action(&self.root, &unit, action))
                 .map(|()| Some(Reply::Ack)),
             Request::Reboot { operator, silent } => self.reboot(&operator, silent).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
@@ -238,7 +238,7 @@ impl Session {
         let observed = observe(&self.root, &resources, &mut self.tools);
         if fingerprint(&state, &observed) != expected {
             return Err(Error::new("the host has changed since the plan was made")
-                .hint("plan again, look at it, and apply that"));
+                .hint("run `hapair plan`, review it, then apply"));
         }
         let request = Stored {
             state,
@@ -250,7 +250,7 @@ impl Session {
         self.start(id, &request, "hapair: apply")
     }
 
-    fn put_back(
+    fn roll_back(
         &mut self,
         id: &TxnId,
         expected: &str,
@@ -260,20 +260,20 @@ impl Session {
     ) -> Result<()> {
         self.may_change(&operator)?;
         if back.goal != Goal::Rollback {
-            // What holds a unit down would outlive what knows of it.
+            // What keeps a unit stopped would outlive what knows of it.
             fault::repair_all(&self.root)?;
         }
         if rollback_plan::plan(&self.root, &back)?.plan.fingerprint != expected {
             return Err(Error::new("the host has changed since the plan was made").hint("run the command again"));
         }
         let request = Stored {
-            state: rollback_targets::state_behind(&self.root, &back),
+            state: rollback_targets::state_after_rollback(&self.root, &back),
             stages: Vec::new(),
             confirm_timeout,
             operator: operator.name,
             back: Some(back),
         };
-        self.start(id, &request, "hapair: put back")
+        self.start(id, &request, "hapair: roll back")
     }
 
     /// Nothing is touched unless we are root, no change waits for its confirm, and nobody else is at work.
@@ -283,19 +283,19 @@ impl Session {
         }
         if let Some(armed) = history::armed(&self.root) {
             return Err(
-                Error::new(format!("transaction {armed} waits for a confirm on this host"))
-                    .hint("it reverts by itself when its time is over; then try again"),
+                Error::new(format!("transaction {armed} is waiting for a confirm on this host"))
+                    .hint("it reverts automatically when its time is up; then try again"),
             );
         }
         self.keep_lock(operator).map(drop)
     }
 
-    /// What changes the host outside a transaction is refused to whoever does not hold the operator lock (any more).
+    /// Refuses changes outside a transaction unless this session (still) holds the operator lock.
     fn must_hold_lock(&self) -> Result<()> {
         match &self.lock {
             Some(lock) => lock.check(),
             None => Err(
-                Error::new("this host is changed only by whoever holds its operator lock")
+                Error::new("only the run that holds this host's operator lock may change it")
                     .hint("this is a defect of hapair; please report it with the output of -v"),
             ),
         }

@@ -1,4 +1,4 @@
-//! What went with old transactions: a `remove` names what it cannot put back instead of guessing.
+//! What old, pruned transactions did: `remove` names what it cannot restore instead of guessing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -35,9 +35,9 @@ struct Touched {
     left: Option<String>,
 }
 
-/// What all forgotten transactions did, taken together.
+/// What all pruned transactions did, taken together.
 #[derive(Debug, Default)]
-pub(crate) struct Forgotten {
+pub(crate) struct Archive {
     /// Paths that did not exist before the first of them, with what the last of them left there.
     pub(crate) created: BTreeMap<PathBuf, String>,
     /// What was there before is lost.
@@ -70,7 +70,7 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
                 if *path != root.path(LAST) && line.paths.iter().all(|t| t.path != *path) {
                     line.paths.push(Touched {
                         path: path.clone(),
-                        before: fingerprint::print_of_saved(saved, &txn.old()),
+                        before: fingerprint::fingerprint_of_saved(saved, &txn.old()),
                         left: notes
                             .get(path)
                             .cloned()
@@ -102,8 +102,8 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
 }
 
 /// Everything that was noted.
-pub(crate) fn read(root: &Root) -> Forgotten {
-    let mut all = Forgotten::default();
+pub(crate) fn read(root: &Root) -> Archive {
+    let mut all = Archive::default();
     let text = root.read(FILE).unwrap_or_default();
     for line in text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok()) {
         all.lost.extend(line.others);

@@ -14,7 +14,7 @@ use crate::host::record::request::Stored;
 use crate::host::record::revert_timer::revert_unit;
 use crate::host::record::txn::{Txn, all};
 use crate::host::resource::undoing::When;
-use crate::host::transaction::revert::{outcome, put_back};
+use crate::host::transaction::revert::{outcome, undo_all};
 use crate::state::resource::Stage;
 use crate::state::{Change, EventKind, Outcome, OutcomeKind, Reaction};
 
@@ -26,8 +26,8 @@ fn interrupted(root: &Root) -> Vec<Txn> {
     all(root).into_iter().filter(|txn| open(txn) && dead(txn)).collect()
 }
 
-/// Killed in a revert, or a rollback: both are put back whole, so that what is in force is what the history says.
-fn is_put_back(txn: &Txn) -> bool {
+/// Killed in a revert, or a rollback: both are undone completely, so that what is in force is what the history says.
+fn is_to_be_undone(txn: &Txn) -> bool {
     txn.has("reverting") || Stored::load(txn).is_ok_and(|request| request.back.is_some())
 }
 
@@ -64,20 +64,20 @@ fn named(reaction: &Reaction) -> String {
 }
 
 /// What an apply has to make up for, as changes of a plan: files may be as desired already while what reads them still
-/// runs with the old ones. `engine_active`: VRRP speaks, perhaps with a configuration of before.
+/// runs with the old ones. `engine_active`: an engine is in election, perhaps with an older configuration.
 pub fn changes(root: &Root, engine_active: bool) -> Vec<Change> {
     let describe = |txn: Txn| {
         let left = left(&txn);
-        let again = is_put_back(&txn);
+        let again = is_to_be_undone(&txn);
         let todo: Vec<String> = left.reactions.iter().map(named).collect();
         let summary = if again {
-            "put back what it had replaced".to_owned()
+            "revert what it changed".to_owned()
         } else {
             todo.join(", ")
         };
         (again || !todo.is_empty()).then(|| Change {
             resource: format!("interrupted transaction {}", txn.id),
-            // What is put back may be of any stage, so it comes before what every stage has to do.
+            // What is undone may be of any stage, so it comes before what every stage has to do.
             stage: if again {
                 Stage::Hostname
             } else {
@@ -97,19 +97,19 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
     let mut pending = BTreeSet::new();
     for txn in interrupted(root).into_iter().filter(|txn| txn.id != current.id) {
         let Ok(request) = Stored::load(&txn) else { continue };
-        let end = if is_put_back(&txn) {
+        let end = if is_to_be_undone(&txn) {
             journal.log(&format!(
-                "transaction {} was killed while it put things back; putting back what it had replaced",
+                "transaction {} was killed before it finished; reverting what it changed",
                 txn.id
             ));
-            let reverted = put_back(root, &txn, When::Now, &mut |line| journal.log(line));
+            let reverted = undo_all(root, &txn, When::Now, &mut |line| journal.log(line));
             outcome(
                 reverted,
                 Error::new("the transaction was interrupted while it was reverted"),
             )
         } else {
             journal.log(&format!(
-                "transaction {} was interrupted; going on from where it stopped",
+                "transaction {} was interrupted; continuing where it stopped",
                 txn.id
             ));
             pending.extend(left(&txn).reactions);
@@ -117,7 +117,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
             Outcome {
                 result: OutcomeKind::Failed,
                 changed: 0,
-                error: format!("the transaction was interrupted; {} went on from there", current.id),
+                error: format!("the transaction was interrupted; {} continued from there", current.id),
                 hints: Vec::new(),
                 reboot_needed: false,
             }

@@ -1,4 +1,4 @@
-//! Putting back what a transaction replaced.
+//! Undoing a transaction: applies its undo records.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use crate::host::resource::undoings;
 use crate::host::resource::unit_before::{self, units_before};
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
 
-/// Puts everything back: files first, newest change first; then what reads them. Goes on after a failure, so that as
+/// Undoes everything: files first, newest change first; then what reads them. Continues after a failure, so that as
 /// much as possible is as it was; returns what stays changed, for the operator.
 ///
 /// # Errors
-/// What could not be put back.
-pub fn put_back(root: &Root, txn: &Txn, when: When, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
+/// What could not be undone.
+pub fn undo_all(root: &Root, txn: &Txn, when: When, log: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
     let mut entries = undo::read(txn);
     entries.reverse();
-    put_back_entries(root, txn, &entries, when, log)
+    undo_entries(root, txn, &entries, when, log)
 }
 
 /// The same with entries (newest first) that the caller has read, and seen fit to change.
 ///
 /// # Errors
-/// What could not be put back.
-pub(crate) fn put_back_entries(
+/// What could not be undone.
+pub(crate) fn undo_entries(
     root: &Root,
     txn: &Txn,
     entries: &[Undo],
@@ -104,10 +104,10 @@ pub(crate) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
             (OutcomeKind::Reverted, error.message)
         }
         Err(failed) => {
-            hints.push("look at the host by hand: the old files are in its transaction's directory `old`".into());
+            hints.push("inspect the host: the old files are in the transaction's directory `old`".into());
             (
                 OutcomeKind::Failed,
-                format!("{}; putting things back failed too: {}", error.message, failed.message),
+                format!("{}; reverting it failed too: {}", error.message, failed.message),
             )
         }
     };
@@ -126,7 +126,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 /// `hapair-agent revert ID`: called by the timer or at boot. Nothing happens if the confirm came first.
 ///
 /// # Errors
-/// The transaction cannot be read, or not everything could be put back.
+/// The transaction cannot be read, or not everything could be undone.
 pub fn by_timer(root: &Root, id: &TxnId, when: When) -> Result<()> {
     let txn = Txn::new(root, id);
     if !txn.turn("armed", "reverting") {
@@ -137,11 +137,11 @@ pub fn by_timer(root: &Root, id: &TxnId, when: When) -> Result<()> {
         systemd::quiet("stop", &format!("{}.service", txn.unit()));
     }
     txn.release();
-    // No other transaction may converge while this one puts back; what was just stopped gives the lock up at once.
+    // No other transaction may converge during the revert; a process that was just stopped gives the lock up at once.
     let _lock = exclusive(root, LOCK_PATIENCE);
     let request = Stored::load(&txn)?;
     let mut journal = Journal::open(&txn, &request.state.secrets)?;
-    let reverted = put_back(root, &txn, when, &mut |line| journal.log(line));
+    let reverted = undo_all(root, &txn, when, &mut |line| journal.log(line));
     let why = if when == When::AtBoot {
         Error::new("the host restarted before the change was confirmed")
     } else {

@@ -12,7 +12,7 @@ use crate::host::resource::undoing::When;
 use crate::host::resource::undoings;
 use crate::host::resource::worker::Worker;
 use crate::host::transaction::confirm::{arm_timer, await_confirm};
-use crate::host::transaction::revert::put_back_entries;
+use crate::host::transaction::revert::undo_entries;
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::{archive, rollback_plan, uninstall};
 use crate::state::{EventKind, Goal, PutBack, TxnId};
@@ -35,13 +35,13 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
         let resource = format!("transaction {}", target.txn.id);
         worker.journal.write(EventKind::ResourceStarted {
             resource: resource.clone(),
-            summary: "put back what it replaced".to_owned(),
+            summary: "roll back what it changed".to_owned(),
         })?;
         for entry in &target.entries {
             undoings::of(entry).capture(root, &mut worker.undo)?;
         }
         let journal = &mut worker.journal;
-        put_back_entries(root, &target.txn, &target.entries, When::Now, &mut |line| {
+        undo_entries(root, &target.txn, &target.entries, When::Now, &mut |line| {
             journal.log(line);
         })?;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -55,7 +55,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     let mut stays = planned.notes.clone();
     if what.goal != Goal::Rollback {
         let journal = &mut worker.journal;
-        uninstall::take_off(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
+        uninstall::run(root, &mut worker.undo, &forgotten, &mut |line| journal.log(line))?;
     }
     for target in &targets {
         mark(&target.txn, &worker.txn.id)?;
@@ -73,11 +73,11 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>
     Ok(stays)
 }
 
-/// This transaction is put back as soon as the other, of this id, is done.
+/// This transaction counts as rolled back as soon as the other, of this id, is done.
 fn mark(txn: &Txn, by: &TxnId) -> Result<()> {
     let path = txn.file(ROLLED_BACK);
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    files::file(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
+    files::write_atomic(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
 }
 
 /// Where the host is to be found once its old network is back; empty: where it was.

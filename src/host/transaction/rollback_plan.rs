@@ -19,7 +19,7 @@ use crate::host::record::undo::{self, Undo};
 use crate::host::resource::text_diff::unified;
 use crate::host::resource::unit_before::{Before, units_before};
 use crate::host::resource::{kinds, undoings};
-use crate::host::transaction::archive::{self, Forgotten};
+use crate::host::transaction::archive::{self, Archive};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
 use crate::state::hex::hex;
@@ -36,7 +36,7 @@ struct End {
 impl End {
     fn now(path: &Path) -> End {
         End {
-            print: fingerprint::print_of(path),
+            print: fingerprint::fingerprint_of(path),
             text: text_at(path),
         }
     }
@@ -47,7 +47,7 @@ impl End {
             _ => None,
         };
         End {
-            print: fingerprint::print_of_saved(saved, old),
+            print: fingerprint::fingerprint_of_saved(saved, old),
             text,
         }
     }
@@ -62,7 +62,7 @@ fn text_at(path: &Path) -> Option<String> {
         .and_then(|b| String::from_utf8(b).ok())
 }
 
-/// Walks back in mind: what every touched path will be in the end, and what other hands changed on the way.
+/// Simulates the rollback: the final content of every touched path, and what someone else changed since.
 fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<PathBuf>) {
     let mut ends: BTreeMap<PathBuf, End> = BTreeMap::new();
     let mut foreign = BTreeSet::new();
@@ -86,7 +86,7 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
         for (path, end) in before {
             let now = ends
                 .get(&path)
-                .map_or_else(|| fingerprint::print_of(&path), |e| e.print.clone());
+                .map_or_else(|| fingerprint::fingerprint_of(&path), |e| e.print.clone());
             if path != root.path(LAST) && now != end.print && notes.get(&path) != Some(&now) {
                 foreign.insert(path.clone());
             }
@@ -97,10 +97,10 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
     (ends, foreign)
 }
 
-/// What putting back would change.
+/// What a rollback would change.
 ///
 /// # Errors
-/// A transaction is unknown or not in force, a later one is, or other hands changed files since; an engine is held
+/// A transaction is unknown or not in force, a later one is, or someone else changed files since; an engine is held
 /// stopped on purpose; something else needs a package that is to go.
 pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     let targets = targets(root, what)?;
@@ -129,7 +129,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     if what.goal != Goal::Rollback {
         for path in uninstall::paths(root, &forgotten, |path| {
             ends.get(path)
-                .map_or_else(|| fingerprint::print_of(path), |e| e.print.clone())
+                .map_or_else(|| fingerprint::fingerprint_of(path), |e| e.print.clone())
         }) {
             let gone = End {
                 print: fingerprint::missing(),
@@ -137,9 +137,11 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
             };
             ends.insert(path, gone);
         }
-        stays.extend(forgotten.lost.iter().map(|what| {
-            format!("{what} cannot be put back: the transaction that changed it is older than what the host remembers")
-        }));
+        stays.extend(
+            forgotten.lost.iter().map(|what| {
+                format!("{what} cannot be restored: the transaction that changed it is no longer on record")
+            }),
+        );
     }
     let packages = match what.goal {
         Goal::RemoveWithPackages => rpm_erase::plan(root, &installed(root, &forgotten))?,
@@ -150,7 +152,7 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     for (path, end) in &ends {
         plan.changes.extend(of_path(root, &state, path, end));
     }
-    // Of files only: an engine that is stopped for the rollback's own sake is no other hand's doing.
+    // Of files only: an engine that hapair stopped for the rollback is not someone else's change.
     plan.fingerprint = fingerprint(what, &plan.changes);
     plan.changes.extend(of_system(root, &entries, &units));
     if !packages.is_empty() {
@@ -168,20 +170,20 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     plan.notes = stays.into_iter().collect();
     let conf = root.path(KEEPALIVED_CONF);
     let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
-    let goes_on = goes_on(what.goal, &units, &packages, &|unit| systemd::one(unit).is_active());
+    let runs_after = runs_after(what.goal, &units, &packages, &|unit| systemd::one(unit).is_active());
     Ok(PutBackPlan {
         plan,
-        speaks: goes_on.engine,
-        serves: goes_on.engine && goes_on.nginx,
+        speaks: runs_after.engine,
+        serves: runs_after.engine && runs_after.nginx,
         instances: conf.map(|text| election_critical::instances(&text)).unwrap_or_default(),
     })
 }
 
 fn refused(foreign: &BTreeSet<PathBuf>) -> Error {
     let paths: Vec<String> = foreign.iter().map(|p| p.display().to_string()).collect();
-    Error::new(format!("changed by other hands since: {}", paths.join(", ")))
-        .hint("nothing was put back: it would lose those changes")
-        .hint("`--force` puts back what was there before the transaction all the same")
+    Error::new(format!("modified since by someone else: {}", paths.join(", ")))
+        .hint("nothing was rolled back: those changes would be lost")
+        .hint("`--force` restores the earlier version anyway")
 }
 
 fn change(resource: impl Into<String>, stage: Stage, summary: impl Into<String>) -> Change {
@@ -203,7 +205,7 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
     let at = path.display().to_string();
     let is_directory = now.print.starts_with("directory");
     let summary = match (end.print == fingerprint::missing(), is_directory) {
-        (true, true) => "remove if nothing is left in it",
+        (true, true) => "remove if empty",
         (true, false) => "remove",
         (false, _) => "as before",
     };
@@ -224,7 +226,7 @@ fn of_path(root: &Root, state: &HostState, path: &Path, end: &End) -> Option<Cha
     Some(change)
 }
 
-/// What is no file. Only of the machine itself can this be asked.
+/// What is not a file. Only the machine itself can be asked for it.
 fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> Vec<Change> {
     if !root.is_live() {
         return Vec::new();
@@ -263,33 +265,38 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
     changes.into_values().collect()
 }
 
-/// What goes on through a rollback or a removal.
+/// What runs before and after a rollback or a removal.
 #[derive(Debug, PartialEq, Eq)]
-struct GoesOn {
-    /// A VRRP engine: also where a pair that lived before hapair is given back.
+struct RunsAfter {
+    /// A VRRP engine: also where a pair from before hapair is restored.
     engine: bool,
     /// nginx.
     nginx: bool,
 }
 
-fn goes_on(goal: Goal, units: &BTreeMap<&str, Before>, packages: &[String], now: &dyn Fn(&str) -> bool) -> GoesOn {
-    let taken_off = |unit: &str| match goal {
+fn runs_after(
+    goal: Goal,
+    units: &BTreeMap<&str, Before>,
+    packages: &[String],
+    now: &dyn Fn(&str) -> bool,
+) -> RunsAfter {
+    let is_removed = |unit: &str| match goal {
         Goal::Rollback => false,
         Goal::Remove => unit == Engine::Agent.unit(),
         Goal::RemoveWithPackages => {
             unit == Engine::Agent.unit() || packages.iter().any(|name| format!("{name}.service") == unit)
         }
     };
-    let then = |unit: &str| !taken_off(unit) && units.get(unit).map_or_else(|| now(unit), |before| before.active);
+    let then = |unit: &str| !is_removed(unit) && units.get(unit).map_or_else(|| now(unit), |before| before.active);
     let engines = [Engine::Agent.unit(), Engine::Keepalived.unit()];
-    GoesOn {
+    RunsAfter {
         engine: engines.iter().any(|unit| now(unit)) && engines.iter().any(|unit| then(unit)),
         nginx: now("nginx.service") && then("nginx.service"),
     }
 }
 
-/// Packages that hapair installed, as far as it is known: also by what was put back since, as they stayed.
-pub(crate) fn installed(root: &Root, forgotten: &Forgotten) -> Ours {
+/// Packages that hapair installed, as far as it is known: also by transactions rolled back since, as the packages stayed.
+pub(crate) fn installed(root: &Root, forgotten: &Archive) -> Ours {
     let mut ours = Ours {
         asked: forgotten.packages.clone(),
         along: forgotten.along.clone(),
@@ -324,34 +331,34 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_lived_before_hapair_goes_on() {
+    fn a_pair_from_before_hapair_keeps_running() {
         let (agent, keepalived) = (Engine::Agent.unit(), Engine::Keepalived.unit());
         let now = |unit: &str| unit == NGINX || unit == agent;
-        let whole = GoesOn {
+        let whole = RunsAfter {
             engine: true,
             nginx: true,
         };
         let adopted = BTreeMap::from([(agent, before(false)), (keepalived, before(true))]);
         let fresh = BTreeMap::from([(agent, before(false)), (NGINX, before(false))]);
         for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
-            assert_eq!(goes_on(goal, &adopted, &[], &now), whole, "{goal:?}");
-            let ends = GoesOn {
+            assert_eq!(runs_after(goal, &adopted, &[], &now), whole, "{goal:?}");
+            let ends = RunsAfter {
                 engine: false,
                 nginx: false,
             };
-            assert_eq!(goes_on(goal, &fresh, &[], &now), ends, "{goal:?}");
+            assert_eq!(runs_after(goal, &fresh, &[], &now), ends, "{goal:?}");
         }
-        // What is taken off goes on no longer: the agent whose first start is forgotten, a package of hapair's.
-        assert!(!goes_on(Goal::Remove, &BTreeMap::new(), &[], &now).engine);
-        assert!(goes_on(Goal::Rollback, &BTreeMap::new(), &[], &now).engine);
+        // What is removed runs no longer: the agent whose first start is forgotten, a package of hapair's.
+        assert!(!runs_after(Goal::Remove, &BTreeMap::new(), &[], &now).engine);
+        assert!(runs_after(Goal::Rollback, &BTreeMap::new(), &[], &now).engine);
         let ours = ["keepalived".to_owned()];
-        assert!(!goes_on(Goal::RemoveWithPackages, &adopted, &ours, &now).engine);
-        assert!(goes_on(Goal::Remove, &adopted, &ours, &now).engine);
-        // A source build of nginx is none of systemd's: VRRP goes on all the same.
-        let without = goes_on(Goal::Remove, &adopted, &[], &|unit| unit == agent);
+        assert!(!runs_after(Goal::RemoveWithPackages, &adopted, &ours, &now).engine);
+        assert!(runs_after(Goal::Remove, &adopted, &ours, &now).engine);
+        // systemd does not know a source build of nginx: VRRP runs on without it.
+        let without = runs_after(Goal::Remove, &adopted, &[], &|unit| unit == agent);
         assert_eq!(
             without,
-            GoesOn {
+            RunsAfter {
                 engine: true,
                 nginx: false
             }

@@ -1,4 +1,4 @@
-//! The transactions that a rollback puts back, and what they were asked for.
+//! The transactions that a rollback undoes, and what they were asked for.
 
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
@@ -9,7 +9,7 @@ use crate::host::record::undo::{self, Undo};
 use crate::host::resource::undoings;
 use crate::state::{Engine, HostState, PutBack};
 
-/// One transaction that is put back.
+/// One transaction that is rolled back.
 pub(crate) struct Target {
     pub(crate) txn: Txn,
     /// Its undo log, newest entry first.
@@ -23,19 +23,19 @@ pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
         let txn = Txn::new(root, id);
         let Some(known) = history::describe(root, &txn) else {
             return Err(Error::new(format!("there is no transaction {id} on this host"))
-                .hint("`hapair status` names the last ones; old ones are forgotten"));
+                .hint("`hapair status` lists the recent ones; old ones are pruned"));
         };
         if !known.can_be_put_back() {
             let why = if known.puts_back.is_empty() {
                 format!("it is {}", known.outcome)
             } else {
-                "it put others back itself".to_owned()
+                "it is a rollback itself".to_owned()
             };
-            return Err(Error::new(format!("transaction {id} cannot be put back: {why}")));
+            return Err(Error::new(format!("transaction {id} cannot be rolled back: {why}")));
         }
         let mut entries = undo::read(&txn);
         entries.reverse();
-        entries.iter_mut().for_each(count_silence_as_running);
+        entries.iter_mut().for_each(count_stopped_engine_as_running);
         targets.push(Target { txn, entries });
     }
     targets.sort_by(|a, b| b.txn.id.parts().cmp(&a.txn.id.parts()));
@@ -53,9 +53,9 @@ pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// An engine that started at boot and did not run when its transaction began was silenced for that transaction's own
-/// sake (a change that decides the election): before the run it ran.
-fn count_silence_as_running(entry: &mut Undo) {
+/// An engine that starts at boot and did not run when its transaction began was stopped by hapair for that transaction (an
+/// election-critical change), so it is restored to running.
+fn count_stopped_engine_as_running(entry: &mut Undo) {
     if let Undo::Unit { unit, active, enabled } = entry {
         let is_engine = [Engine::Agent, Engine::Keepalived].iter().any(|e| e.unit() == unit);
         *active |= is_engine && enabled.starts_with("enabled");
@@ -63,7 +63,7 @@ fn count_silence_as_running(entry: &mut Undo) {
 }
 
 impl Target {
-    /// Putting it back can cut the connection.
+    /// Its rollback can cut the connection.
     pub(crate) fn cuts_ssh(&self) -> bool {
         let by_kind = self.entries.iter().any(|entry| undoings::of(entry).cuts_ssh());
         // A file of the network is one of a resource that says so.
@@ -76,7 +76,7 @@ impl Target {
 }
 
 /// The state that the newest of them was asked for, without its resources, and the secrets of all of them.
-pub fn state_behind(root: &Root, what: &PutBack) -> HostState {
+pub fn state_after_rollback(root: &Root, what: &PutBack) -> HostState {
     let requests = what.transactions.iter().map(|id| Stored::load(&Txn::new(root, id)));
     let mut states = requests.filter_map(|r| Some(r.ok()?.state));
     let mut state = states.next().unwrap_or_default();

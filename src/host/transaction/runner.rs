@@ -1,4 +1,4 @@
-//! Runs one stored transaction, as a unit of PID 1's: it goes on when the connection dies.
+//! Runs one stored transaction as a unit of systemd's: it continues when the connection drops.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::host::resource::undoing::When;
 use crate::host::resource::worker::Worker;
 use crate::host::transaction::archive::prune;
 use crate::host::transaction::confirm::{address_after, arm_timer, await_confirm};
-use crate::host::transaction::revert::{outcome, put_back};
+use crate::host::transaction::revert::{outcome, undo_all};
 use crate::host::transaction::{interrupted, rollback};
 use crate::state::resource::Resource;
 use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
@@ -115,7 +115,7 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
                 // The timer was faster: it writes the end, and stops this process while it does.
                 std::thread::sleep(Duration::from_secs(600));
             }
-            let reverted = put_back(root, txn, When::Now, &mut |line| journal.log(line));
+            let reverted = undo_all(root, txn, When::Now, &mut |line| journal.log(line));
             if armed {
                 revert_timer::disarm(txn);
             }
@@ -138,7 +138,7 @@ fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {
             check_cancel(worker.txn)?;
             step(worker, resource, &resources, *stage, &mut announced, arm_timer)?;
         }
-        reactions::all(worker)?;
+        reactions::run_pending(worker)?;
         if worker.armed {
             let engine = worker.request.state.engine;
             let journal = &mut worker.journal;

@@ -10,7 +10,7 @@ use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
 use crate::host::record::undo::{Log, Undo};
 use crate::host::record::{exclusive, fingerprint, history};
-use crate::host::transaction::archive::Forgotten;
+use crate::host::transaction::archive::Archive;
 use crate::state::Engine;
 
 /// Where the executors are.
@@ -19,7 +19,7 @@ const EXECUTORS: &str = "/usr/local/hapair";
 /// History and everything else that hapair remembers.
 const MEMORY: &str = "/var/lib/hapair";
 
-/// What no other hand puts there.
+/// What nobody but hapair puts there.
 const FILES: [&str; 3] = [
     "/etc/systemd/system/hapair-agent.service",
     "/etc/systemd/system/keepalived.service.d/hapair.conf",
@@ -33,7 +33,7 @@ pub(crate) fn is_installed(root: &Root) -> bool {
 
 /// Paths to take off, of those that are there in the end (`print`): hapair's own, and those that transactions long
 /// forgotten created and nobody has changed since.
-pub(crate) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) -> String) -> BTreeSet<PathBuf> {
+pub(crate) fn paths(root: &Root, forgotten: &Archive, print: impl Fn(&Path) -> String) -> BTreeSet<PathBuf> {
     let own = FILES.iter().map(|path| root.path(path));
     let created = forgotten.created.iter();
     let untouched = created.filter(|(path, left)| print(path) == **left);
@@ -42,12 +42,12 @@ pub(crate) fn paths(root: &Root, forgotten: &Forgotten, print: impl Fn(&Path) ->
     all
 }
 
-/// Takes them off; the files are kept in the undo log until the transaction has come to its end.
+/// Removes hapair's own files; the undo log keeps them until the transaction has finished.
 ///
 /// # Errors
 /// One cannot be removed.
-pub(crate) fn take_off(root: &Root, undo: &mut Log, forgotten: &Forgotten, log: &mut dyn FnMut(&str)) -> Result<()> {
-    let all = paths(root, forgotten, fingerprint::print_of);
+pub(crate) fn run(root: &Root, undo: &mut Log, forgotten: &Archive, log: &mut dyn FnMut(&str)) -> Result<()> {
+    let all = paths(root, forgotten, fingerprint::fingerprint_of);
     if all.is_empty() {
         return Ok(());
     }
@@ -90,11 +90,11 @@ pub(crate) fn purge(root: &Root) -> Result<()> {
         .find(|t| t.can_be_put_back() && t.changed > 0)
     {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
-            .hint("`hapair remove` puts it back first"));
+            .hint("`hapair remove` rolls it back first"));
     }
     if let Some(armed) = history::armed(root) {
         return Err(Error::new(format!(
-            "transaction {armed} waits for a confirm on this host"
+            "transaction {armed} is waiting for a confirm on this host"
         )));
     }
     // Held to the end: a transaction that would start now finds no request.

@@ -64,7 +64,7 @@ pub struct TrackProcess {
     pub full_command: bool,
     /// For who does not write one of his own.
     pub weight: Weight,
-    /// So many must run; 1 unless written.
+    /// How many must run; 1 unless written.
     pub quorum: u32,
     /// No more may run; `None`: any number.
     pub quorum_max: Option<u32>,

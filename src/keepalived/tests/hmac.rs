@@ -115,7 +115,7 @@ fn what_would_be_signed_with_less_is_an_error() {
         ),
         (
             "key 1 hex:zz\nactive_key 1".to_owned(),
-            "keepalived.conf:5:7: error: key 1 is not hexadecimal behind its `hex:`",
+            "keepalived.conf:5:7: error: key 1 is not hexadecimal after `hex:`",
         ),
         (
             "key 1 short\nactive_key 1".to_owned(),
@@ -141,7 +141,7 @@ fn what_would_be_signed_with_less_is_an_error() {
         ),
         (
             format!("key 1 {HEX}\nactive_key 2"),
-            "keepalived.conf:6:1: error: key 2 is to sign, and there is no `key 2`",
+            "keepalived.conf:6:1: error: `active_key 2` has no matching `key 2`",
         ),
         (
             format!("key 1 {HEX}"),
@@ -173,7 +173,7 @@ fn what_would_be_signed_with_less_is_an_error() {
 fn a_key_that_others_can_read_is_warned_of_and_no_key_is_shown() {
     assert_eq!(
         said("key 1 file:/k/open\nactive_key 1"),
-        "keepalived.conf:5:7: warning: `/k/open` can be read by others than its owner, and key 1 is in it\n  hint: chown root \
+        "keepalived.conf:5:7: warning: `/k/open` can be read by users other than its owner, and holds key 1\n  hint: chown root \
          /k/open; chmod 600 /k/open"
     );
     let warned = said(&format!("key 1 {HEX} {HEX}\nactive_key 1"));

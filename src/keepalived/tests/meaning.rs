@@ -243,7 +243,7 @@ fn what_cannot_be_read_beside_others_is_left_out() {
     assert_eq!(config.instances[0].priority, 100);
     let says = found(&bad);
     assert!(
-        says.len() == 1 && says[0].starts_with("warning: ") && says[0].contains("it is 100 then"),
+        says.len() == 1 && says[0].starts_with("warning: ") && says[0].contains(": 100 is used"),
         "{says:?}"
     );
     // The last brace, and no other.
@@ -356,7 +356,9 @@ fn braces_of_load_balancing_are_not_ours() {
     let (config, found) = lint(&text, &Options::default());
     assert!(config.instances.is_empty());
     assert!(
-        found.iter().any(|f| f.message.contains("all that follows is skipped")),
+        found
+            .iter()
+            .any(|f| f.message.contains("everything after it is skipped")),
         "{found:?}"
     );
 }
@@ -382,7 +384,7 @@ fn every_word_without_effect_is_named() {
         " notify_backup \"/bin/logger b; /bin/true\"\n notify \"/bin/e > /run/x\"\n",
     );
     assert_eq!(
-        found.iter().filter(|f| f.contains("characters of the shell")).count(),
+        found.iter().filter(|f| f.contains("shell characters")).count(),
         2,
         "{found:?}"
     );

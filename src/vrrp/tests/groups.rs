@@ -113,7 +113,7 @@ fn a_group_that_did_not_run_for_long_says_nothing_when_it_steps_down() {
 
 /// A reload may take a group apart.
 #[test]
-fn a_member_that_waited_for_its_group_goes_on_alone() {
+fn a_member_that_waited_for_its_group_continues_alone() {
     let mut group = Group::new(vec![Router::new(settings(100)), Router::new(settings(100))]);
     group.handle_all(secs(1.0), &Input::Start { crashed: false });
     // The second hears an owner, so the first, whose own wait is over, waits on.

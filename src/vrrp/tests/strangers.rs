@@ -73,7 +73,7 @@ fn another_cluster_on_our_id_has_no_say_in_any_state() {
 }
 
 #[test]
-fn whoever_shares_an_address_is_heard_and_the_difference_is_told() {
+fn a_router_that_shares_one_vip_is_heard_and_the_difference_is_reported() {
     for (s, group) in routers() {
         let src: IpAddr = match s.source {
             IpAddr::V4(_) => peer(),

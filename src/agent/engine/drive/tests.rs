@@ -138,7 +138,7 @@ fn assigned(address: &str) -> Assigned {
 }
 
 #[test]
-fn what_was_lost_in_an_overrun_is_put_back_and_old_news_do_not_count() {
+fn what_was_lost_in_an_overrun_is_added_again_and_old_news_do_not_count() {
     inside(|| {
         let mut world = World::new(&owner());
         world.engine.start(T(1000), false);
@@ -147,7 +147,7 @@ fn what_was_lost_in_an_overrun_is_put_back_and_old_news_do_not_count() {
         // That the source was away for a while was told before the overrun, that it came back was not told any more.
         let queued = [Change::AddressGone(assigned("10.77.0.1")), Change::Overrun];
         world.engine.changed(T(1100), &queued);
-        assert!(there(VIP), "put back");
+        assert!(there(VIP), "added again");
         assert_eq!(world.state(0), State::Master);
         let report = world.engine.look(T(1100));
         assert_eq!(
@@ -175,7 +175,7 @@ fn an_overrun_that_hid_a_dead_link_is_a_fault() {
 }
 
 #[test]
-fn what_cannot_be_taken_off_is_tried_again_and_remembered() {
+fn what_cannot_be_removed_is_tried_again_and_remembered() {
     inside(|| {
         let mut world = World::new(&owner());
         world.engine.start(T(1000), false);

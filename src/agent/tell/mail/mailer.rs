@@ -42,7 +42,7 @@ impl Mailer {
                 ("for", json!(name)),
                 ("state", json!(crate::agent::tell::notify::word(state))),
             ];
-            log::event("warning", "mail is dropped: too many wait for the server", &fields);
+            log::event("warning", "mail dropped: too many are waiting for the server", &fields);
         }
     }
 

@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = [
 pub(super) struct Mail {
     /// `smtp_server`: an address, or a name of /etc/hosts.
     pub(super) server: (String, u16),
-    /// Connecting, and each answer, may take so long.
+    /// Timeout for connecting, and for each answer.
     pub(super) timeout: Duration,
     pub(super) helo: String,
     pub(super) from: String,
@@ -34,7 +34,7 @@ pub(super) struct Mail {
 pub(super) fn deliver(mail: &Mail) -> Result<Vec<String>, String> {
     let (host, port) = &mail.server;
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let ip = address(host, &hosts).ok_or_else(|| format!("`{host}` is no address and not in /etc/hosts"))?;
+    let ip = address(host, &hosts).ok_or_else(|| format!("`{host}` is not an address and not in /etc/hosts"))?;
     let stream = TcpStream::connect_timeout(&SocketAddr::new(ip, *port), mail.timeout)
         .map_err(|e| format!("cannot connect to {ip}:{port}: {e}"))?;
     stream
@@ -297,7 +297,7 @@ mod tests {
         named.server.0 = "mail.invalid".to_owned();
         assert_eq!(
             deliver(&named).unwrap_err(),
-            "`mail.invalid` is no address and not in /etc/hosts"
+            "`mail.invalid` is not an address and not in /etc/hosts"
         );
     }
 

@@ -123,7 +123,7 @@ impl Tracked {
             ];
             log::event(
                 "warning",
-                "processes of that name run, and are not the ones that are meant",
+                "processes of that name run, but they are not the tracked ones",
                 &fields,
             );
         }
@@ -272,7 +272,7 @@ impl Processes {
                         }
                     }
                 }
-                // Whoever is no copy of a known one has another name until it takes one.
+                // A child of another process has another name until it takes one.
                 Event::Forked { parent, child } => {
                     for t in self.all.iter_mut().filter(|t| t.pids.contains(&parent)) {
                         concerned |= t.means(child, &self.machine) && t.pids.insert(child);
@@ -302,7 +302,7 @@ impl Processes {
             return false;
         }
         if self.next.is_some_and(|at| now >= at) {
-            self.look(Look::WhoeverIsMissed);
+            self.look(Look::Missing);
             self.rewatch(now);
         }
         self.settle(now)
@@ -348,7 +348,7 @@ fn same(a: &TrackProcess, b: &TrackProcess) -> bool {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    WhoeverIsMissed,
+    Missing,
     Everybody,
 }
 
