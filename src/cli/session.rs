@@ -140,7 +140,7 @@ pub(crate) fn interrupts() -> Result<Interrupt, Failure> {
     Ok(interrupt)
 }
 
-/// Does something that holds nothing to put back, unless the operator asks to stop meanwhile.
+/// Does something that holds nothing to roll back, unless the operator asks to stop meanwhile.
 pub(crate) async fn unless_interrupted<T>(
     interrupt: Option<&Interrupt>,
     work: impl Future<Output = Result<T, Failure>>,

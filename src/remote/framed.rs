@@ -340,7 +340,7 @@ impl<W: Wire> Conversation<W> {
     fn due_probe(&mut self) -> io::Result<Option<Duration>> {
         let silent = self.heard.elapsed();
         if silent >= self.patience.give_up_after {
-            let why = format!("nothing was heard of the host for {} s", silent.as_secs());
+            let why = format!("no answer from the host for {} s", silent.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         if self.output_ended.is_some() {

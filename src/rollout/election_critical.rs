@@ -97,7 +97,10 @@ impl Run<'_> {
             made.inspect_err(|error| {
                 self.cx.observer.warn(
                     member.host(),
-                    format!("the engine that runs cannot follow ({error}): the VIP is away until the new one has it"),
+                    format!(
+                        "the running engine cannot load the new configuration ({error}): the VIP is down until \
+                        the new engine owns it"
+                    ),
                 );
             })
             .ok()
@@ -123,7 +126,7 @@ impl Run<'_> {
         self.unmoved(&mut pair[owner]).await?;
         self.cx.observer.fact(
             pair[standby].host(),
-            "silent while the owner changes what decides the election",
+            "stopped while the owner changes its election settings",
         );
         let silenced = pair[standby].status().await?.engine;
         if let Some(engine) = silenced {
@@ -170,7 +173,7 @@ impl Run<'_> {
             Ok(()) => error,
             Err(why) => {
                 self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-                error.hint(format!("VRRP on {host} could not be started again: {why}"))
+                error.hint(format!("VRRP on {host} could not be restarted: {why}"))
             }
         }
     }
@@ -181,5 +184,5 @@ fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
         .hint(format!(
             "VRRP on {standby} is left stopped, because it could become a second owner"
         ))
-        .hint("the owner keeps the VIP; the same command again finishes the change and starts it")
+        .hint("the owner keeps the VIP; run the same command again to finish the change and start it")
 }

@@ -51,10 +51,10 @@ pub(super) async fn unless_leaving(
     tokio::select! {
         result = wait => result,
         () = interrupt.more_than(times) => {
-            let message = format!("interrupted while the host is out of reach in transaction {txn}");
+            let message = format!("interrupted while the host could not be reached during transaction {txn}");
             Err(RolloutError::pair(RolloutErrorKind::Failed, message)
-                .hint("the host takes back by itself what is not confirmed")
-                .hint("run the same command again when it answers"))
+                .hint("the host reverts an unconfirmed change automatically")
+                .hint("run the same command again when the host answers"))
         }
     }
 }

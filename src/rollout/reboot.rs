@@ -87,7 +87,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        self.cx.observer.wait(&name, "its reboot");
+        self.cx.observer.wait(&name, "the host to reboot");
         let began = Instant::now();
         match self.until_back(&mut pair[host], &before, patience).await {
             Ok(()) => {}
@@ -98,13 +98,14 @@ impl Run<'_> {
         self.report.rebooted.push(name.clone());
         self.cx
             .observer
-            .fact(&name, format!("is back after {} s", began.elapsed().as_secs()));
+            .fact(&name, format!("rebooted in {} s", began.elapsed().as_secs()));
         let Err(mut error) = self.back_in_service(pair, host, given).await else {
             return Ok(());
         };
         if let Some(seconds) = silent {
             error = error.hint(format!(
-                "VRRP on {name} starts by itself {seconds} s after the boot, or now by `hapair handover --resume`"
+                "VRRP on {name} starts automatically {seconds} s after the boot; run `hapair handover --resume` to \
+                 start it now"
             ));
         }
         Err(self.stands_in_no_longer(pair, host, given, patience, error).await)
@@ -143,7 +144,7 @@ impl Run<'_> {
         if instances.iter().any(|i| i.held) {
             self.cx.observer.warn(
                 &statuses[host].host,
-                "it holds back from the VIP on command; its reboot ends that",
+                "it is held by a handover; its reboot will end that",
             );
         }
         let mine: Vec<&str> = instances
@@ -160,7 +161,7 @@ impl Run<'_> {
             return Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
                 .hint(format!("repair {} first: `hapair status`", taking.host)));
         }
-        self.cx.observer.wait(giving, "the peer takes over the VIP");
+        self.cx.observer.wait(giving, "the peer to take over the VIP");
         let order = VrrpOrder::HandOver {
             hold: Some(hold.as_secs()),
         };
@@ -176,7 +177,7 @@ impl Run<'_> {
                 Some(name) => {
                     let message = format!("not rebooted: the VIP of {name} did not move to {}", taking.host);
                     Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
-                        .hint("do adverts arrive there? look for a firewall that drops protocol 112"))
+                        .hint("adverts may not arrive there: look for a firewall that drops protocol 112"))
                 }
             }
         }
@@ -200,8 +201,8 @@ impl Run<'_> {
         let error = match resume(&mut pair[host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
-                .hint(format!("{name} could not be told to be in election as before: {why}"))
-                .hint("`hapair handover --resume` does it"),
+                .hint(format!("{name} could not be returned to election: {why}"))
+                .hint("return it to election with `hapair handover --resume`"),
         };
         self.stands_in_no_longer(pair, host, given, patience, error).await
     }
@@ -213,10 +214,10 @@ impl Run<'_> {
         tokio::select! {
             back = dial_until_back(self.cx, member, &self.options.operator, before, patience) => back,
             () = self.interrupt.more_than(times) => {
-                let message = "interrupted while it reboots";
+                let message = "interrupted while the host reboots";
                 Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
-                    .hint("the other host goes on alone; this one takes part again by itself")
-                    .hint("run `hapair apply --reboot` again when it answers")))
+                    .hint("the other host continues alone; this one returns to election automatically")
+                    .hint("run `hapair apply --reboot` again when the host answers")))
             }
         }
     }
@@ -250,7 +251,7 @@ impl Run<'_> {
             self.report.reboot_needed.push(member.host().to_owned());
             self.cx
                 .observer
-                .warn(member.host(), "it was rebooted, and says that it still needs to be");
+                .warn(member.host(), "rebooted, but still reports that a reboot is needed");
         }
         for note in &member.plan.notes {
             self.cx.observer.warn(member.host(), note.clone());

@@ -158,7 +158,10 @@ pub async fn rollback(
     let one_is_back = back.done.contains(&true);
     pair.unlock().await;
     result.map_err(|error| match one_is_back {
-        true => error.hint("what was put back stays so: the same command does the rest, `hapair apply` goes forward"),
+        true => error.hint(
+            "what was rolled back stays rolled back; run the same command again to finish, or `hapair \
+            apply` to go forward",
+        ),
         false => error,
     })
 }
@@ -230,7 +233,10 @@ impl Back<'_> {
                 let unit = engine.unit();
                 self.run.cx.observer.warn(
                     member.host(),
-                    format!("{unit} starts at boot and does not run: `systemctl start {unit}` on the host, or `hapair apply`"),
+                    format!(
+                        "{unit} is enabled but does not run: run `systemctl start {unit}` on the host, or \
+                        `hapair apply`"
+                    ),
                 );
             }
         }
@@ -244,9 +250,10 @@ impl Back<'_> {
             .first()
             .map(|t| t.stamp().to_owned())
             .unwrap_or_default();
-        let message = "putting back what decides the election on this host alone would make two owners of the VIP";
-        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message)
-            .hint(format!("put the whole run back on both hosts: `hapair rollback {run}`"))
+        let message = "rolling back election settings on this host alone would give the VIP two owners";
+        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message).hint(format!(
+            "roll back the whole run on both hosts: `hapair rollback {run}`"
+        ))
     }
 
     /// One host, which hands the VIP over first where its network changes.
@@ -290,7 +297,7 @@ impl Back<'_> {
         self.run
             .cx
             .observer
-            .fact(&name, "silent while the owner goes back in what decides the election");
+            .fact(&name, "stopped while the owner's election settings are rolled back");
         let silenced = statuses[standby].engine;
         if let Some(engine) = silenced {
             self.run.order_engine(pair, standby, engine, UnitAction::Stop).await?;
@@ -335,10 +342,10 @@ impl Back<'_> {
         let name = pair[host].host().to_owned();
         let peer = &statuses[host.other()];
         if let Some(lacking) = self.unfit(host, peer) {
-            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
+            let message = format!("its network must change and its peer cannot take over the VIP: {lacking}");
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
-        self.run.cx.observer.wait(&name, "the peer takes over the VIP");
+        self.run.cx.observer.wait(&name, "the peer to take over the VIP");
         let keep = Some(self.run.absence());
         let moved = takeover::take_over(self.run.cx, pair, host.other(), keep).await?;
         let stopped = async {
@@ -347,8 +354,8 @@ impl Back<'_> {
             match gone {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
-                    Ok(()) => error.hint(format!("VRRP on {name} was started again")),
-                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                    Ok(()) => error.hint(format!("VRRP on {name} was restarted")),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
                 }),
             }
         }
@@ -370,7 +377,7 @@ impl Back<'_> {
         let txn = self.run.next_transaction();
         self.run.cx.observer.tell(Progress::Phase {
             host: name.clone(),
-            what: format!("put back as {txn}"),
+            what: format!("roll back as {txn}"),
             changes: back.transactions.len(),
         });
         let request = Request::PutBack {
@@ -421,12 +428,12 @@ impl Back<'_> {
                     RolloutErrorKind::Failed,
                     "interrupted while waiting for the pair to be healthy",
                 )
-                .hint("what is put back stays so; run the same command again to do the rest"));
+                .hint("what was rolled back stays rolled back; run the same command again to finish"));
             }
             if began.elapsed() > timeout {
                 let message = format!("health gate: after {} s {lacking}", timeout.as_secs());
                 return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
-                    .hint("look at `hapair status` and at the hosts' journals"));
+                    .hint("check `hapair status` and the journals of both hosts"));
             }
             tokio::time::sleep(POLL).await;
         }

@@ -39,16 +39,16 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
     if meant.peek().is_none() {
         let message = format!("there is no transaction {name} on either host");
         return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
-            .hint("`hapair status` names the last ones; old ones are forgotten"));
+            .hint("`hapair status` names the last ones; older ones are no longer kept"));
     }
     for transaction in meant {
         let why = match transaction.outcome {
             TransactionOutcome::Running => "it still runs",
-            _ if !transaction.puts_back.is_empty() => "it put others back itself",
+            _ if !transaction.puts_back.is_empty() => "it is a rollback itself",
             _ => continue,
         };
-        let message = format!("transaction {} cannot be put back: {why}", transaction.id);
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("`hapair apply` goes forward again"));
+        let message = format!("transaction {} cannot be rolled back: {why}", transaction.id);
+        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("run `hapair apply` to go forward"));
     }
     Ok(pick(&is_meant))
 }
@@ -130,6 +130,6 @@ mod tests {
         let unknown = select(&histories, &named("20200101T000000Z-0000")).expect_err("unknown");
         assert_eq!(unknown.kind, RolloutErrorKind::Usage);
         let rollback = select(&histories, &named(ROLLBACK)).expect_err("a rollback is not rolled back");
-        assert!(rollback.message.contains("it put others back itself"), "{rollback}");
+        assert!(rollback.message.contains("it is a rollback itself"), "{rollback}");
     }
 }

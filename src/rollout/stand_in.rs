@@ -37,7 +37,7 @@ impl Run<'_> {
         }
         self.stop_if_interrupted()?;
         let (name, peer) = (pair[host].host(), host.other());
-        self.cx.observer.wait(name, "the peer takes over the VIP");
+        self.cx.observer.wait(name, "the peer to take over the VIP");
         takeover::take_over(self.cx, pair, peer, Some(self.absence())).await
     }
 
@@ -97,11 +97,13 @@ impl Run<'_> {
             statuses[peer] = pair[peer].status().await?;
         }
         if let Some(lacking) = self.gate().unfit_beside(&statuses[peer], &statuses[host]) {
-            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
+            let message = format!("its network must change and its peer cannot take over the VIP: {lacking}");
             return Err(RolloutError::on(pair[host].host(), RolloutErrorKind::Failed, message)
                 .hint(format!("repair {} first: `hapair status`", pair[peer].host())));
         }
-        self.cx.observer.wait(pair[host].host(), "the peer takes over the VIP");
+        self.cx
+            .observer
+            .wait(pair[host].host(), "the peer to take over the VIP");
         let moved = takeover::take_over(self.cx, pair, peer, Some(self.absence())).await?;
         let stopped = async {
             self.order_engine(pair, host, engine, UnitAction::Stop).await?;
@@ -109,8 +111,8 @@ impl Run<'_> {
             match gone {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
-                    Ok(()) => error.hint(format!("VRRP on {} was started again", pair[host].host())),
-                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                    Ok(()) => error.hint(format!("VRRP on {} was restarted", pair[host].host())),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
                 }),
             }
         }
@@ -133,7 +135,7 @@ impl Run<'_> {
     pub(super) async fn start_early(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.cx.observer.fact(
             member.host(),
-            "nginx is started first, so that it can take the VIP over",
+            "nginx is started first, so that this host can take over the VIP",
         );
         let start = Request::Unit {
             unit: NGINX.to_owned(),

@@ -49,7 +49,7 @@ pub(super) async fn take_over(
         return Ok(Moved::NotYet);
     }
     let [taking, giving] = [to, to.other()].map(|host| pair[host].host().to_owned());
-    let otherwise = format!("{giving} gives the VIP away, and {taking} has it after its skew time");
+    let otherwise = format!("{giving} gives up the VIP, and {taking} owns it after its skew time");
     if statuses[to].engine != Some(Engine::Agent) {
         let what = format!("keepalived cannot take over on command: {otherwise}");
         cx.observer.fact(&taking, what);
@@ -74,7 +74,7 @@ pub(super) async fn take_over(
     }
     cx.observer.warn(
         &taking,
-        format!("it took the VIP over, and {giving} does not yield, so it was told to stand back: {otherwise}"),
+        format!("it took over the VIP, but {giving} does not yield, so the takeover was ended: {otherwise}"),
     );
     let order = VrrpOrder::Resume;
     pair[to].order(Request::Vrrp { order }).await?;
@@ -90,8 +90,8 @@ pub(super) async fn end_raise(pair: &mut Pair, stood_in: Side, keep: Duration) -
     let name = pair[stood_in].host();
     let seconds = keep.as_secs();
     Some(format!(
-        "{name} could not be told that it need not keep the VIP any longer ({why}): it does so for {seconds} s at most, or until \
-         `hapair handover --resume`"
+        "{name} still announces its raised priority, because ending it failed ({why}): it ends after at most \
+         {seconds} s, or with `hapair handover --resume`"
     ))
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: Side) -> 
     };
     if let Some(why) = why {
         let what =
-            format!("it does not take over on command ({why}): it has the VIP after three adverts and its skew time");
+            format!("it does not take over on command ({why}): it owns the VIP after three adverts and its skew time");
         cx.observer.fact(&name, what);
     }
     Ok(())

@@ -56,7 +56,7 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
     assert!(newest["operator"].as_str().is_some_and(|o| o.contains('@')), "{newest}");
 
     // Nobody is asked without a terminal, and nothing is lost that other hands did.
-    twins.hapair(&["rollback"]).expect(2).says("--yes").says("put back");
+    twins.hapair(&["rollback"]).expect(2).says("--yes").says("rolled back");
     let conf = "/etc/nginx/conf.d/00-hapair.conf";
     twins.sh(BACKUP, &format!("cp -p {conf} /root/kept; echo '# by hand' >> {conf}"));
     twins
@@ -93,14 +93,14 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
         .hapair(&["status"])
         .expect(0)
         .says("rolled back")
-        .says("put back 20");
+        .says("rolled back 20");
     twins.write(EXAMPLE);
     twins.hapair(&["plan"]).expect(0).says("nothing to do");
     let id = newest["id"].as_str().expect("an id");
     twins
         .hapair(&["rollback", id, "--yes"])
         .expect(0)
-        .says("nothing to put back");
+        .says("nothing to roll back");
     twins
         .hapair(&["rollback", "20200101T000000Z-0000", "--yes"])
         .expect(2)
@@ -186,7 +186,7 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
     );
     let shown = String::from_utf8_lossy(&asked.stdout);
     assert!(
-        shown.contains("put back what this run had done before? [y/N]"),
+        shown.contains("roll back what this run did before the failure? [y/N]"),
         "{shown}"
     );
     assert_same(&before, &fingerprints(&twins));
@@ -195,7 +195,7 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
         .hapair(&["apply", "--yes", "--undo-on-failure", "--output", "json"])
         .expect(5);
     assert!(
-        undone.all().contains("everything that this run had done was put back"),
+        undone.all().contains("everything that this run did was rolled back"),
         "{}",
         undone.all()
     );
@@ -246,7 +246,7 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     twins
         .hapair(&["remove", "--packages", "--yes"])
         .expect(0)
-        .says("hapair is gone from both hosts");
+        .says("hapair was removed from both hosts");
     for host in HOSTS {
         twins.sh(
             host,
@@ -301,7 +301,7 @@ fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
     let seen = watch(&twins, vip, || done = Some(twins.hapair(&["remove", "--yes"])));
     done.expect("it ran")
         .expect(0)
-        .says("the pair goes on")
+        .says("the pair continues")
         .says("no host answers on 192.168.0.210 any more");
     assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
     assert_same(&before, &fingerprints(&twins));

@@ -141,7 +141,7 @@ fn a_rollback_or_removal_that_a_host_takes_back_says_so_and_ends_there() {
         assert_eq!(error.kind, RolloutErrorKind::RolledBack);
         assert_eq!(
             error.message,
-            "nginx-backup: no space left; everything this transaction replaced was put back"
+            "nginx-backup: no space left; this transaction was reverted"
         );
         assert_eq!(
             (report.changed, world.log()),

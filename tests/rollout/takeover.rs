@@ -131,8 +131,8 @@ fn a_standby_that_refuses_is_told_of_and_the_owner_leaves_as_ever() {
     ];
     assert_eq!(world.log(), order);
     heard.says(
-        "nginx-backup: it does not take over on command (the agent refused `takeover`: VI_1: a reason): nginx-master gives the VIP \
-         away, and nginx-backup has it after its skew time",
+        "nginx-backup: it does not take over on command (the agent refused `takeover`: VI_1: a reason): nginx-master gives up the \
+         VIP, and nginx-backup owns it after its skew time",
     );
 }
 
@@ -276,7 +276,7 @@ fn an_owner_that_does_not_yield_is_not_left_beside_a_second_one() {
         "nginx-master hands over",
     ];
     assert_eq!(world.log(), order);
-    heard.says("nginx-master does not yield, so it was told to stand back");
+    heard.says("nginx-master does not yield, so the takeover was ended");
 }
 
 #[test]
@@ -305,6 +305,7 @@ fn who_is_preferred_takes_back_at_once_when_both_resume() {
         error.message.contains("nginx-backup still owns the VIP of VI_1"),
         "{error}"
     );
-    heard
-        .says("nginx-master: it does not take over on command (keepalived cannot): it has the VIP after three adverts");
+    heard.says(
+        "nginx-master: it does not take over on command (keepalived cannot): it owns the VIP after three adverts",
+    );
 }

@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     {
         // The executor came with this very connection.
         back.purge(&session.operator()).await?;
-        ui.say("nothing to do: there is nothing of hapair on either host");
+        ui.say("nothing to do: hapair is not installed on either host");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("remove", Exit::Done, changed, json!({ "removed": {} }));
         back.pair.close().await;
@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     }
     confirm(
         ui,
-        "take hapair off and put the hosts back as they were before it?",
+        "remove hapair and restore both hosts as they were before it?",
         "removed",
     )?;
     let options = RollbackOptions {
@@ -49,7 +49,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
         operator: session.operator(),
         gate_timeout: Duration::from_secs(45),
     };
-    let again = "run `hapair remove` again to do the rest";
+    let again = "run `hapair remove` again to finish";
     let report = back.carry_out(&options).await.map_err(|failure| failure.hint(again))?;
     back.purge(&options.operator).await.map_err(|error| Failure {
         changed: back.changed(&report),
@@ -57,7 +57,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     })?;
     ui.finish();
     back.tell(&report);
-    ui.say("hapair is gone from both hosts");
+    ui.say("hapair was removed from both hosts");
     let particular = json!({ "removed": back.transactions(), "stays": back.stays(&report) });
     ui.summary("remove", Exit::Done, back.changed(&report), particular);
     back.pair.close().await;
@@ -76,10 +76,10 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
     match goes_on[..] {
         [] => {}
         [host] => lines.push(format!(
-            "{} alone goes on speaking VRRP, with the configuration it had before hapair",
+            "only {} stays in election, with the configuration it had before hapair",
             names[host]
         )),
-        _ => lines.push("the pair goes on with the configuration it had before hapair".to_owned()),
+        _ => lines.push("the pair continues with the configuration it had before hapair".to_owned()),
     }
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
         let vips = instance.virtual_ipaddress.iter().map(|v| v.address.addr().to_string());
@@ -94,7 +94,8 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
         });
     }
     lines.push(
-        "hapair's agent, history and executor go from both hosts; there is no way back but `hapair apply`".to_owned(),
+        "hapair's agent, history and executor are deleted from both hosts; only `hapair apply` brings them back"
+            .to_owned(),
     );
     lines
 }
@@ -145,7 +146,7 @@ mod tests {
         );
         let adopted = lines([lived("192.168.0.200"), lived("192.168.0.200")]);
         assert!(
-            adopted.contains("the pair goes on") && !adopted.contains("answers on"),
+            adopted.contains("the pair continues") && !adopted.contains("answers on"),
             "{adopted}"
         );
         let other_vip = lines([lived("192.168.0.99"), lived("192.168.0.99")]);
@@ -155,6 +156,6 @@ mod tests {
         );
         assert!(!other_vip.contains("the pair ends"), "{other_vip}");
         let one = lines([PutBackPlan::default(), lived("192.168.0.200")]);
-        assert!(one.contains("web2 alone goes on"), "{one}");
+        assert!(one.contains("only web2 stays in election"), "{one}");
     }
 }

@@ -24,14 +24,14 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
     let session = Session::load(global)?;
     let mut back = PutBack::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
     if Side::BOTH.into_iter().all(|host| back.what.is_empty_on(host)) {
-        ui.say("nothing to put back");
+        ui.say("nothing to roll back");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("rollback", Exit::Done, changed, json!({ "rolled_back": {} }));
         back.pair.close().await;
         return Ok(Exit::Done);
     }
     back.show();
-    confirm(ui, "put this back?", "put back")?;
+    confirm(ui, "roll this back?", "rolled back")?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
         operator: session.operator(),

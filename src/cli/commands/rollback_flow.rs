@@ -113,7 +113,7 @@ fn show_plan(ui: &Ui, pair: &Pair, what: &Rollback) {
         if !back.transactions.is_empty() {
             let names: Vec<&str> = back.transactions.iter().map(TxnId::as_str).collect();
             ui.say(format!(
-                "{}: puts back {}",
+                "{}: rolls back {}",
                 ui.style.bold(member.host()),
                 names.join(", ")
             ));
@@ -130,7 +130,7 @@ fn tell(ui: &Ui, pair: &Pair, what: &Rollback, report: &RollbackReport) {
             n => format!("{n} transactions"),
         };
         ui.say(format!(
-            "{}: {count} put back, {} changed",
+            "{}: {count} rolled back, {} changed",
             member.host(),
             report.changed[host]
         ));

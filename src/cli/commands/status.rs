@@ -56,7 +56,7 @@ fn show(ui: &Ui, status: &HostStatus) {
             i.priority,
             i.vips.join(" "),
             if i.held {
-                ", takes over from no living owner for now"
+                ", held: does not take over from a living owner"
             } else {
                 ""
             },
@@ -89,7 +89,7 @@ fn line(ui: &Ui, transaction: &Transaction) -> String {
         outcome
     } else {
         let back: Vec<&str> = transaction.puts_back.iter().map(TxnId::as_str).collect();
-        format!("put back {} ({outcome})", back.join(", "))
+        format!("rolled back {} ({outcome})", back.join(", "))
     };
     format!(
         "{} {}: {outcome}, {} changed, by {}",

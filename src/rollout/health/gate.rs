@@ -54,9 +54,9 @@ impl Gate<'_> {
         self.observer.wait(
             &name,
             match part {
-                Part::Nginx => "nginx answers",
-                Part::All => "nginx answers and VRRP takes part",
-                Part::AsBefore => "VRRP takes part",
+                Part::Nginx => "nginx to answer",
+                Part::All => "nginx to answer and VRRP to join the election",
+                Part::AsBefore => "VRRP to join the election",
             },
         );
         loop {
@@ -127,7 +127,7 @@ impl Gate<'_> {
             RolloutErrorKind::Failed,
             "interrupted while waiting for the pair to be healthy",
         )
-        .hint("what is done stays done; run `hapair apply` again to do the rest"))
+        .hint("completed changes remain; run `hapair apply` again to finish"))
     }
 
     fn engine_unit(&self) -> Option<&'static str> {
@@ -175,7 +175,10 @@ impl Gate<'_> {
                     RolloutErrorKind::Failed,
                     format!("after {} s {lacking}", self.timeout.as_secs()),
                 )
-                .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
+                .hint(
+                    "both hosts own the VIP because adverts do not arrive; look for a firewall that drops protocol \
+                    112, or a switch that drops multicast",
+                )
                 .hint(format!(
                     "no owner: look at `journalctl -u {}` on both hosts",
                     self.engine_unit().unwrap_or("keepalived")

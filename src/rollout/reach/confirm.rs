@@ -35,8 +35,8 @@ pub(crate) async fn confirm(
         return Ok(false);
     };
     member.no_other_machine(&link, target).map_err(|e| {
-        e.hint("the change was not confirmed; the host reverts by itself")
-            .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id")
+        e.hint("the change was not confirmed; the host will revert it automatically")
+            .hint("cloned machines share host keys: make new keys with `ssh-keygen -A`, and a new /etc/machine-id")
     })?;
     member.go_on_over(link, target);
     let txn = in_flight.txn.clone();

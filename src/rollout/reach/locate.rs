@@ -25,12 +25,13 @@ pub(super) async fn no_stranger(cx: &Context<'_>, side: Side, at: &Target, facts
         return Ok(());
     }
     let message = format!(
-        "different machines answer at {} and at {}: the address is in use already",
+        "different machines answer at {} and at {}: the address is already in use",
         before.address, at.address
     );
     Err(
         RolloutError::on(&at.host, RolloutErrorKind::Unreachable, message).hint(format!(
-            "see `network.address` of {} in the inventory, or who {} is; neither was changed",
+            "check `network.address` of {} in the inventory, or find out which machine has {}; neither machine was \
+             changed",
             at.host, facts.hostname
         )),
     )

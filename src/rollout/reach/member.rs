@@ -104,7 +104,7 @@ impl Member {
                 let name = &former.operator;
                 observer.warn(
                     self.host(),
-                    format!("took the lock over from {name}, who held it since {since}"),
+                    format!("took over the lock from {name}, who held it since {since}"),
                 );
                 broken = Some(former.operator);
             }
@@ -114,11 +114,11 @@ impl Member {
             if began.elapsed() > END_OF_ANOTHER {
                 let message = format!("transaction {txn} of {former} still runs");
                 return Err(RolloutError::on(self.host(), RolloutErrorKind::Failed, message)
-                    .hint("it goes on to its end; that run cannot begin another")
-                    .hint("wait for it, then run the command again"));
+                    .hint("it will finish, and that run cannot begin another transaction")
+                    .hint("wait until it has finished, then run the same command again"));
             }
             if told.as_ref() != Some(&txn) {
-                observer.wait(self.host(), format!("transaction {txn} of {former} comes to its end"));
+                observer.wait(self.host(), format!("transaction {txn} of {former} to finish"));
                 told = Some(txn);
             }
             tokio::time::sleep(POLL).await;

@@ -78,7 +78,7 @@ pub(crate) async fn reattach(
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
         member.host(),
-        "connection lost; the transaction goes on, trying to follow it again",
+        "lost the connection; the transaction continues, and hapair tries to reconnect",
     );
     // A transaction that fails after a confirmed change of address goes back to the address before it.
     let targets = member.at_each(&[member.settled(), &member.target.address, member.first()]);
@@ -99,11 +99,11 @@ pub(crate) async fn reattach(
         }
         if Instant::now() >= deadline {
             let message = format!(
-                "connection lost during transaction {} and not to be had again",
+                "lost the connection during transaction {} and could not reconnect",
                 in_flight.txn
             );
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
-                .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
+                .hint("the transaction continues on the host, and reverts automatically unless it is confirmed")
                 .hint("run the same command again when the host answers"));
         }
     }

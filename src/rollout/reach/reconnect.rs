@@ -45,20 +45,14 @@ impl Member {
     async fn reconnect(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
         let targets = self.at_each(&[&self.target.address, self.settled(), &self.reconnect.first]);
         let Some((link, target)) = redial(&self.reconnect.ask, &targets, Instant::now() + PATIENCE).await else {
-            return Err(RolloutError::from(lost).hint(format!("looked for it again for {} s", PATIENCE.as_secs())));
+            return Err(RolloutError::from(lost).hint(format!("tried to reconnect for {} s", PATIENCE.as_secs())));
         };
         let same = self.no_other_machine(&link, target).and_then(|()| {
             let booted = self.link.facts().boot_id != link.facts().boot_id;
-            let error = || {
-                RolloutError::on(
-                    self.host(),
-                    RolloutErrorKind::Unreachable,
-                    "booted in the midst of this run",
-                )
-            };
+            let error = || RolloutError::on(self.host(), RolloutErrorKind::Unreachable, "rebooted during this run");
             if booted { Err(error()) } else { Ok(()) }
         });
-        same.map_err(|e| e.hint("what is done there stays done; run the same command again to do the rest"))?;
+        same.map_err(|e| e.hint("completed changes remain on the host; run the same command again to finish"))?;
         self.go_on_over(link, target);
         self.reconnect.unreported = true;
         if let Some(operator) = self.reconnect.holds.clone() {
