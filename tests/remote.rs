@@ -123,7 +123,7 @@ fn big_frames_both_ways_at_once() {
 }
 
 #[test]
-fn a_flood_on_stderr_is_no_deadlock() {
+fn a_flood_on_stderr_does_not_deadlock() {
     let sshd = sshd!();
     let script = format!(
         "head -c 9000000 /dev/zero | tr '\\0' 'e' >&2\n{}\nhead -c 9000000 /dev/zero | tr '\\0' 'f' >&2",
@@ -887,7 +887,7 @@ fn a_directory_that_cannot_be_made() {
 // ---- a local child ----
 
 #[test]
-fn a_local_child_speaks_the_same() {
+fn a_local_child_uses_the_same_protocol() {
     let mut command = std::process::Command::new("sh");
     command.arg("-c").arg(acks());
     let mut link = block_on(Link::local("twin", command)).unwrap();

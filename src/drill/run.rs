@@ -1,7 +1,7 @@
 //! Runs a drill: preconditions, baseline, fault, move, repair, return.
 
-mod give_back;
 mod prepare;
+mod return_vips;
 mod settled;
 
 use std::collections::BTreeMap;
@@ -320,7 +320,7 @@ impl<'a, L: HostLink> Work<'a, L> {
             .iter()
             .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
         if moved && goes_back && repaired {
-            self.give_back(broken, &instances, deadline).await?;
+            self.return_vips(broken, &instances, deadline).await?;
         }
         if !moved || !goes_back {
             // Nothing is meant to move any more: give it the time in which it would.

@@ -128,13 +128,13 @@ impl Run<'_> {
             pair[standby].host(),
             "stopped while the owner changes its election settings",
         );
-        let silenced = pair[standby].status().await?.engine;
-        if let Some(engine) = silenced {
+        let stopped_engine = pair[standby].status().await?.engine;
+        if let Some(engine) = stopped_engine {
             self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
         }
         let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
         if let Err(error) = owner_changed {
-            return Err(self.standby_again(pair, standby, silenced, error).await);
+            return Err(self.restart_standby(pair, standby, stopped_engine, error).await);
         }
         // From here on the standby's old configuration would make it a second owner: it starts with the new one or
         // not at all.
@@ -145,8 +145,8 @@ impl Run<'_> {
         }
         .await;
         if let Err(error) = changed {
-            self.report.left_stopped = silenced.map(|engine| StoppedEngine { host: standby, engine });
-            return Err(left_silent(pair[standby].host(), error));
+            self.report.left_stopped = stopped_engine.map(|engine| StoppedEngine { host: standby, engine });
+            return Err(with_stopped_standby(pair[standby].host(), error));
         }
         self.gate().host(&mut pair[standby]).await?;
         let statuses = self.gate().one_owner(pair, true).await?;
@@ -156,18 +156,18 @@ impl Run<'_> {
 
     /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
     /// speak again with its own old one.
-    pub(super) async fn standby_again(
+    pub(super) async fn restart_standby(
         &mut self,
         pair: &mut Pair,
         standby: Side,
-        silenced: Option<Engine>,
+        stopped_engine: Option<Engine>,
         error: RolloutError,
     ) -> RolloutError {
         let host = pair[standby].host().to_owned();
-        let Some(engine) = silenced else { return error };
+        let Some(engine) = stopped_engine else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
             self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-            return left_silent(&host, error);
+            return with_stopped_standby(&host, error);
         }
         match self.order_engine(pair, standby, engine, UnitAction::Start).await {
             Ok(()) => error,
@@ -179,7 +179,7 @@ impl Run<'_> {
     }
 }
 
-fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
+fn with_stopped_standby(standby: &str, error: RolloutError) -> RolloutError {
     error
         .hint(format!(
             "VRRP on {standby} is left stopped, because it could become a second owner"

@@ -150,7 +150,7 @@ pub async fn resume(
             tell(pair, host, VrrpOrder::Resume).await?;
         }
         for host in Side::BOTH {
-            takeover::take_back(cx, pair, host).await?;
+            takeover::preempt_at_once(cx, pair, host).await?;
         }
         gate.one_owner(pair, true).await
     }

@@ -93,7 +93,7 @@ impl Run<'_> {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
             Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, host, given, patience, error).await),
-            Err(Away::Gone(error)) => return Err(self.stands_in_no_longer(pair, host, given, patience, error).await),
+            Err(Away::Gone(error)) => return Err(self.end_stand_in(pair, host, given, patience, error).await),
         }
         self.report.rebooted.push(name.clone());
         self.cx
@@ -108,7 +108,7 @@ impl Run<'_> {
                  start it now"
             ));
         }
-        Err(self.stands_in_no_longer(pair, host, given, patience, error).await)
+        Err(self.end_stand_in(pair, host, given, patience, error).await)
     }
 
     /// For so long the peer may have to stand in for a host that boots.
@@ -117,7 +117,7 @@ impl Run<'_> {
     }
 
     /// The peer's raised priority ends: it goes on with what it owns, and the host that is away takes nothing back meanwhile.
-    async fn stands_in_no_longer(
+    async fn end_stand_in(
         &self,
         pair: &mut Pair,
         host: Side,
@@ -204,7 +204,7 @@ impl Run<'_> {
                 .hint(format!("{name} could not be returned to election: {why}"))
                 .hint("return it to election with `hapair handover --resume`"),
         };
-        self.stands_in_no_longer(pair, host, given, patience, error).await
+        self.end_stand_in(pair, host, given, patience, error).await
     }
 
     /// Waits until the host answers from another boot, and goes on over that connection.
@@ -240,7 +240,7 @@ impl Run<'_> {
             self.gate().host(&mut pair[host]).await?;
             // Who gave the VIP away gets it back, if it preempts.
             if let Some(moved) = given {
-                self.give_back(pair, host, moved, Ok(())).await?;
+                self.return_vips(pair, host, moved, Ok(())).await?;
             }
             let statuses = self.gate().one_owner(pair, given.is_some()).await?;
             self.tell_owners(&statuses);

@@ -12,7 +12,7 @@ use super::reach::context::Context;
 use super::reach::locate::AddressPlan;
 use super::reach::member::Member;
 use super::reach::pair::Pair;
-use super::rollback_order::{Life, Way, way};
+use super::rollback_order::{self, EnginesRunning, RollbackOrder};
 use super::run::{ApplyOptions, Run, StoppedEngine};
 use super::selection::{Selection, select};
 use super::takeover::{self, Moved};
@@ -192,44 +192,44 @@ impl Back<'_> {
         let statuses = pair.statuses().await?;
         let order = standby_first(self.run.cx.inventory, &statuses);
         let living = is_living_pair(&statuses);
-        let life = match statuses.iter().any(|s| s.engine.is_some()) {
-            _ if living => Life::Pair,
-            true => Life::Half,
-            false => Life::Nothing,
+        let running = match statuses.iter().any(|s| s.engine.is_some()) {
+            _ if living => EnginesRunning::LivingPair,
+            true => EnginesRunning::Some,
+            false => EnginesRunning::None,
         };
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
-            // A silent one speaks again afterwards: it was silenced, or is started at boot.
-            (plan.speaks || life == Life::Half) && changes.any(|c| c.election_critical)
+            // A silent one speaks again afterwards: it was stopped_engine, or is started at boot.
+            (plan.speaks || running == EnginesRunning::Some) && changes.any(|c| c.election_critical)
         });
-        match way(life, critical, self.what.backs[0].goal, order[1]) {
-            Way::StandbySilent => self.election_critical(pair, order, &statuses).await?,
-            Way::Refused(host) => return Err(self.one_sided(pair, host)),
-            Way::InTurn => {
+        match rollback_order::order(running, critical, self.what.backs[0].goal, order[1]) {
+            RollbackOrder::StandbyStopped => self.election_critical(pair, order, &statuses).await?,
+            RollbackOrder::Refused(host) => return Err(self.one_sided(pair, host)),
+            RollbackOrder::InTurn => {
                 for host in order {
                     self.host(pair, host, living).await?;
                 }
             }
         }
         if let Some(StoppedEngine { host, engine }) = left_stopped {
-            self.speak(pair, host, Some(engine)).await?;
+            self.restart_engine(pair, host, Some(engine)).await?;
         }
-        if self.speaking(&statuses).contains(&true) {
+        if self.engines_after(&statuses).contains(&true) {
             let statuses = self.gate(pair, Owners::OfAll).await?;
             self.run.tell_owners(&statuses);
-            self.warn_of_silence(pair, &statuses);
+            self.warn_of_stopped_engines(pair, &statuses);
         }
         Ok(())
     }
 
     /// A run that failed may have left an engine stopped, and was another process: who goes back from it must not be left
     /// with a pair of one.
-    fn warn_of_silence(&self, pair: &Pair, statuses: &[HostStatus; 2]) {
+    fn warn_of_stopped_engines(&self, pair: &Pair, statuses: &[HostStatus; 2]) {
         for (member, status) in pair.members.iter().zip(statuses) {
             let units = &member.link.facts().units;
             let starts_at_boot = |engine: &Engine| units.get(engine.unit()).is_some_and(UnitState::is_enabled);
-            let silent = [Engine::Agent, Engine::Keepalived].into_iter().find(starts_at_boot);
-            if let Some(engine) = silent.filter(|_| status.engine.is_none()) {
+            let enabled = [Engine::Agent, Engine::Keepalived].into_iter().find(starts_at_boot);
+            if let Some(engine) = enabled.filter(|_| status.engine.is_none()) {
                 let unit = engine.unit();
                 self.run.cx.observer.warn(
                     member.host(),
@@ -263,20 +263,22 @@ impl Back<'_> {
         }
         let plan = &self.what.plans[host];
         let network = plan.plan.changes.iter().any(|c| c.stage == Stage::Network);
-        let silenced = if living && network && plan.speaks {
+        let stopped_engine = if living && network && plan.speaks {
             self.hand_over(pair, host).await?
         } else {
             None
         };
         let result = self.transact(pair, host).await;
-        let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
-        let mut done = with_engine_restart(pair[host].host(), result, spoke);
-        if let Some((_, moved)) = silenced {
+        let restarted = self
+            .restart_engine(pair, host, stopped_engine.map(|(engine, _)| engine))
+            .await;
+        let mut done = with_engine_restart(pair[host].host(), result, restarted);
+        if let Some((_, moved)) = stopped_engine {
             if done.is_ok() {
                 // Who is not well must not have the VIP back.
                 done = self.gate(pair, Owners::Any).await.map(drop);
             }
-            done = self.run.give_back(pair, host, moved, done).await;
+            done = self.run.return_vips(pair, host, moved, done).await;
         }
         done?;
         if plan.speaks && living {
@@ -298,12 +300,12 @@ impl Back<'_> {
             .cx
             .observer
             .fact(&name, "stopped while the owner's election settings are rolled back");
-        let silenced = statuses[standby].engine;
-        if let Some(engine) = silenced {
+        let stopped_engine = statuses[standby].engine;
+        if let Some(engine) = stopped_engine {
             self.run.order_engine(pair, standby, engine, UnitAction::Stop).await?;
         }
         if let Err(error) = self.transact(pair, owner).await {
-            return Err(self.run.standby_again(pair, standby, silenced, error).await);
+            return Err(self.run.restart_standby(pair, standby, stopped_engine, error).await);
         }
         let rest = async {
             if self.what.plans[owner].speaks {
@@ -318,13 +320,13 @@ impl Back<'_> {
             .hint("run the same command again, or `hapair apply` to go forward")
         })?;
         if self.what.plans[standby].speaks {
-            self.speak(pair, standby, silenced).await?;
+            self.restart_engine(pair, standby, stopped_engine).await?;
         }
         Ok(())
     }
 
     /// Starts the engine that was stopped, unless what was put back has one running.
-    async fn speak(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
+    async fn restart_engine(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
         let Some(engine) = engine else { return Ok(()) };
         if pair[host].status().await?.engine.is_some() {
             return Ok(());
@@ -353,7 +355,7 @@ impl Back<'_> {
             let gone = self.gate(pair, Owners::Any).await.map(drop);
             match gone {
                 Ok(()) => Ok(()),
-                Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
+                Err(error) => Err(match self.restart_engine(pair, host, Some(engine)).await {
                     Ok(()) => error.hint(format!("VRRP on {name} was restarted")),
                     Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
                 }),
@@ -362,7 +364,7 @@ impl Back<'_> {
         .await;
         match stopped {
             Ok(()) => Ok(Some((engine, moved))),
-            Err(error) => self.run.give_back(pair, host, moved, Err(error)).await.map(|()| None),
+            Err(error) => self.run.return_vips(pair, host, moved, Err(error)).await.map(|()| None),
         }
     }
 
@@ -404,7 +406,7 @@ impl Back<'_> {
     }
 
     /// By host: its engine speaks, as far as it has come.
-    fn speaking(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
+    fn engines_after(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
         Side::BOTH.map(|host| {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()

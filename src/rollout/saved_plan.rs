@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_plan_is_named() {
+    fn a_file_that_is_not_a_plan_is_named() {
         assert!(
             SavedPlan::parse("name: edge")
                 .unwrap_err()

@@ -57,7 +57,7 @@ impl Run<'_> {
 
     /// Work on a host for which its peer may stand in is over, well or not: the peer's raised priority ends, and a host that is
     /// well again takes back at once what it is preferred for.
-    pub(super) async fn give_back(
+    pub(super) async fn return_vips(
         &self,
         pair: &mut Pair,
         host: Side,
@@ -75,7 +75,7 @@ impl Run<'_> {
             self.cx.observer.warn(pair[host.other()].host(), hint);
         }
         if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
-            takeover::take_back(self.cx, pair, host).await?;
+            takeover::preempt_at_once(self.cx, pair, host).await?;
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Run<'_> {
         .await;
         match stopped {
             Ok(()) => Ok(Some((engine, moved))),
-            Err(error) => self.give_back(pair, host, moved, Err(error)).await.map(|()| None),
+            Err(error) => self.return_vips(pair, host, moved, Err(error)).await.map(|()| None),
         }
     }
 

@@ -99,9 +99,9 @@ pub(super) async fn end_raise(pair: &mut Pair, stood_in: Side, keep: Duration) -
 ///
 /// # Errors
 /// A host is out of reach. That it takes the three adverts is none.
-pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
+pub(super) async fn preempt_at_once(cx: &Context<'_>, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
     let statuses = pair.statuses().await?;
-    let instances = roles::to_take_back(&statuses, host);
+    let instances = roles::instances_to_preempt(&statuses, host);
     if instances.is_empty() {
         return Ok(());
     }

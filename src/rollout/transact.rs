@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_that_never_began_is_not_said_to_be_half_put_back() {
+    fn a_transaction_that_never_began_is_not_called_reverted() {
         let outcome = |error: &str| Outcome {
             result: OutcomeKind::Failed,
             changed: 0,

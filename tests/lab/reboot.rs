@@ -113,7 +113,7 @@ fn a_host_that_does_not_come_back_leaves_the_vip_with_its_peer() {
 }
 
 #[test]
-fn what_only_the_new_boot_shows_goes_back_with_the_apply_before_it() {
+fn changes_made_after_a_reboot_are_rolled_back_with_their_apply() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     twins.write(&permissive());

@@ -151,7 +151,7 @@ pub(crate) fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std:
 }
 
 #[test]
-fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
+fn a_run_that_fails_on_the_second_host_is_rolled_back_on_the_first() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     let before = fingerprints(&twins);
@@ -171,7 +171,7 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
         .split("`hapair rollback ")
         .nth(1)
         .and_then(|rest| rest.split('`').next())
-        .expect("the command to put back");
+        .expect("the command to roll back");
     twins.sh(BACKUP, "grep -q 10.0.0.13 /etc/nginx/conf.d/00-hapair.conf");
     twins.hapair(&["rollback", id, "--yes"]).expect(0);
     assert_same(&before, &fingerprints(&twins));
@@ -278,7 +278,7 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
 }
 
 #[test]
-fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
+fn removal_restores_an_earlier_pair_without_two_owners() {
     let twins = Twins::up(EXAMPLE);
     twins.write_with_engine(EXAMPLE, "keepalived");
     twins.apply().expect(0);
@@ -311,7 +311,7 @@ fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
 }
 
 #[test]
-fn a_rollback_that_is_not_confirmed_is_taken_back_by_the_host_itself() {
+fn the_host_reverts_a_rollback_that_is_not_confirmed() {
     let twins = Twins::up(EXAMPLE);
     let fresh = fingerprints(&twins);
     twins.apply().expect(0);

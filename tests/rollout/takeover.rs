@@ -169,7 +169,7 @@ fn a_change_that_fails_leaves_nothing_raised() {
 #[test]
 fn a_rollback_of_the_owners_network_goes_the_same_way() {
     let world = World::new(0);
-    world.can_go_back(HOSTS[0], false);
+    world.can_roll_back(HOSTS[0], false);
     let plan = PutBackPlan {
         plan: Plan {
             host: HOSTS[0].into(),
@@ -186,8 +186,8 @@ fn a_rollback_of_the_owners_network_goes_the_same_way() {
         installed: false,
     };
     world.reply(HOSTS[1], "history", &nothing);
-    let (done, _): (_, RollbackReport) = world.goes_back(Goal::Rollback);
-    done.expect("put back");
+    let (done, _): (_, RollbackReport) = world.rolls_back(Goal::Rollback);
+    done.expect("rolled back");
     let order = [
         "nginx-backup takes over for 80 s",
         "nginx-master stop",

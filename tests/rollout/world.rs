@@ -189,7 +189,7 @@ impl World {
     }
 
     /// One transaction is in force, and putting it back changes something.
-    pub(crate) fn can_go_back(&self, host: &str, election_critical: bool) {
+    pub(crate) fn can_roll_back(&self, host: &str, election_critical: bool) {
         let transaction = Transaction {
             id: TxnId::new("20261122T164512Z-3f9a-1").expect("valid"),
             at_ms: 1,
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// Puts everything back.
-    pub(crate) fn goes_back(&self, goal: Goal) -> (Result<(), RolloutError>, RollbackReport) {
+    pub(crate) fn rolls_back(&self, goal: Goal) -> (Result<(), RolloutError>, RollbackReport) {
         let (inventory, templates) = (inventory(), Templates::embedded());
         let options = RollbackOptions {
             confirm_timeout: 20,

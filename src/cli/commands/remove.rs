@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::rollback_flow::{PutBack, confirm, foreign};
+use super::rollback_flow::{RollbackFlow, confirm, foreign};
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     } else {
         Goal::Remove
     };
-    let mut back = PutBack::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
+    let mut back = RollbackFlow::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
     if Side::BOTH
         .into_iter()
         .all(|host| back.what.is_empty_on(host) && !back.what.installed[host])
@@ -64,16 +64,16 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     Ok(Exit::Done)
 }
 
-/// What becomes of the VIPs, and of hapair. A pair that lived before hapair is given back, it does not end.
+/// What becomes of the VIPs, and of hapair. A pair that earlier before hapair is given back, it does not end.
 fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
-    let goes_on: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
-    let kept: Vec<&String> = goes_on
+    let kept_in_election: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
+    let kept: Vec<&String> = kept_in_election
         .iter()
         .flat_map(|host| &what.plans[*host].instances)
         .flat_map(|instance| &instance.vips)
         .collect();
     let mut lines = Vec::new();
-    match goes_on[..] {
+    match kept_in_election[..] {
         [] => {}
         [host] => lines.push(format!(
             "only {} stays in election, with the configuration it had before hapair",
@@ -88,7 +88,7 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
             continue;
         }
         let (vips, name) = (gone.join(", "), &instance.name);
-        lines.push(match goes_on.is_empty() {
+        lines.push(match kept_in_election.is_empty() {
             true => format!("the pair ends: no host answers on {vips} any more ({name})"),
             false => format!("no host answers on {vips} any more ({name})"),
         });
@@ -122,7 +122,7 @@ mod tests {
         consequences(&inventory, &["web1".into(), "web2".into()], &what).join("\n")
     }
 
-    fn lived(vip: &str) -> PutBackPlan {
+    fn earlier(vip: &str) -> PutBackPlan {
         PutBackPlan {
             speaks: true,
             serves: true,
@@ -138,24 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_lived_before_goes_on_and_only_a_fresh_one_ends() {
+    fn an_earlier_pair_continues_and_only_a_fresh_pair_ends() {
         let fresh = lines([PutBackPlan::default(), PutBackPlan::default()]);
         assert!(
             fresh.contains("the pair ends: no host answers on 192.168.0.200 any more"),
             "{fresh}"
         );
-        let adopted = lines([lived("192.168.0.200"), lived("192.168.0.200")]);
+        let adopted = lines([earlier("192.168.0.200"), earlier("192.168.0.200")]);
         assert!(
             adopted.contains("the pair continues") && !adopted.contains("answers on"),
             "{adopted}"
         );
-        let other_vip = lines([lived("192.168.0.99"), lived("192.168.0.99")]);
+        let other_vip = lines([earlier("192.168.0.99"), earlier("192.168.0.99")]);
         assert!(
             other_vip.contains("no host answers on 192.168.0.200 any more"),
             "{other_vip}"
         );
         assert!(!other_vip.contains("the pair ends"), "{other_vip}");
-        let one = lines([PutBackPlan::default(), lived("192.168.0.200")]);
+        let one = lines([PutBackPlan::default(), earlier("192.168.0.200")]);
         assert!(one.contains("only web2 stays in election"), "{one}");
     }
 }

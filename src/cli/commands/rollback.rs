@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::rollback_flow::{PutBack, confirm, foreign};
+use super::rollback_flow::{RollbackFlow, confirm, foreign};
 use crate::cli::args::{Global, RollbackArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
@@ -22,7 +22,7 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
         ),
     };
     let session = Session::load(global)?;
-    let mut back = PutBack::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
+    let mut back = RollbackFlow::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
     if Side::BOTH.into_iter().all(|host| back.what.is_empty_on(host)) {
         ui.say("nothing to roll back");
         let changed = back.changed(&RollbackReport::default());

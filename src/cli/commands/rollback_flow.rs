@@ -15,14 +15,14 @@ use crate::state::frame::Operator;
 use crate::state::{Foreign, Goal, TxnId};
 
 /// A connected pair, and what is to be put back on it.
-pub(super) struct PutBack<'a> {
+pub(super) struct RollbackFlow<'a> {
     cx: Context<'a>,
     pub(super) pair: Pair,
     pub(super) what: Rollback,
     ui: &'a Ui,
 }
 
-impl<'a> PutBack<'a> {
+impl<'a> RollbackFlow<'a> {
     /// Connects and finds out what would change; touches nothing.
     pub(super) async fn planned(
         session: &'a Session,
@@ -30,12 +30,12 @@ impl<'a> PutBack<'a> {
         which: &Selection,
         foreign: Foreign,
         goal: Goal,
-    ) -> Result<PutBack<'a>, Failure> {
+    ) -> Result<RollbackFlow<'a>, Failure> {
         let mut cx = session.context(ui)?;
         let mut pair = Pair::connect(&mut cx).await?;
         let what = rollout::plan_rollback(&mut pair, which, foreign, goal).await?;
         ui.finish();
-        Ok(PutBack { cx, pair, what, ui })
+        Ok(RollbackFlow { cx, pair, what, ui })
     }
 
     /// Does it. A failure tells what was changed all the same.

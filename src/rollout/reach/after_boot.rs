@@ -51,7 +51,7 @@ pub(crate) async fn dial_until_back(
                 Ok(Ok(link)) => {
                     member.no_other_machine(&link, target).map_err(Away::Gone)?;
                     let booted = link.facts().boot_id != before.boot_id;
-                    member.go_on_over(link, target);
+                    member.continue_over(link, target);
                     if booted {
                         return Ok(());
                     }

@@ -38,7 +38,7 @@ pub(crate) async fn confirm(
         e.hint("the change was not confirmed; the host will revert it automatically")
             .hint("cloned machines share host keys: make new keys with `ssh-keygen -A`, and a new /etc/machine-id")
     })?;
-    member.go_on_over(link, target);
+    member.continue_over(link, target);
     let txn = in_flight.txn.clone();
     member.order(Request::Confirm { txn }).await?;
     // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.

@@ -59,7 +59,7 @@ pub(crate) async fn take_over(
     (link, target): (Link, &Target),
     in_flight: InFlight<'_>,
 ) -> Result<(), RolloutError> {
-    member.go_on_over(link, target);
+    member.continue_over(link, target);
     member.lock_again(cx.observer, operator).await;
     if in_flight.seen == 0 {
         member.tell_state().await?;

@@ -53,7 +53,7 @@ impl Member {
             if booted { Err(error()) } else { Ok(()) }
         });
         same.map_err(|e| e.hint("completed changes remain on the host; run the same command again to finish"))?;
-        self.go_on_over(link, target);
+        self.continue_over(link, target);
         self.reconnect.unreported = true;
         if let Some(operator) = self.reconnect.holds.clone() {
             let operator = Some(operator);
@@ -63,7 +63,7 @@ impl Member {
     }
 
     /// Another connection takes the place of the one that was.
-    pub(crate) fn go_on_over(&mut self, link: Link, target: &Target) {
+    pub(crate) fn continue_over(&mut self, link: Link, target: &Target) {
         self.link = link;
         self.target.address = target.address.clone();
     }
