@@ -52,7 +52,7 @@ pub struct InstancePlan {
     pub endpoints: Vec<Endpoint>,
     /// Host with the higher priority.
     pub preferred: String,
-    /// The preferred host takes the VIP back.
+    /// The preferred host preempts.
     pub preempt: bool,
     /// It does so as soon as it can (no `preempt_delay`).
     pub at_once: bool,

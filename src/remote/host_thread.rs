@@ -67,7 +67,7 @@ pub(super) struct Ends {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     /// To the link.
     pub(super) replies: mpsc::UnboundedSender<Reply>,
-    /// Why it ended, for whoever asks later.
+    /// Why it ended, for later requests.
     pub(super) failure: Arc<Mutex<Option<RemoteError>>>,
     /// Readable when there are orders.
     pub(super) woken: UnixStream,

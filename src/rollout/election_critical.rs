@@ -1,5 +1,5 @@
-//! Changes on which both hosts must agree before either speaks: with one changed and the other not, each would reject
-//! the other's adverts and both would own the VIP.
+//! Changes on which both hosts must agree before either engine runs: with one changed and the other not, each would
+//! reject the other's adverts and both would own the VIP.
 
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
@@ -13,7 +13,7 @@ use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 impl Run<'_> {
     /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or
     /// another version of it, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an
-    /// engine waits for three adverts before it takes it, and the peer is silent then.
+    /// engine waits for three adverts before it takes it, and the peer's engine is stopped then.
     pub(super) async fn converge_both(
         &mut self,
         pair: &mut Pair,
@@ -109,7 +109,7 @@ impl Run<'_> {
     }
 
     /// With one host changed and the other not, each would reject the other's adverts and both would own the VIP.
-    /// So the standby is silent while the owner, which keeps the VIP through a reload, changes.
+    /// So the standby's engine is stopped while the owner, which keeps the VIP through a reload, changes.
     async fn services_election_critical(
         &mut self,
         pair: &mut Pair,
@@ -121,7 +121,7 @@ impl Run<'_> {
                 self.gate().nginx(&mut pair[host]).await?;
             }
         }
-        // The last moment at which nothing has happened: from here on the standby is silent.
+        // The last moment at which nothing has happened: from here on the standby's engine is stopped.
         self.stop_if_interrupted()?;
         self.unmoved(&mut pair[owner]).await?;
         self.cx.observer.fact(

@@ -26,7 +26,7 @@ pub enum RolloutErrorKind {
     Usage,
     /// A host could not be reached or refused us.
     Unreachable,
-    /// A host put everything back.
+    /// A host reverted.
     RolledBack,
 }
 

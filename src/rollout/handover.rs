@@ -17,7 +17,7 @@ use crate::state::{Engine, HostStatus, Request};
 pub struct HandoverOptions {
     /// The host that gives its VIPs away; `None`: the one that owns any.
     pub from: Option<String>,
-    /// How long it does not take them back; `None`: until [`resume`].
+    /// How long it is held; `None`: until [`resume`].
     pub hold: Option<Duration>,
     /// Who does it, for the lock.
     pub operator: Operator,

@@ -5,11 +5,11 @@ use tokio::sync::watch;
 use super::error::{RolloutError, RolloutErrorKind};
 use crate::state::TxnId;
 
-/// How often the operator has asked to stop. Once: the running transaction is put back. Twice: the run ends at once.
+/// How often the operator has asked to stop. Once: the running transaction is reverted. Twice: the run ends at once.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<u32>);
 
-/// The other end of an [`Interrupt`]: whoever listens to the operator.
+/// The other end of an [`Interrupt`]: the code that listens to the operator.
 #[derive(Debug)]
 pub struct InterruptSender(watch::Sender<u32>);
 

@@ -18,7 +18,7 @@ use crate::inventory::Side;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Facts, HostStatus, Request};
 
-/// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
+/// What a host may take beyond its health gate until it is told to start VRRP; after that it starts VRRP by itself.
 const SILENT: Duration = Duration::from_secs(60);
 
 /// Restarts the hosts whose plans say so, each at most once, and proves that the pair works after it. `patience`: how
@@ -111,12 +111,12 @@ impl Run<'_> {
         Err(self.end_stand_in(pair, host, given, patience, error).await)
     }
 
-    /// For so long the peer may have to stand in for a host that boots.
+    /// How long the peer may have to stand in for a host that reboots.
     fn boot_absence(&self, patience: Duration) -> Duration {
         patience + SILENT + self.absence()
     }
 
-    /// The peer's raised priority ends: it goes on with what it owns, and the host that is away takes nothing back meanwhile.
+    /// Ends the peer's raised priority. The peer keeps what it owns; the host that is away cannot preempt meanwhile.
     async fn end_stand_in(
         &self,
         pair: &mut Pair,
@@ -207,7 +207,7 @@ impl Run<'_> {
         self.end_stand_in(pair, host, given, patience, error).await
     }
 
-    /// Waits until the host answers from another boot, and goes on over that connection.
+    /// Waits until the host answers from another boot, and continues over that connection.
     async fn until_back(&self, member: &mut Member, before: &Facts, patience: Duration) -> Result<(), Away> {
         let host = member.host().to_owned();
         let times = self.interrupt.count();
@@ -238,7 +238,7 @@ impl Run<'_> {
         if self.cx.inventory.vrrp.is_some() {
             resume(&mut pair[host]).await?;
             self.gate().host(&mut pair[host]).await?;
-            // Who gave the VIP away gets it back, if it preempts.
+            // The host that gave the VIP away owns it again, if it preempts.
             if let Some(moved) = given {
                 self.return_vips(pair, host, moved, Ok(())).await?;
             }

@@ -1,4 +1,4 @@
-//! Putting transactions back over the pair: standby first, what serves goes on serving, one owner at the end.
+//! Rolls transactions back over the pair: standby first, what serves keeps serving, one owner at the end.
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,10 @@ use crate::state::{
 
 const POLL: Duration = Duration::from_millis(100);
 
-/// How to put back.
+/// How to roll back.
 #[derive(Debug, Clone)]
 pub struct RollbackOptions {
-    /// Seconds until a host takes an unconfirmed change back that could cut SSH.
+    /// Seconds until a host reverts an unconfirmed change that could cut SSH.
     pub confirm_timeout: u64,
     /// Who does it, for lock and journal.
     pub operator: Operator,
@@ -36,7 +36,7 @@ pub struct RollbackOptions {
     pub gate_timeout: Duration,
 }
 
-/// What is to be put back, by host in the inventory's order.
+/// What is to be rolled back, by host in the inventory's order.
 #[derive(Debug, Clone)]
 pub struct Rollback {
     /// Which transactions; none: the host is not touched.
@@ -54,7 +54,7 @@ impl Rollback {
     }
 }
 
-/// What was put back.
+/// What was rolled back.
 #[derive(Debug, Clone, Default)]
 pub struct RollbackReport {
     /// Changes, by host.
@@ -63,10 +63,10 @@ pub struct RollbackReport {
     pub stays: [Vec<String>; 2],
 }
 
-/// Finds out which transactions are meant and what putting them back would change. Read-only.
+/// Finds out which transactions are meant and what rolling them back would change. Read-only.
 ///
 /// # Errors
-/// There is no such transaction; a host refuses, because a later one is in force or other hands changed files since.
+/// There is no such transaction; a host refuses, because a later one is in force or somebody else changed files since.
 pub async fn plan_rollback(
     pair: &mut Pair,
     which: &Selection,
@@ -124,7 +124,7 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
     }
 }
 
-/// Puts back what was planned. `report` is filled in also where it fails.
+/// Rolls back what was planned. `report` is filled in also where it fails.
 ///
 /// `left_stopped` is an engine that an earlier failure left stopped: it is started again at the end.
 ///
@@ -199,7 +199,7 @@ impl Back<'_> {
         };
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
-            // A silent one speaks again afterwards: it was stopped_engine, or is started at boot.
+            // A stopped engine runs again afterwards: hapair stopped it, or it is started at boot.
             (plan.speaks || running == EnginesRunning::Some) && changes.any(|c| c.election_critical)
         });
         match rollback_order::order(running, critical, self.what.backs[0].goal, order[1]) {
@@ -242,7 +242,7 @@ impl Back<'_> {
         }
     }
 
-    /// With one host put back and the other not, each would reject the other's adverts.
+    /// With only one host rolled back, each would reject the other's adverts.
     fn one_sided(&self, pair: &Pair, host: Side) -> RolloutError {
         let back = &self.what.backs[host];
         let run = back
@@ -275,7 +275,7 @@ impl Back<'_> {
         let mut done = with_engine_restart(pair[host].host(), result, restarted);
         if let Some((_, moved)) = stopped_engine {
             if done.is_ok() {
-                // Who is not well must not have the VIP back.
+                // A host that is not healthy must not own the VIP again.
                 done = self.gate(pair, Owners::Any).await.map(drop);
             }
             done = self.run.return_vips(pair, host, moved, done).await;
@@ -287,8 +287,8 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// The standby is silent while the owner, which keeps the VIP through a reload, goes back to what the standby would
-    /// not understand.
+    /// The standby's engine is stopped while the owner, which keeps the VIP through a reload, is rolled back to
+    /// settings that the standby would reject.
     async fn election_critical(
         &mut self,
         pair: &mut Pair,
@@ -325,7 +325,7 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// Starts the engine that was stopped, unless what was put back has one running.
+    /// Starts the engine that was stopped, unless the rollback has started one.
     async fn restart_engine(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
         let Some(engine) = engine else { return Ok(()) };
         if pair[host].status().await?.engine.is_some() {
@@ -405,7 +405,7 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// By host: its engine speaks, as far as it has come.
+    /// By host: an engine runs after the rollback, or now where nothing is rolled back.
     fn engines_after(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
         Side::BOTH.map(|host| {
             if self.what.is_empty_on(host) {
@@ -416,7 +416,7 @@ impl Back<'_> {
         })
     }
 
-    /// Waits until every host that was put back and goes on serving is fit, and what runs has its owners.
+    /// Waits until every host that was rolled back and still serves is fit, and every running instance has its owner.
     async fn gate(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
         let began = Instant::now();
         let timeout = self.run.options.gate_timeout;

@@ -1,9 +1,9 @@
-//! In which order the hosts go back.
+//! In which order the hosts are rolled back.
 
 use crate::inventory::Side;
 use crate::state::Goal;
 
-/// What speaks VRRP when going back begins.
+/// Which engines run when a rollback begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EnginesRunning {
     /// A living pair.
@@ -14,26 +14,26 @@ pub(super) enum EnginesRunning {
     None,
 }
 
-/// In which order the hosts go back.
+/// In which order the hosts are rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RollbackOrder {
     /// One after the other, the standby first.
     InTurn,
-    /// The owner first, while the standby is silent.
+    /// The owner first, while the standby's engine is stopped.
     StandbyStopped,
-    /// Not at all: only this host would change what decides the election.
+    /// Not at all: only this host would change election settings.
     Refused(Side),
 }
 
-/// `critical`, by host: it goes back in what decides the election, and speaks with the other afterwards.
+/// `critical`, by host: the rollback changes its election settings, and its engine runs afterwards.
 pub(super) fn order(running: EnginesRunning, critical: [bool; 2], goal: Goal, owner: Side) -> RollbackOrder {
     match (critical, goal) {
         ([false, false], _) => RollbackOrder::InTurn,
         _ if running == EnginesRunning::None => RollbackOrder::InTurn,
         ([true, true], _) => RollbackOrder::StandbyStopped,
-        // The other host goes as far back as it can too: the two agree as they did before hapair, or it ends.
+        // The other host is rolled back too: the two agree as they did before hapair, or the pair ends.
         (_, Goal::Remove | Goal::RemoveWithPackages) => RollbackOrder::StandbyStopped,
-        // What the other one had of it is gone already, and it does not speak.
+        // The other host has rolled these settings back already, and its engine is stopped.
         (_, Goal::Rollback) if running == EnginesRunning::Some && critical[owner] => RollbackOrder::StandbyStopped,
         ([first, _], Goal::Rollback) => RollbackOrder::Refused(Side::first_if(first)),
     }

@@ -99,7 +99,7 @@ impl SavedPlan {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// It is no plan, or one of another version of hapair.
+    /// It is not a plan, or a plan of another version of hapair.
     pub fn parse(text: &str) -> Result<SavedPlan, RolloutError> {
         let plan: SavedPlan = serde_json::from_str(text).map_err(|e| {
             RolloutError::pair(RolloutErrorKind::Usage, format!("not a saved plan: {e}"))

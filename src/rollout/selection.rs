@@ -3,7 +3,7 @@
 use super::error::{RolloutError, RolloutErrorKind};
 use crate::state::{Transaction, TransactionOutcome, TxnId};
 
-/// Which transactions to put back.
+/// Which transactions to roll back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// All of the last run that is in force on either host.
@@ -17,7 +17,7 @@ pub enum Selection {
 /// What is in force of them, newest first, for each host.
 ///
 /// # Errors
-/// Neither host knows it, or it is none that can be put back.
+/// Neither host knows it, or it cannot be rolled back.
 pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Result<[Vec<TxnId>; 2], RolloutError> {
     let pick = |wanted: &dyn Fn(&Transaction) -> bool| {
         histories.each_ref().map(|history| {

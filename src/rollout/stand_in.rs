@@ -1,4 +1,4 @@
-//! The peer stands in for a host that is worked on: the VIP goes there before, and comes back after.
+//! The peer stands in for a host while hapair changes it: the VIP moves there before, and returns afterwards.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::state::resource::Spec;
 use crate::state::{Engine, Reaction, Request, Stage};
 
 impl Run<'_> {
-    /// For so long a standby may have to stand in for a host that is worked on.
+    /// How long a standby may have to stand in for a host that hapair changes.
     pub(super) fn absence(&self) -> Duration {
         Duration::from_secs(self.options.confirm_timeout) + 2 * self.options.gate_timeout
     }
@@ -55,8 +55,8 @@ impl Run<'_> {
         })
     }
 
-    /// Work on a host for which its peer may stand in is over, well or not: the peer's raised priority ends, and a host that is
-    /// well again takes back at once what it is preferred for.
+    /// Ends the peer's raised priority after work on a host, successful or not; a healthy host that is preferred
+    /// owns its VIPs again at once.
     pub(super) async fn return_vips(
         &self,
         pair: &mut Pair,

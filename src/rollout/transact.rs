@@ -161,7 +161,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Who works, for requests after the lock was taken: that another run's lock may be broken was said once, for that one.
+    /// The operator, for requests after the lock was taken: only the first request may break another run's lock.
     pub(super) fn operator(&self) -> Operator {
         same_run(&self.options.operator)
     }
@@ -189,7 +189,7 @@ impl Run<'_> {
     }
 }
 
-/// The host was not reached in time: it puts itself back, at the address it had before.
+/// The host was not reached in time: it reverts, and answers at the address it had before.
 async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
@@ -208,7 +208,7 @@ async fn await_revert(
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
     let message = match kind {
         RolloutErrorKind::RolledBack => format!("{}; this transaction was reverted", outcome.error),
-        // It may never have begun, or its putting back failed too: its own words say which.
+        // It may never have begun, or the revert failed too: the host's message says which.
         _ => outcome.error,
     };
     let mut error = RolloutError::on(host, kind, message);

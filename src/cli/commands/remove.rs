@@ -64,7 +64,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     Ok(Exit::Done)
 }
 
-/// What becomes of the VIPs, and of hapair. A pair that earlier before hapair is given back, it does not end.
+/// What becomes of the VIPs, and of hapair. A pair that ran before hapair is restored, it does not end.
 fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
     let kept_in_election: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
     let kept: Vec<&String> = kept_in_election

@@ -1,4 +1,4 @@
-//! `hapair rollback`: put back what transactions replaced, on both hosts.
+//! `hapair rollback`: roll transactions back on both hosts.
 
 use std::time::Duration;
 

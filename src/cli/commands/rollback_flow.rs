@@ -14,7 +14,7 @@ use crate::rollout::{
 use crate::state::frame::Operator;
 use crate::state::{Foreign, Goal, TxnId};
 
-/// A connected pair, and what is to be put back on it.
+/// A connected pair, and what is to be rolled back on it.
 pub(super) struct RollbackFlow<'a> {
     cx: Context<'a>,
     pub(super) pair: Pair,
@@ -52,7 +52,7 @@ impl<'a> RollbackFlow<'a> {
         }
     }
 
-    /// Takes hapair itself off both hosts.
+    /// Removes hapair itself from both hosts.
     pub(super) async fn purge(&mut self, operator: &Operator) -> Result<(), RolloutError> {
         rollout::purge(&self.cx, &mut self.pair, operator).await
     }

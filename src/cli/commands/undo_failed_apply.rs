@@ -23,7 +23,7 @@ pub(super) struct FailedRun<'a> {
 }
 
 impl FailedRun<'_> {
-    /// Puts back what the run had done, if the operator wants it. Returns how the command ends.
+    /// Rolls back what the run did, if the operator wants it. Returns how the command ends.
     pub(super) async fn undo(
         &self,
         cx: &Context<'_>,

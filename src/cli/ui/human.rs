@@ -18,7 +18,7 @@ pub(super) struct Human {
     pub(super) verbose: bool,
     style: Style,
     bars: Option<Bars>,
-    /// The last line in plain mode: a long silence gets a sign of life from whoever speaks next, not a repetition.
+    /// The last line in plain mode: after a long pause the next host that reports is shown, not a repetition.
     last: Mutex<String>,
 }
 

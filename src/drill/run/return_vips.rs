@@ -12,12 +12,12 @@ use crate::remote::RemoteErrorKind;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, HostStatus, InstanceState, Request};
 
-/// Seconds in which a host that took over on command goes on outbidding the other: the move itself needs no more.
+/// Seconds for which a host that took over on command keeps its raised priority: the move itself needs no more.
 const MOMENT: u64 = 10;
 
 impl<L: HostLink> Work<'_, L> {
-    /// Asks the repaired host to take over what it is preferred for, once its priority is the better one again. Without an agent
-    /// there it has the VIP after three adverts; so it has where it refuses.
+    /// Asks the repaired host to take over what it is preferred for, once its priority is the better one again.
+    /// Without an agent, or if the agent refuses, the host owns the VIP after three adverts.
     pub(super) async fn return_vips(
         &mut self,
         repaired: Side,

@@ -33,7 +33,7 @@ enum Part {
 }
 
 impl Gate<'_> {
-    /// nginx answers locally and every instance takes part in the election.
+    /// nginx answers locally and every instance is in election.
     pub(crate) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::All).await
     }
@@ -43,7 +43,7 @@ impl Gate<'_> {
         self.until(member, Part::Nginx).await
     }
 
-    /// Every instance of the configuration in force takes part again: for a host whose services were not touched.
+    /// Every instance of the configuration in force is in election again: for a host whose services were not touched.
     pub(crate) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::AsBefore).await
     }
@@ -144,7 +144,7 @@ impl Gate<'_> {
         Some(format!("http://{asked}{HEALTH_PATH}"))
     }
 
-    /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.
+    /// Every instance has exactly one owner, and keeps it for a full look at both hosts.
     ///
     /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
     pub(crate) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {

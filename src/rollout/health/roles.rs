@@ -71,7 +71,7 @@ pub(crate) fn owned_by_the_other(statuses: &[HostStatus; 2], to: Side) -> Vec<St
     named(statuses, to, |mine, theirs| theirs.owns_vip && !mine.owns_vip)
 }
 
-/// Those of them that this host takes back by itself, sooner or later.
+/// Those of them that this host will preempt.
 pub(crate) fn instances_to_preempt(statuses: &[HostStatus; 2], host: Side) -> Vec<String> {
     named(statuses, host, |mine, theirs| {
         theirs.owns_vip && !mine.owns_vip && may_preempt(mine, theirs)

@@ -38,7 +38,7 @@ pub(super) async fn no_stranger(cx: &Context<'_>, side: Side, at: &Target, facts
 }
 
 /// A host with a bootstrap `address` is there until its network address answers. Both are tried at once, so that
-/// neither run pays for the other's silence.
+/// neither run waits for the other one.
 pub(super) async fn answering_address(host: &Host, target: &Target) -> String {
     let stays = target.address.clone();
     let Some(network) = &host.network else { return stays };

@@ -81,7 +81,7 @@ impl Member {
     }
 
     /// Takes or keeps the host's operator lock. Where that breaks another run's, the operator is told whose, and a
-    /// transaction of that run which is under way is waited for: it goes on to its end.
+    /// transaction of that run which is under way is waited for: it runs to its end.
     pub(super) async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
         self.take_lock(observer, operator).await?;
         self.reconnect.holds = Some(same_run(operator));
@@ -165,7 +165,7 @@ pub(crate) struct Reconnect {
     pub(crate) stable: bool,
     /// Whose operator lock it holds for us.
     pub(crate) holds: Option<Operator>,
-    /// It was met again, and nobody has been told yet.
+    /// hapair reconnected, and the operator has not been told yet.
     pub(crate) unreported: bool,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct InFlight<'a> {
 }
 
 impl InFlight<'_> {
-    /// What goes on with it over another connection.
+    /// What follows it over another connection.
     pub(crate) fn resume(&self) -> Request {
         match self.seen {
             0 => self.begin.clone(),
@@ -51,7 +51,7 @@ pub(crate) async fn connect_at_new_address(cx: &Context<'_>, moving: Option<&Add
     }
 }
 
-/// Goes on with a host, and with its transaction, over another connection.
+/// Continues with a host and its transaction over another connection.
 pub(crate) async fn take_over(
     cx: &Context<'_>,
     member: &mut Member,
@@ -80,7 +80,7 @@ pub(crate) async fn reattach(
         member.host(),
         "lost the connection; the transaction continues, and hapair tries to reconnect",
     );
-    // A transaction that fails after a confirmed change of address goes back to the address before it.
+    // A transaction that fails after a confirmed change of address restores the former address.
     let targets = member.at_each(&[member.settled(), &member.target.address, member.first()]);
     loop {
         for target in &targets {

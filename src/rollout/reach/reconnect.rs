@@ -13,7 +13,7 @@ use crate::state::{Reply, Request};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Member {
-    /// Sends a request and returns its reply. Where the connection turns out to be lost, the host is met again, and asked
+    /// Sends a request and returns its reply. If the connection is lost, reconnects and asks
     /// once more if that does no harm.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
         match self.link.request(request).await {
@@ -36,7 +36,7 @@ impl Member {
         }
     }
 
-    /// Whether the host had to be met again since this was asked last.
+    /// Whether hapair had to reconnect since the last call.
     pub(crate) fn take_reconnected(&mut self) -> bool {
         std::mem::take(&mut self.reconnect.unreported)
     }
