@@ -20,7 +20,8 @@ use super::transact::ended;
 use crate::inventory::Side;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
-    Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction, UnitState,
+    Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostStatus, OutcomeKind, Reply, Request, Stage, Transaction,
+    UnitState,
 };
 
 const POLL: Duration = Duration::from_millis(100);
@@ -40,9 +41,9 @@ pub struct RollbackOptions {
 #[derive(Debug, Clone)]
 pub struct Rollback {
     /// Which transactions; none: the host is not touched.
-    pub backs: [PutBack; 2],
+    pub backs: [HostRollback; 2],
     /// What that would change.
-    pub plans: [PutBackPlan; 2],
+    pub plans: [HostRollbackPlan; 2],
     /// Something of hapair's own is on the host besides its executor.
     pub installed: [bool; 2],
 }
@@ -78,7 +79,7 @@ pub async fn plan_rollback(
     let [(first, one), (second, two)] = [ra?, rb?];
     let histories = [first, second];
     let chosen = select(&histories, which)?;
-    let backs = chosen.map(|transactions| PutBack {
+    let backs = chosen.map(|transactions| HostRollback {
         transactions,
         foreign,
         goal,
@@ -109,14 +110,14 @@ async fn history(member: &mut Member) -> Result<(Vec<Transaction>, bool), Rollou
     }
 }
 
-async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, RolloutError> {
+async fn plan(member: &mut Member, back: &HostRollback) -> Result<HostRollbackPlan, RolloutError> {
     if back.transactions.is_empty() && back.goal == Goal::Rollback {
-        return Ok(PutBackPlan::default());
+        return Ok(HostRollbackPlan::default());
     }
-    let request = Request::PlanPutBack { back: back.clone() };
+    let request = Request::PlanRollback { back: back.clone() };
     let host = member.host().to_owned();
     match member.ask(&request).await? {
-        Reply::PutBackPlan { mut plan } => {
+        Reply::RollbackPlan { mut plan } => {
             plan.plan.host = host;
             Ok(plan)
         }
@@ -200,7 +201,7 @@ impl Back<'_> {
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
             // A stopped engine runs again afterwards: hapair stopped it, or it is started at boot.
-            (plan.speaks || running == EnginesRunning::Some) && changes.any(|c| c.election_critical)
+            (plan.engine_runs_after || running == EnginesRunning::Some) && changes.any(|c| c.election_critical)
         });
         match rollback_order::order(running, critical, self.what.backs[0].goal, order[1]) {
             RollbackOrder::StandbyStopped => self.election_critical(pair, order, &statuses).await?,
@@ -263,7 +264,7 @@ impl Back<'_> {
         }
         let plan = &self.what.plans[host];
         let network = plan.plan.changes.iter().any(|c| c.stage == Stage::Network);
-        let stopped_engine = if living && network && plan.speaks {
+        let stopped_engine = if living && network && plan.engine_runs_after {
             self.hand_over(pair, host).await?
         } else {
             None
@@ -281,7 +282,7 @@ impl Back<'_> {
             done = self.run.return_vips(pair, host, moved, done).await;
         }
         done?;
-        if plan.speaks && living {
+        if plan.engine_runs_after && living {
             self.gate(pair, Owners::Any).await?;
         }
         Ok(())
@@ -308,7 +309,7 @@ impl Back<'_> {
             return Err(self.run.restart_standby(pair, standby, stopped_engine, error).await);
         }
         let rest = async {
-            if self.what.plans[owner].speaks {
+            if self.what.plans[owner].engine_runs_after {
                 self.gate(pair, Owners::Any).await?;
             }
             self.transact(pair, standby).await
@@ -319,7 +320,7 @@ impl Back<'_> {
             ))
             .hint("run the same command again, or `hapair apply` to go forward")
         })?;
-        if self.what.plans[standby].speaks {
+        if self.what.plans[standby].engine_runs_after {
             self.restart_engine(pair, standby, stopped_engine).await?;
         }
         Ok(())
@@ -382,7 +383,7 @@ impl Back<'_> {
             what: format!("roll back as {txn}"),
             changes: back.transactions.len(),
         });
-        let request = Request::PutBack {
+        let request = Request::Rollback {
             txn: txn.clone(),
             fingerprint: plan.plan.fingerprint.clone(),
             back: back.clone(),
@@ -411,7 +412,7 @@ impl Back<'_> {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()
             } else {
-                self.what.plans[host].speaks
+                self.what.plans[host].engine_runs_after
             }
         })
     }
@@ -444,7 +445,7 @@ impl Back<'_> {
     fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
         let put_back = Side::BOTH
             .into_iter()
-            .filter(|host| self.done[*host] && self.what.plans[*host].speaks);
+            .filter(|host| self.done[*host] && self.what.plans[*host].engine_runs_after);
         for host in put_back {
             let status = &statuses[host];
             if let Some(lacking) = self.unfit(host, status) {
@@ -456,7 +457,7 @@ impl Back<'_> {
 
     /// Why a host cannot own a VIP now, by its own word; what does not go on on `planned` is not asked for.
     fn unfit(&self, planned: Side, status: &HostStatus) -> Option<String> {
-        let nginx_down = self.what.plans[planned].serves && status.nginx != "active";
+        let nginx_down = self.what.plans[planned].serves_after && status.nginx != "active";
         let nginx = nginx_down.then(|| format!("nginx is {}", status.nginx));
         nginx.or_else(|| roles::unfit(status))
     }

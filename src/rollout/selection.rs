@@ -21,14 +21,14 @@ pub enum Selection {
 pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Result<[Vec<TxnId>; 2], RolloutError> {
     let pick = |wanted: &dyn Fn(&Transaction) -> bool| {
         histories.each_ref().map(|history| {
-            let newest = history.iter().rev().filter(|t| t.can_be_put_back() && wanted(t));
+            let newest = history.iter().rev().filter(|t| t.can_be_rolled_back() && wanted(t));
             newest.map(|t| t.id.clone()).collect::<Vec<_>>()
         })
     };
     let name = match which {
         Selection::Everything => return Ok(pick(&|_| true)),
         Selection::LastRun => {
-            let all = histories.iter().flatten().filter(|t| t.can_be_put_back());
+            let all = histories.iter().flatten().filter(|t| t.can_be_rolled_back());
             let last = all.map(|t| t.id.stamp()).max().map(str::to_owned);
             return Ok(last.map_or_else(Default::default, |last| pick(&|t| t.id.stamp() == last)));
         }
@@ -44,7 +44,7 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
     for transaction in meant {
         let why = match transaction.outcome {
             TransactionOutcome::Running => "it still runs",
-            _ if !transaction.puts_back.is_empty() => "it is a rollback itself",
+            _ if !transaction.rolls_back.is_empty() => "it is a rollback itself",
             _ => continue,
         };
         let message = format!("transaction {} cannot be rolled back: {why}", transaction.id);
@@ -57,14 +57,14 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
 mod tests {
     use super::*;
 
-    fn transaction(id: &str, outcome: TransactionOutcome, puts_back: &[&str]) -> Transaction {
+    fn transaction(id: &str, outcome: TransactionOutcome, rolls_back: &[&str]) -> Transaction {
         Transaction {
             id: TxnId::new(id).expect("valid"),
             at_ms: 0,
             operator: "ann@desk".into(),
             outcome,
             changed: 1,
-            puts_back: puts_back.iter().map(|id| TxnId::new(id).expect("valid")).collect(),
+            rolls_back: rolls_back.iter().map(|id| TxnId::new(id).expect("valid")).collect(),
         }
     }
 

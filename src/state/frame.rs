@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::plan::Plan;
 use super::resource::{HostState, Stage};
 use super::status::HostStatus;
-use super::transaction::{PutBack, PutBackPlan, Transaction};
+use super::transaction::{HostRollback, HostRollbackPlan, Transaction};
 use super::txn_id::TxnId;
 
 /// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
@@ -52,23 +52,25 @@ pub enum Request {
     },
     /// Answered by [`Reply::History`]. Read-only.
     History,
-    /// What rolling back these transactions would change; answered by [`Reply::PutBackPlan`]. Read-only.
+    /// What rolling back these transactions would change; answered by [`Reply::RollbackPlan`]. Read-only.
     ///
     /// Refused when somebody else changed a file since, or a later transaction is in force.
-    PlanPutBack {
+    #[serde(rename = "plan_put_back")]
+    PlanRollback {
         /// Which, and how.
-        back: PutBack,
+        back: HostRollback,
     },
     /// Roll back these transactions, in a transaction of its own; answered by events up to `Finished`.
     ///
     /// Refused when the host moved since the plan (`fingerprint`). One that is there already is followed from its start.
-    PutBack {
+    #[serde(rename = "put_back")]
+    Rollback {
         /// New transaction.
         txn: TxnId,
         /// The plan's fingerprint.
         fingerprint: String,
         /// Which, and how.
-        back: PutBack,
+        back: HostRollback,
         /// Seconds until an unconfirmed change that could cut SSH is reverted.
         confirm_timeout: u64,
         /// Who does it, for lock and journal.
@@ -179,14 +181,14 @@ pub enum Request {
 
 impl Request {
     /// Asked twice, it does what it does when asked once: also a connection that was lost before the answer came is no
-    /// reason not to ask again. ([`Request::Apply`] and [`Request::PutBack`] are told apart by their transaction.)
+    /// reason not to ask again. ([`Request::Apply`] and [`Request::Rollback`] are told apart by their transaction.)
     pub fn is_repeatable(&self) -> bool {
         match self {
             Request::Desired { .. }
             | Request::Apply { .. }
             | Request::History
-            | Request::PlanPutBack { .. }
-            | Request::PutBack { .. }
+            | Request::PlanRollback { .. }
+            | Request::Rollback { .. }
             | Request::Validate { .. }
             | Request::Attach { .. }
             | Request::Cancel { .. }
@@ -337,10 +339,11 @@ pub enum Reply {
         /// Something of hapair's own is on the host besides the executor: its history, its agent, its units.
         installed: bool,
     },
-    /// Answer to `PlanPutBack`.
-    PutBackPlan {
+    /// Answer to `PlanRollback`.
+    #[serde(rename = "put_back_plan")]
+    RollbackPlan {
         /// The difference.
-        plan: PutBackPlan,
+        plan: HostRollbackPlan,
     },
     /// A line of a transaction's journal.
     Event {

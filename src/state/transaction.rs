@@ -20,14 +20,14 @@ pub struct Transaction {
     /// Number of resources it changed.
     pub changed: usize,
     /// The transactions that it rolled back; empty for an apply.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub puts_back: Vec<TxnId>,
+    #[serde(default, rename = "puts_back", skip_serializing_if = "Vec::is_empty")]
+    pub rolls_back: Vec<TxnId>,
 }
 
 impl Transaction {
     /// It is an apply that is in force, wholly or in part, so that a rollback has something to undo.
-    pub fn can_be_put_back(&self) -> bool {
-        self.puts_back.is_empty()
+    pub fn can_be_rolled_back(&self) -> bool {
+        self.rolls_back.is_empty()
             && matches!(
                 self.outcome,
                 TransactionOutcome::Applied | TransactionOutcome::Interrupted | TransactionOutcome::Failed
@@ -68,7 +68,7 @@ impl std::fmt::Display for TransactionOutcome {
 
 /// Which transactions to roll back on one host, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PutBack {
+pub struct HostRollback {
     /// Newest first. Every transaction of the host that came after the oldest of them and is in force must be among
     /// them.
     pub transactions: Vec<TxnId>,
@@ -102,13 +102,15 @@ pub enum Goal {
 
 /// What a rollback would do on one host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PutBackPlan {
+pub struct HostRollbackPlan {
     /// The changes; notes name what stays.
     pub plan: Plan,
     /// A VRRP engine runs afterwards, as one does now.
-    pub speaks: bool,
+    #[serde(rename = "speaks")]
+    pub engine_runs_after: bool,
     /// It does, and nginx too.
-    pub serves: bool,
+    #[serde(rename = "serves")]
+    pub serves_after: bool,
     /// Instances of the configuration that is restored.
     pub instances: Vec<InstanceRef>,
 }

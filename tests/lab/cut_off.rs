@@ -1,10 +1,10 @@
-//! Networks and firewalls that would cut a host off: refused before anything is touched, or taken back by the host.
+//! Networks and firewalls that would cut a host off: refused before anything is touched, or reverted by the host.
 
 use std::process::Command;
 
 use crate::support::*;
 
-/// Seconds until an unconfirmed change is taken back, in these tests.
+/// Seconds until an unconfirmed change is reverted, in these tests.
 const CONFIRM: u64 = 20;
 
 /// What the host may need beyond that to be as before.
@@ -31,7 +31,7 @@ fn harmless(twins: &Twins, good: &str, bad: &str, code: i32) -> Run {
     run
 }
 
-/// The same for what the host itself takes back, in time by its own clock.
+/// The same for what the host reverts itself, in time by its own clock.
 #[track_caller]
 fn reverted(twins: &Twins, good: &str, bad: &str) -> Run {
     let run = harmless(twins, good, bad, 5).says(BACKUP);

@@ -176,7 +176,7 @@ fn a_run_that_fails_on_the_second_host_is_rolled_back_on_the_first() {
     twins.hapair(&["rollback", id, "--yes"]).expect(0);
     assert_same(&before, &fingerprints(&twins));
 
-    // On a terminal the operator is asked: first whether to apply, then whether to put back.
+    // On a terminal the operator is asked: first whether to apply, then whether to roll back.
     let asked = on_a_terminal(&twins, "apply", "y\ny\n");
     assert_eq!(
         asked.status.code(),

@@ -76,7 +76,7 @@ fn a_stopped_standby_is_not_rolled_back_before_the_owner() {
     let world = World::new(0);
     HOSTS.iter().for_each(|host| world.can_roll_back(host, true));
     world.unmark(HOSTS[1], "engine");
-    // What is put back has its engine running, as before the run.
+    // The rollback starts the engine, as before the run.
     world.mark(HOSTS[1], "wakes");
     let (done, report) = world.rolls_back(Goal::Rollback);
     done.expect("rolled back");

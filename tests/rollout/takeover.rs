@@ -7,7 +7,9 @@ use hapair::rollout::{
     ApplyOptions, ApplyReport, Context, HandoverOptions, Pair, RollbackReport, RolloutError, RolloutErrorKind, apply,
     hand_over, resume,
 };
-use hapair::state::{Engine, Goal, HostState, OutcomeKind, Plan, PutBackPlan, Reaction, Reply, Resource, Spec, Stage};
+use hapair::state::{
+    Engine, Goal, HostRollbackPlan, HostState, OutcomeKind, Plan, Reaction, Reply, Resource, Spec, Stage,
+};
 
 use crate::world::*;
 
@@ -170,17 +172,17 @@ fn a_change_that_fails_leaves_nothing_raised() {
 fn a_rollback_of_the_owners_network_goes_the_same_way() {
     let world = World::new(0);
     world.can_roll_back(HOSTS[0], false);
-    let plan = PutBackPlan {
+    let plan = HostRollbackPlan {
         plan: Plan {
             host: HOSTS[0].into(),
             changes: vec![change(Stage::Network, false)],
             ..Plan::default()
         },
-        speaks: true,
-        serves: true,
+        engine_runs_after: true,
+        serves_after: true,
         instances: vec![],
     };
-    world.reply(HOSTS[0], "put_back", &Reply::PutBackPlan { plan });
+    world.reply(HOSTS[0], "put_back", &Reply::RollbackPlan { plan });
     let nothing = Reply::History {
         transactions: vec![],
         installed: false,

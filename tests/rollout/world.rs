@@ -17,8 +17,8 @@ use hapair::rollout::{
 };
 use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{
-    Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostState, HostStatus, InstanceState, InstanceStatus,
-    Outcome, OutcomeKind, Plan, PutBackPlan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
+    Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostRollbackPlan, HostState, HostStatus, InstanceState,
+    InstanceStatus, Outcome, OutcomeKind, Plan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
     TxnId,
 };
 
@@ -196,24 +196,24 @@ impl World {
             operator: "ann@desk".into(),
             outcome: TransactionOutcome::Applied,
             changed: 1,
-            puts_back: vec![],
+            rolls_back: vec![],
         };
         let history = Reply::History {
             transactions: vec![transaction],
             installed: true,
         };
         self.reply(host, "history", &history);
-        let plan = PutBackPlan {
+        let plan = HostRollbackPlan {
             plan: Plan {
                 host: host.into(),
                 changes: vec![change(Stage::Vrrp, election_critical)],
                 ..Plan::default()
             },
-            speaks: true,
-            serves: true,
+            engine_runs_after: true,
+            serves_after: true,
             instances: vec![],
         };
-        self.reply(host, "put_back", &Reply::PutBackPlan { plan });
+        self.reply(host, "put_back", &Reply::RollbackPlan { plan });
     }
 
     /// Puts everything back.

@@ -66,7 +66,10 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
 
 /// What becomes of the VIPs, and of hapair. A pair that ran before hapair is restored, it does not end.
 fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
-    let kept_in_election: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
+    let kept_in_election: Vec<Side> = Side::BOTH
+        .into_iter()
+        .filter(|host| what.plans[*host].engine_runs_after)
+        .collect();
     let kept: Vec<&String> = kept_in_election
         .iter()
         .flat_map(|host| &what.plans[*host].instances)
@@ -104,12 +107,12 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
 mod tests {
     use super::*;
     use crate::state::resource::InstanceRef;
-    use crate::state::{Foreign, PutBack, PutBackPlan};
+    use crate::state::{Foreign, HostRollback, HostRollbackPlan};
 
-    fn lines(plans: [PutBackPlan; 2]) -> String {
+    fn lines(plans: [HostRollbackPlan; 2]) -> String {
         let text = include_str!("../../../inventory.example.yaml");
         let inventory = Inventory::parse(text, std::path::Path::new("inventory.example.yaml")).expect("valid");
-        let nothing = || PutBack {
+        let nothing = || HostRollback {
             transactions: vec![],
             foreign: Foreign::Refuse,
             goal: Goal::Remove,
@@ -122,10 +125,10 @@ mod tests {
         consequences(&inventory, &["web1".into(), "web2".into()], &what).join("\n")
     }
 
-    fn earlier(vip: &str) -> PutBackPlan {
-        PutBackPlan {
-            speaks: true,
-            serves: true,
+    fn earlier(vip: &str) -> HostRollbackPlan {
+        HostRollbackPlan {
+            engine_runs_after: true,
+            serves_after: true,
             instances: vec![InstanceRef {
                 name: "VI_OLD".into(),
                 interface: "enp0s3".into(),
@@ -133,13 +136,13 @@ mod tests {
                 priority: 100,
                 vips: vec![vip.into()],
             }],
-            ..PutBackPlan::default()
+            ..HostRollbackPlan::default()
         }
     }
 
     #[test]
     fn an_earlier_pair_continues_and_only_a_fresh_pair_ends() {
-        let fresh = lines([PutBackPlan::default(), PutBackPlan::default()]);
+        let fresh = lines([HostRollbackPlan::default(), HostRollbackPlan::default()]);
         assert!(
             fresh.contains("the pair ends: no host answers on 192.168.0.200 any more"),
             "{fresh}"
@@ -155,7 +158,7 @@ mod tests {
             "{other_vip}"
         );
         assert!(!other_vip.contains("the pair ends"), "{other_vip}");
-        let one = lines([PutBackPlan::default(), earlier("192.168.0.200")]);
+        let one = lines([HostRollbackPlan::default(), earlier("192.168.0.200")]);
         assert!(one.contains("only web2 stays in election"), "{one}");
     }
 }

@@ -85,10 +85,10 @@ fn line(ui: &Ui, transaction: &Transaction) -> String {
         TransactionOutcome::Applied | TransactionOutcome::RolledBack => outcome,
         _ => ui.style.yellow(&outcome),
     };
-    let outcome = if transaction.puts_back.is_empty() {
+    let outcome = if transaction.rolls_back.is_empty() {
         outcome
     } else {
-        let back: Vec<&str> = transaction.puts_back.iter().map(TxnId::as_str).collect();
+        let back: Vec<&str> = transaction.rolls_back.iter().map(TxnId::as_str).collect();
         format!("rolled back {} ({outcome})", back.join(", "))
     };
     format!(
