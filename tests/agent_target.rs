@@ -100,7 +100,7 @@ fn a_target_that_is_there_is_taken_and_one_that_can_be_had_is_added_once() {
 }
 
 #[test]
-fn without_it_the_build_goes_on_with_glibc_and_notices_when_it_appears() {
+fn without_it_the_build_continues_with_glibc_and_notices_when_it_appears() {
     for rustup in [
         None,
         Some("echo 'error: could not download file' >&2; exit 1"),
@@ -148,7 +148,7 @@ fn a_rustup_that_hangs_keeps_no_build_waiting() {
 }
 
 #[test]
-fn whoever_builds_may_choose_and_then_nothing_is_added() {
+fn a_chosen_target_is_used_and_nothing_is_added() {
     let fake = Fake::new();
     for target in [GNU, MUSL] {
         let chosen = fake.choose(Some(&fake.adding()), LONG, Some(target));

@@ -114,7 +114,7 @@ fn each_engine_gets_its_own_unit() {
 }
 
 #[test]
-fn a_file_that_is_no_plan_is_refused_before_any_host_is_asked() {
+fn a_file_that_is_not_a_plan_is_refused_before_any_host_is_asked() {
     let dir = with_inventory(&[]);
     expect(
         &hapair(dir.path(), &["apply", "missing.plan"]),
@@ -124,7 +124,7 @@ fn a_file_that_is_no_plan_is_refused_before_any_host_is_asked() {
     expect(
         &hapair(dir.path(), &["apply", "inventory.yaml"]),
         2,
-        &["inventory.yaml: this is no saved plan"],
+        &["inventory.yaml: not a saved plan"],
     );
 }
 

@@ -13,7 +13,7 @@ use hapair::host::record::txn::Txn;
 use hapair::host::transaction::rollback_plan;
 use hapair::host::transaction::rollback_targets::state_after_rollback;
 use hapair::state::resource::Content;
-use hapair::state::{Foreign, Goal, OutcomeKind, PutBack, Resource, Spec, Stage, TransactionOutcome, TxnId};
+use hapair::state::{Foreign, Goal, HostRollback, OutcomeKind, Resource, Spec, Stage, TransactionOutcome, TxnId};
 use host_support::*;
 use proptest::prelude::*;
 
@@ -21,8 +21,8 @@ fn ids(names: &[&str]) -> Vec<TxnId> {
     names.iter().map(|name| TxnId::new(name).unwrap()).collect()
 }
 
-fn back(names: &[&str]) -> PutBack {
-    PutBack {
+fn back(names: &[&str]) -> HostRollback {
+    HostRollback {
         transactions: ids(names),
         foreign: Foreign::Refuse,
         goal: Goal::Rollback,
@@ -30,7 +30,7 @@ fn back(names: &[&str]) -> PutBack {
 }
 
 /// Stores a transaction that puts others back.
-fn stored(root: &Root, what: &PutBack, id: &str) -> (Txn, Stored) {
+fn stored(root: &Root, what: &HostRollback, id: &str) -> (Txn, Stored) {
     let txn = Txn::new(root, &TxnId::new(id).unwrap());
     let request = Stored {
         state: state_after_rollback(root, what),
@@ -44,7 +44,7 @@ fn stored(root: &Root, what: &PutBack, id: &str) -> (Txn, Stored) {
 }
 
 /// Puts back; the transaction that does it has this id.
-fn roll_back(root: &Root, what: &PutBack, id: &str) -> Outcome {
+fn roll_back(root: &Root, what: &HostRollback, id: &str) -> Outcome {
     let (txn, request) = stored(root, what, id);
     let journal = Journal::open(&txn, &request.state.secrets).unwrap();
     execute(root, &txn, &request, journal).unwrap();
@@ -160,7 +160,7 @@ fn what_someone_else_changed_is_refused_by_name_unless_forced() {
     let outcome = roll_back(&root, &back(&["t2"]), "t3");
     assert_eq!(outcome.result, OutcomeKind::Reverted);
     assert_eq!(fs::read_to_string(root.path("/etc/app/file")).unwrap(), "by hand\n");
-    let forced = PutBack {
+    let forced = HostRollback {
         foreign: Foreign::Overwrite,
         ..back(&["t2"])
     };
@@ -260,12 +260,12 @@ fn a_removal_takes_off_what_is_known_and_names_what_is_not() {
     let known: Vec<String> = history::history(&root).iter().rev().map(|t| t.id.to_string()).collect();
     assert_eq!((known.len(), known.last().map(String::as_str)), (20, Some("b00")));
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let remove = PutBack {
+    let remove = HostRollback {
         goal: Goal::Remove,
         ..back(&known)
     };
     let planned = rollback_plan::plan(&root, &remove).expect("nothing forbids it");
-    assert!(!planned.serves);
+    assert!(!planned.serves_after);
     assert_eq!(planned.plan.notes.len(), 1, "{:?}", planned.plan.notes);
     assert!(
         planned.plan.notes[0].contains("/etc/app/theirs cannot be restored"),

@@ -224,7 +224,7 @@ fn a_missing_inventory_says_what_to_do() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused_where_it_stops_being_text() {
+fn a_file_that_is_not_text_is_refused_where_it_stops_being_text() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("inventory.yaml");
     std::fs::write(&path, b"name: a\nx: \xc3\xa9\xff").expect("a file");

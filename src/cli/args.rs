@@ -10,7 +10,7 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage or inventory
   3  `plan` found changes
   4  a host could not be reached or refused us
-  5  applied, then rolled back (a rollback or removal: taken back by the host)
+  5  applied, then undone (a rollback or removal: reverted by the host)
   6  the drill ran and a scenario missed its budget";
 
 /// Turn two bare CentOS hosts into a verified nginx high-availability pair
@@ -29,31 +29,31 @@ pub(crate) struct Global {
     /// The pair's inventory [default: inventory.yaml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) inventory: Option<PathBuf>,
-    /// What stdout carries: text for people or one JSON object a line
+    /// Form of stdout: text, or one JSON object per line
     #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
     pub(crate) output: Output,
-    /// Show every line the hosts say
+    /// Show every line that the hosts print
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// Do not ask; needed where there is no terminal to ask on
+    /// Do not ask for confirmation; required without a terminal
     #[arg(long, global = true)]
     pub(crate) yes: bool,
     /// No colours (also: NO_COLOR)
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
-    /// No progress bars, plain lines instead
+    /// Print plain lines instead of progress bars
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
-    /// Store unknown SSH host keys without asking; a changed key is refused all the same
+    /// Store unknown SSH host keys without asking; a changed key is still refused
     #[arg(long, global = true)]
     pub(crate) accept_new_host_keys: bool,
-    /// Seconds to connect, authenticate and hear from each host
+    /// Seconds to connect to each host, log in and get its first answer
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) connect_timeout: u64,
     /// Directory with templates that replace the built-in ones of the same path
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) templates: Option<PathBuf>,
-    /// Take over the hosts' operator lock from whoever holds it; that run cannot go on (apply, failover, handover,
+    /// Take over the operator lock from the run that holds it; that run cannot continue (apply, failover, handover,
     /// rollback, remove)
     #[arg(long, global = true)]
     pub(crate) break_lock: bool,
@@ -74,21 +74,22 @@ pub(crate) enum Output {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write every file a host would get; needs no host
+    /// Write every file that a host would get; needs no host
     Render(RenderArgs),
     /// Show what `apply` would change, as a diff per host, and what was changed by hand
     Plan(PlanArgs),
     /// Converge the pair, standby first, and prove that the VIP answers
     Apply(ApplyArgs),
-    /// Show who owns the VIP, what was changed by hand since the last apply (who, when, a diff), and the last transactions
+    /// Show which host owns the VIP, what was changed by hand since the last apply (who, when, a diff), and the last
+    /// transactions
     Status,
     /// Break one thing at a time on purpose and measure the outage seen through the VIP
     Failover(FailoverArgs),
     /// Move the VIP to the other host on purpose and keep it there
     Handover(HandoverArgs),
-    /// Put back what the last apply replaced, on both hosts, standby first
+    /// Roll back what the last apply changed, on both hosts, standby first
     Rollback(RollbackArgs),
-    /// Put the hosts back as they were before hapair, and take hapair off; a pair that it made ends
+    /// Restore both hosts as they were before hapair, and remove hapair; a pair that hapair made ends
     Remove(RemoveArgs),
     /// Build twins of both hosts on this machine and run apply, re-apply and the drill on them
     Rehearse(RehearseArgs),
@@ -129,7 +130,7 @@ pub(crate) struct RenderArgs {
 /// `plan`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PlanArgs {
-    /// Keep the plan for `hapair apply FILE`, which does exactly this or nothing
+    /// Save the plan for `hapair apply FILE`, which does exactly this or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -137,24 +138,24 @@ pub(crate) struct PlanArgs {
 /// `apply`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ApplyArgs {
-    /// A plan of `plan --out`: applied without asking, refused when inventory or host moved since
+    /// A plan saved by `plan --out`: applied without asking, refused if the inventory or a host changed since
     pub(crate) file: Option<PathBuf>,
-    /// Only this host; refused for changes that decide the election
+    /// Only this host; refused for changes of election settings
     #[arg(long, value_name = "HOST")]
     pub(crate) limit: Option<String>,
-    /// If a host fails, put back too what this run had done on the other
+    /// If a host fails, also roll back what this run did on the other host
     #[arg(long)]
     pub(crate) undo_on_failure: bool,
-    /// Reboot the hosts that need it in the end: one at a time, standby first, the VIP handed over before
+    /// Reboot the hosts that need it afterwards: one at a time, standby first, after moving the VIP away
     #[arg(long)]
     pub(crate) reboot: bool,
-    /// Seconds a host may take to be back from its reboot
+    /// Seconds a host may take to reboot
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(30..=7200))]
     pub(crate) reboot_timeout: u64,
-    /// Seconds until a host takes back a change that may have cut it off
+    /// Seconds until a host reverts a change that may have cut it off
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
     pub(crate) confirm_timeout: u64,
-    /// Seconds a host may take to be healthy after its services changed
+    /// Seconds a host may take to be healthy after its services change
     #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) gate_timeout: u64,
 }
@@ -165,10 +166,10 @@ pub(crate) struct FailoverArgs {
     /// Scenario to run, may be repeated [default: all]
     #[arg(long = "scenario", value_name = "S")]
     pub(crate) scenarios: Vec<crate::drill::Scenario>,
-    /// Longest outage that passes, ms [default: computed from the inventory]
+    /// Longest outage that passes, in ms [default: computed from the inventory]
     #[arg(long, value_name = "MS")]
     pub(crate) budget: Option<u64>,
-    /// Write a report; the ending says how: .html, .json, .xml (JUnit), .svg
+    /// Write a report; the ending of FILE selects its form: .html, .json, .xml (JUnit), .svg
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }
@@ -176,16 +177,16 @@ pub(crate) struct FailoverArgs {
 /// `handover`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HandoverArgs {
-    /// The host that gives its VIPs away [default: the one that owns any]
+    /// The host that gives its VIPs away [default: the owner]
     #[arg(long, value_name = "HOST")]
     pub(crate) from: Option<String>,
-    /// It may take them back after this time: 90, 90s, 10m, 2h [default: after --resume]
+    /// Return the host to election after this time: 90, 90s, 10m, 2h [default: with --resume]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(crate) hold: Option<std::time::Duration>,
-    /// Both hosts are in election as configured again; who is preferred takes its VIPs over at once
+    /// Return both hosts to election as configured; the preferred host takes over its VIPs at once
     #[arg(long, conflicts_with_all = ["from", "hold"])]
     pub(crate) resume: bool,
-    /// Seconds the VIP may take to arrive
+    /// Seconds the other host may take to own the VIP
     #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) gate_timeout: u64,
 }
@@ -196,13 +197,13 @@ pub(crate) struct RollbackArgs {
     /// A run (20261122T164512Z-3f9a) or one transaction of it (20261122T164512Z-3f9a-2) [default: the last run]
     #[arg(value_name = "TXN")]
     pub(crate) transaction: Option<String>,
-    /// Put files back too that other hands changed since
+    /// Also restore files that somebody else changed since
     #[arg(long)]
     pub(crate) force: bool,
-    /// Seconds until a host takes back a change that may have cut it off
+    /// Seconds until a host reverts a change that may have cut it off
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
     pub(crate) confirm_timeout: u64,
-    /// Seconds a host may take to be healthy after its services changed
+    /// Seconds a host may take to be healthy after its services change
     #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) gate_timeout: u64,
 }
@@ -210,13 +211,13 @@ pub(crate) struct RollbackArgs {
 /// `remove`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoveArgs {
-    /// Remove the packages too that hapair installed, and no others; refused where something else needs one
+    /// Also remove the packages that hapair installed, and no others; refused if something else needs one
     #[arg(long)]
     pub(crate) packages: bool,
-    /// Put files back too that other hands changed since
+    /// Also restore files that somebody else changed since
     #[arg(long)]
     pub(crate) force: bool,
-    /// Seconds until a host takes back a change that may have cut it off
+    /// Seconds until a host reverts a change that may have cut it off
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(20..=3600))]
     pub(crate) confirm_timeout: u64,
 }
@@ -229,19 +230,19 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err("write 90, 90s, 10m, 2h or 1d".to_owned()),
+        _ => return Err("write a time such as 90, 90s, 10m, 2h or 1d".to_owned()),
     };
     let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
     match seconds {
         Some(s @ 1..=2_592_000) => Ok(std::time::Duration::from_secs(s)),
-        _ => Err("from 1 s to 30 d".to_owned()),
+        _ => Err("the time must be from 1 s to 30 d".to_owned()),
     }
 }
 
 /// `rehearse`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RehearseArgs {
-    /// Leave the twins running
+    /// Keep the twins running at the end
     #[arg(long)]
     pub(crate) keep: bool,
     #[command(flatten)]
@@ -260,11 +261,11 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabCommand {
     /// Build and boot the twins
     Up {
-        /// Twins whose interface NetworkManager owns
+        /// Let NetworkManager own the twins' interface
         #[arg(long)]
         nm: bool,
     },
-    /// Stop the twins and remove everything of theirs
+    /// Stop the twins and remove what they left on this machine
     Down {
         /// Remove the cached image too
         #[arg(long)]

@@ -120,7 +120,7 @@ fn aim_at_twin(target: &mut Target, lab: &Lab) {
 }
 
 /// Counts Ctrl-C from now on. Before this is called Ctrl-C ends the process as by default, so a command calls it when
-/// there is something to put back, and not before its last question.
+/// there is something to revert, and not before its last question.
 pub(crate) fn interrupts() -> Result<Interrupt, Failure> {
     let (sender, interrupt) = Interrupt::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -140,7 +140,7 @@ pub(crate) fn interrupts() -> Result<Interrupt, Failure> {
     Ok(interrupt)
 }
 
-/// Does something that holds nothing to put back, unless the operator asks to stop meanwhile.
+/// Does something that holds nothing to roll back, unless the operator asks to stop meanwhile.
 pub(crate) async fn unless_interrupted<T>(
     interrupt: Option<&Interrupt>,
     work: impl Future<Output = Result<T, Failure>>,

@@ -33,7 +33,7 @@ impl Build<'_> {
         let found = self.release();
         if !RELEASES.contains(&found) {
             return Err(self.impossible(
-                format!("release {found} is not one that hapair knows"),
+                format!("hapair does not support release {found}"),
                 "releases 7, 8, 9 and 10 of CentOS and its rebuilds are supported",
             ));
         }

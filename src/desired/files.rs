@@ -9,13 +9,13 @@ pub struct RenderedFile {
     pub path: String,
     /// Permission bits.
     pub mode: u32,
-    /// As it would be, secrets included: whoever shows it masks them.
+    /// As it would be, secrets included: the code that shows it masks them.
     pub content: String,
 }
 
 /// Every text file a host would get, in order of application, secrets included.
 ///
-/// Files that other hands write too are shown as they would be created; a file that is only edited where it exists,
+/// Files that others write too are shown as they would be created; a file that is only edited where it exists,
 /// and a copy of the executor's own binary, are left out.
 pub fn files(state: &HostState) -> Vec<RenderedFile> {
     let mut out = Vec::new();

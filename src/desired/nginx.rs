@@ -70,7 +70,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         let reserved = [SITE_FILE, "default.conf"].contains(&file.name.as_str());
         if reserved || file.name.contains('/') || file.name.starts_with('.') || !file.name.ends_with(".conf") {
             return Err(build.impossible(
-                format!("extra file '{}' cannot land in {CONF_D}", file.name),
+                format!("extra file '{}' cannot be placed in {CONF_D}", file.name),
                 "give it a name of its own that ends in .conf",
             ));
         }

@@ -142,7 +142,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         let text = build.render(NGINX, &view)?;
         push_repository(build, NGINX_FILE, text);
         if release == 7 {
-            build.note("nginx.org builds nothing more for release 7: its last package there is 1.26.1");
+            build.note("nginx.org no longer builds for release 7: its last package is 1.26.1");
         }
     }
     Ok(())
@@ -198,7 +198,7 @@ fn base_repositories(build: &Build) -> Result<Vec<Repository>, DesiredError> {
         (BaseRepository::Vault, 8) => stream("https://vault.centos.org/8-stream", 8),
         (BaseRepository::Vault, n) => {
             return Err(build.impossible(
-                format!("release {n} is not in the vault: its repositories are alive"),
+                format!("release {n} is not in the vault: its repositories are still online"),
                 "use `base: keep`, or `base: aliyun`",
             ));
         }

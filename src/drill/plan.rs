@@ -52,7 +52,7 @@ pub struct InstancePlan {
     pub endpoints: Vec<Endpoint>,
     /// Host with the higher priority.
     pub preferred: String,
-    /// The preferred host takes the VIP back.
+    /// The preferred host preempts.
     pub preempt: bool,
     /// It does so as soon as it can (no `preempt_delay`).
     pub at_once: bool,
@@ -138,7 +138,10 @@ impl DrillPlan {
             .filter(|v| !v.instances.is_empty())
             .ok_or_else(|| {
                 fail(
-                    format!("{}: there is no VRRP instance to drill", inventory.path.display()),
+                    format!(
+                        "{}: the inventory has no VRRP instance to drill",
+                        inventory.path.display()
+                    ),
                     &["add a `vrrp` section with an instance, and apply it"],
                 )
             })?;
@@ -158,7 +161,7 @@ impl DrillPlan {
                         ),
                         &[
                             "give the instance a `track_script` of kind `http` or `restart`",
-                            "or run the other scenario alone: `--scenario vrrp-stop`",
+                            "or run only the other scenario: `--scenario vrrp-stop`",
                         ],
                     ));
                 }

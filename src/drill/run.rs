@@ -1,7 +1,7 @@
 //! Runs a drill: preconditions, baseline, fault, move, repair, return.
 
-mod give_back;
 mod prepare;
+mod return_vips;
 mod settled;
 
 use std::collections::BTreeMap;
@@ -115,9 +115,9 @@ async fn guarded<L: HostLink, T>(
                 Ok(()) => error.hints.push(format!("{host} was repaired: {}", injected.what)),
                 Err(repair) => {
                     let left = injected.undo_at.saturating_duration_since(Instant::now()).as_secs();
-                    error.hints.push(format!("the repair did not get through ({repair})"));
+                    error.hints.push(format!("the repair failed ({repair})"));
                     error.hints.push(format!(
-                        "{host} undoes it by itself within {left} s ({}); look with `hapair status`",
+                        "{host} undoes the fault automatically within {left} s ({}); check with `hapair status`",
                         injected.what
                     ));
                 }
@@ -218,7 +218,7 @@ impl<'a, L: HostLink> Work<'a, L> {
             (Scenario::VrrpStop, None) => unreachable!("both_run saw an engine"),
             (Scenario::NginxStop, _) => self.plan.nginx_unit.clone(),
         };
-        let what = format!("{unit} was stopped on purpose");
+        let what = format!("{unit} was stopped by the drill");
         (Fault::Stop { unit }, what)
     }
 
@@ -266,8 +266,8 @@ impl<'a, L: HostLink> Work<'a, L> {
             .await?
         {
             return Err(refuse(
-                format!("the VIP does not answer {settled} times in a row even though nothing is broken yet"),
-                &["see `hapair status`; a lossy path from here to the VIP shows in the same way"],
+                format!("the VIP does not answer {settled} times in a row, although nothing is broken yet"),
+                &["check `hapair status`; packet loss between this machine and the VIP looks the same"],
             ));
         }
 
@@ -320,7 +320,7 @@ impl<'a, L: HostLink> Work<'a, L> {
             .iter()
             .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
         if moved && goes_back && repaired {
-            self.give_back(broken, &instances, deadline).await?;
+            self.return_vips(broken, &instances, deadline).await?;
         }
         if !moved || !goes_back {
             // Nothing is meant to move any more: give it the time in which it would.

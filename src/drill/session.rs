@@ -146,7 +146,7 @@ impl<'a, L: HostLink> Session<'a, L> {
                 reply.unwrap_or_default(),
                 request_name(request)
             ),
-            hints: vec!["the executor on the host is of another version: run `hapair plan` to replace it".into()],
+            hints: vec!["the executor on the host has another version: run `hapair plan` to replace it".into()],
         }
     }
 

@@ -192,7 +192,7 @@ fn ctrl_c_repairs_first() {
     assert_eq!(error.kind, DrillErrorKind::Cancelled);
     assert_eq!(
         error.hints,
-        ["node-a was repaired: nginx.service was stopped on purpose"]
+        ["node-a was repaired: nginx.service was stopped by the drill"]
     );
     assert_eq!(
         lock(&stage.world).log,
@@ -211,7 +211,7 @@ fn a_lost_link_says_that_the_host_repairs_itself() {
         error
             .hints
             .iter()
-            .any(|h| h.contains("node-a undoes it by itself within")),
+            .any(|h| h.contains("node-a undoes the fault automatically within")),
         "{:?}",
         error.hints
     );
@@ -229,7 +229,7 @@ fn a_pair_that_is_not_well_is_not_broken_further() {
             |w| w.nginx[1] = false,
             "node-b: nginx is inactive, so the VIP would move to a host that cannot serve",
         ),
-        (|w| w.owns = [false; 2], "nobody owns 127.0.0.1"),
+        (|w| w.owns = [false; 2], "no host owns 127.0.0.1"),
         (
             |w| w.owns = [true; 2],
             "both hosts own 127.0.0.1: their adverts do not reach each other",
@@ -266,7 +266,10 @@ fn plan_from_an_inventory() {
     );
     inventory.vrrp = None;
     let error = DrillPlan::new(&inventory, &[], None).unwrap_err();
-    assert_eq!(error.to_string(), "inventory.yaml: there is no VRRP instance to drill");
+    assert_eq!(
+        error.to_string(),
+        "inventory.yaml: the inventory has no VRRP instance to drill"
+    );
     assert_eq!("nginx-stop".parse(), Ok(Scenario::NginxStop));
     assert!(
         "power-off"

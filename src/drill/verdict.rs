@@ -76,13 +76,13 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
         ));
     }
     if vips.iter().any(|v| v.total_requests == 0) {
-        reasons.push("a VIP was not probed at all, so nothing is known of its outage".into());
+        reasons.push("a VIP was never probed, so its outage is unknown".into());
     }
     if max_owners > 1 {
         reasons.push(format!("{max_owners} owners of one VIP at once"));
     }
     if !e.repaired {
-        reasons.push(format!("{broken} did not come back after the repair"));
+        reasons.push(format!("{broken} did not recover after the repair"));
     }
     if e.owner_end.is_none() {
         reasons.push(match e.failback_expected {
@@ -94,7 +94,7 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
     let skipped: u64 = vips.iter().map(|v| v.skipped_requests).sum();
     if skipped > 0 {
         notes.push(format!(
-            "{skipped} due probes were not sent: this machine was busy, so times are coarser"
+            "{skipped} probes were not sent because this machine was busy: times are less exact"
         ));
     }
     if !e.failback_expected && e.owner_end == Some(e.broken.other()) {

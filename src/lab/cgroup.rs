@@ -122,7 +122,9 @@ pub(super) fn kill(lab: &str, part: Option<&str>) -> Result<(), LabError> {
             unsafe { libc::kill(*pid, libc::SIGKILL) };
         }
         if start.elapsed() > Duration::from_secs(20) {
-            return Err(LabError::new(format!("processes of lab {lab} do not die: {pids:?}")));
+            return Err(LabError::new(format!(
+                "processes of lab {lab} cannot be killed: {pids:?}"
+            )));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

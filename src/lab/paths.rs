@@ -69,7 +69,7 @@ impl Paths {
     }
 }
 
-/// An exclusive `flock` on a directory, given back on drop.
+/// An exclusive `flock` on a directory, released on drop.
 #[derive(Debug)]
 pub(super) struct DirLock {
     _file: File,

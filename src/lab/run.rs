@@ -332,7 +332,7 @@ impl Lab {
         network::set_cable(&self.paths, self.index(host)?, self.spec.host(host)?, false)
     }
 
-    /// Puts the cable back.
+    /// Plugs the cable in again.
     ///
     /// # Errors
     /// When the lab has no such host, or when it is off.

@@ -1,4 +1,4 @@
-//! The agent's bytes, for whoever installs them.
+//! The agent's bytes, as the controller installs them.
 
 use std::sync::LazyLock;
 

@@ -107,7 +107,7 @@ pub struct Tally {
 pub struct Live {
     /// Node of the newest answers (by send time); `None`: they do not say, or there are none.
     pub node: Option<String>,
-    /// So many answers in a row, from the same node, no failure sent in between.
+    /// Number of answers in a row, from the same node, with no failed request in between.
     pub streak: u64,
     /// Send time of the streak's first answer, µs since the epoch.
     pub since_us: u64,

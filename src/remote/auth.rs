@@ -410,7 +410,7 @@ impl Auth<'_> {
     fn failure(self, gone: Option<String>) -> AuthFailure {
         let mut hints = self.hints;
         let tried = if self.report.is_empty() {
-            "there was nothing to try".to_owned()
+            "no key or password to try".to_owned()
         } else {
             self.report.join("; ")
         };
@@ -432,7 +432,7 @@ impl Auth<'_> {
                 format!("-p {} ", self.to.port)
             };
             hints.push(format!(
-                "let your key in: ssh-copy-id {port}{}@{}",
+                "install your public key: ssh-copy-id {port}{}@{}",
                 self.to.user, self.to.address
             ));
         }

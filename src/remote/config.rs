@@ -101,7 +101,7 @@ fn expand(path: &str) -> PathBuf {
 /// `ssh -G` refuses the operator's configuration; the text is ssh's own.
 pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, String> {
     if target.address.is_empty() || target.address.starts_with('-') {
-        return Err(format!("`{}` is no address", target.address));
+        return Err(format!("`{}` is not an address", target.address));
     }
     let mut out = Resolved::default();
     let mut jump = None;
@@ -289,7 +289,7 @@ fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, String> {
             other => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("`ssh -G {}` does not end: {other:?}", target.address));
+                return Err(format!("`ssh -G {}` does not finish: {other:?}", target.address));
             }
         }
     };

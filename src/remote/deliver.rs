@@ -124,7 +124,7 @@ impl Payload {
             ),
             "sum" => (
                 "the executor arrived damaged".to_owned(),
-                "try again; if it happens again, memory or disk of the host are at fault".to_owned(),
+                "try again; if it happens again, check the memory and disk of the host".to_owned(),
             ),
             "run" if words.next() == Some("126") => (
                 format!("the executor may not be run from {directory}{said}"),

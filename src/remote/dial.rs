@@ -147,7 +147,7 @@ fn dial_tcp(to: &Resolved, deadline: &Deadline) -> Result<TcpStream, DialError> 
         Some(io::ErrorKind::ConnectionRefused) => {
             format!("the machine answers, but nothing listens there: is sshd running, and on port {port}?")
         }
-        _ => "is the machine up and on this network? `ssh` by hand shows whether hapair is to blame".to_owned(),
+        _ => "is the machine up and on this network? try `ssh` by hand to see whether the fault is hapair's".to_owned(),
     };
     let what: Vec<String> = failures.iter().map(|(a, e)| format!("{a}: {}", plain(e))).collect();
     let what = if what.is_empty() {

@@ -19,7 +19,7 @@ pub struct RemoteError {
 pub enum RemoteErrorKind {
     /// Could not be reached, refused us, or is not who it was.
     Unreachable,
-    /// The connection broke in mid-conversation; a transaction on the host goes on without us.
+    /// The connection broke in mid-conversation; a transaction on the host continues without us.
     Lost,
     /// The host answered that the request failed.
     Refused,

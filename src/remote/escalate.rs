@@ -88,7 +88,7 @@ pub(super) fn sudo_trouble(output: &str, ending: &Ending, user: &str) -> Option<
     let missing = has("sudo: not found") || has("sudo: command not found") || has("sudo: No such file");
     if missing && *ending == Ending::Exited(127) {
         return fatal(
-            "there is no sudo on the host".to_owned(),
+            "sudo is not installed on the host".to_owned(),
             "install sudo there, or log in as root and leave `ssh.become` out".to_owned(),
         );
     }
@@ -153,8 +153,8 @@ mod tests {
             other => panic!("{text}: {other:?}"),
         };
         assert!(message("admin is not in the sudoers file.  This incident will be reported.", 1).contains("sudoers"));
-        assert!(message("/bin/sh: 1: exec: sudo: not found", 127).contains("no sudo"));
-        assert!(message("/bin/sh: line 0: exec: sudo: not found", 127).contains("no sudo"));
+        assert!(message("/bin/sh: 1: exec: sudo: not found", 127).contains("sudo is not installed"));
+        assert!(message("/bin/sh: line 0: exec: sudo: not found", 127).contains("sudo is not installed"));
         assert_eq!(at("whatever", 1), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::tail::Tail;
 use super::wire::{Ending, Stream, Wire};
 
-/// A line longer than this is no frame but a fault.
+/// A line longer than this is not a frame but a fault.
 const LONGEST_LINE: usize = 256 << 20;
 /// What is kept of the peer's stderr.
 const STDERR_KEPT: usize = 16 << 10;
@@ -19,7 +19,7 @@ const ENDING_WITHIN: Duration = Duration::from_secs(2);
 /// How many bytes are taken from one stream before the others get their turn.
 const TURN: usize = 1 << 20;
 
-/// Wakes the host's thread out of poll(2). Cloned to whoever may have something to send.
+/// Wakes the host's thread out of poll(2). Cloned to every sender.
 #[derive(Debug, Clone)]
 pub(super) struct Wake(Arc<UnixStream>);
 
@@ -38,12 +38,12 @@ impl Wake {
     }
 }
 
-/// When a silent peer is asked for a sign of life, and when it counts as gone.
+/// When an idle peer must answer a keepalive, and when it counts as gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Silence before a question.
+    /// Idle time before a keepalive.
     pub(super) probe_after: Duration,
-    /// Silence in spite of questions that ends the conversation.
+    /// Idle time, in spite of keepalives, that ends the connection.
     pub(super) give_up_after: Duration,
 }
 
@@ -168,7 +168,7 @@ impl<W: Wire> Conversation<W> {
     /// Waits at most `for_at_most` for something to happen, and moves all that can be moved.
     ///
     /// # Errors
-    /// The connection broke, or the peer is silent for longer than patience lasts.
+    /// The connection broke, or the peer sent nothing for longer than patience allows.
     pub(super) fn turn(&mut self, for_at_most: Option<Duration>) -> io::Result<Turn> {
         let mut turn = Turn::default();
         let end = for_at_most.map(|d| Instant::now() + d);
@@ -336,11 +336,11 @@ impl<W: Wire> Conversation<W> {
         Ok(())
     }
 
-    /// Asks a silent peer for a sign of life; returns when to look again.
+    /// Sends an idle peer a keepalive; returns when to look again.
     fn due_probe(&mut self) -> io::Result<Option<Duration>> {
         let silent = self.heard.elapsed();
         if silent >= self.patience.give_up_after {
-            let why = format!("nothing was heard of the host for {} s", silent.as_secs());
+            let why = format!("no answer from the host for {} s", silent.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         if self.output_ended.is_some() {
@@ -353,7 +353,7 @@ impl<W: Wire> Conversation<W> {
         if due.is_zero() {
             self.probed = Instant::now();
             if !self.wire.probe() {
-                // A local child needs none, and may be silent for as long as it likes.
+                // A local child needs none, and may send nothing for as long as it likes.
                 self.heard = Instant::now();
             }
             return Ok(Some(self.patience.probe_after));

@@ -105,7 +105,7 @@ impl Opening<'_> {
                 Heard::NeedsTty if !become_root.pty => become_root.pty = true,
                 Heard::NeedsTty => {
                     return Err(OpenFailure::new(
-                        "sudo wants a terminal and does not take the one it got",
+                        "sudo requires a terminal and refuses the one it was given",
                         format!("as root on the host: Defaults:{} !requiretty", self.user),
                     ));
                 }
@@ -260,7 +260,7 @@ impl Opening<'_> {
             Ok(Reply::Hello { protocol, .. }) => Heard::Unsound(format!(
                 "the executor speaks version {protocol} of the protocol, not {PROTOCOL}"
             )),
-            Ok(_) => Heard::Unsound("the executor's first frame is no greeting".to_owned()),
+            Ok(_) => Heard::Unsound("the executor's first frame is not a greeting".to_owned()),
             Err(e) => Heard::Unsound(format!("the executor's greeting cannot be read: {e}")),
         }
     }
@@ -290,7 +290,7 @@ impl Opening<'_> {
         } else {
             format!(": {said}")
         };
-        let what = format!("the executor {ending} before it said anything{said}");
+        let what = format!("the executor {ending} before it printed anything{said}");
         match ending {
             // An empty or foreign file under the right name: what a shell makes of those.
             Ending::Exited(0 | 126 | 127) => Ok(Heard::Unsound(what)),

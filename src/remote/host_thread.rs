@@ -67,7 +67,7 @@ pub(super) struct Ends {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     /// To the link.
     pub(super) replies: mpsc::UnboundedSender<Reply>,
-    /// Why it ended, for whoever asks later.
+    /// Why it ended, for later requests.
     pub(super) failure: Arc<Mutex<Option<RemoteError>>>,
     /// Readable when there are orders.
     pub(super) woken: UnixStream,
@@ -209,7 +209,7 @@ fn handshake_failure(error: &ssh2::Error, to: &Resolved, child: Option<&mut Prox
             to.port,
             error.message()
         ),
-        "is that sshd's port? sshd also hangs up on too many connections at once (MaxStartups)",
+        "check that this is sshd's port; sshd also hangs up on too many connections at once (MaxStartups)",
     )
 }
 
@@ -274,9 +274,9 @@ fn exchange<W: Wire>(ends: &mut Ends, conversation: &mut Conversation<W>) -> Opt
         let said = if said.is_empty() {
             String::new()
         } else {
-            format!(" (its last words: {said})")
+            format!(" (its last output: {said})")
         };
-        let hint = "what was begun on the host goes on there; run the same command again to see its end".to_owned();
+        let hint = "work that was begun continues on the host; run the same command again to see the result".to_owned();
         Some(ends.error(RemoteErrorKind::Lost, format!("{what}{said}"), vec![hint]))
     };
     loop {

@@ -118,7 +118,7 @@ impl Known {
                     entry.file.display(),
                     entry.line
                 ),
-                hints: vec!["somebody may impersonate the host: do not go on before it has a new key".to_owned()],
+                hints: vec!["somebody may impersonate the host: do not continue until it has a new key".to_owned()],
             });
         }
         if let Some(pin) = &self.pinned {
@@ -150,7 +150,9 @@ impl Known {
                     entry.line
                 ),
                 hints: vec![
-                    "somebody may impersonate the host, or it was installed anew: ask whoever did it".to_owned(),
+                    "somebody may impersonate the host, or it was reinstalled: ask the person responsible for \
+                     it"
+                    .to_owned(),
                     format!(
                         "then forget the old key: ssh-keygen -R '{}' -f {}",
                         self.name,

@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<KeyFile, Unusable> {
         missing: e.kind() == std::io::ErrorKind::NotFound,
     })?;
     if !meta.is_file() {
-        return Err(unusable("is no regular file", "name the private key file itself"));
+        return Err(unusable("is not a regular file", "name the private key file itself"));
     }
     // SAFETY: plain system call.
     if meta.uid() == unsafe { libc::getuid() } && meta.mode() & 0o077 != 0 {
@@ -74,7 +74,7 @@ pub(super) fn read(path: &Path) -> Result<KeyFile, Unusable> {
     })?;
     let text = String::from_utf8(bytes).map_err(|_| {
         unusable(
-            "is no private key",
+            "is not a private key",
             "name a key made by ssh-keygen, in OpenSSH or PEM format",
         )
     })?;
@@ -119,7 +119,7 @@ fn judge(text: String, path: &Path) -> Result<KeyFile, Unusable> {
         .map(|(l, _)| l)
     else {
         return Err(unusable(
-            "is no private key",
+            "is not a private key",
             "name a key made by ssh-keygen, in OpenSSH or PEM format",
         ));
     };
@@ -143,7 +143,7 @@ fn judge(text: String, path: &Path) -> Result<KeyFile, Unusable> {
             "make one: ssh-keygen -t ed25519",
         )),
         other => Err(unusable(
-            format!("holds `{other}`, no private key for SSH"),
+            format!("holds `{other}`, not an SSH private key"),
             "make one: ssh-keygen -t ed25519",
         )),
     }
@@ -173,7 +173,7 @@ fn openssh(text: String) -> Result<KeyFile, Unusable> {
     match key_type(&public) {
         None => Err(damaged()),
         Some(kind) if kind.starts_with("sk-") => Err(unusable(
-            "lives in a hardware token, which works through the SSH agent only",
+            "is on a hardware token, which works through the SSH agent only",
             "load it: ssh-add, and leave `ssh.identity_file` out",
         )),
         Some("ssh-dss") => Err(unusable(
@@ -213,7 +213,7 @@ mod tests {
     fn unusable_keys_say_why() {
         assert!(read(Path::new("/nonexistent/key")).unwrap_err().missing);
         assert!(why(b"x", 0o644).contains("can be read by others (mode 0644)"));
-        assert!(why(b"\xff\xfe", 0o600).contains("no private key"));
+        assert!(why(b"\xff\xfe", 0o600).contains("not a private key"));
         assert!(why(b"PuTTY-User-Key-File-3: ssh-ed25519\n", 0o600).contains("PuTTY"));
         assert!(
             why(

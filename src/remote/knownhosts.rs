@@ -89,7 +89,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Vec<Entry> {
 }
 
 impl Entry {
-    /// The line speaks of this host.
+    /// The line is about this host.
     pub(super) fn matches(&self, name: &str) -> bool {
         if let Some(hashed) = self.names.strip_prefix("|1|") {
             return hash_matches(hashed, name);

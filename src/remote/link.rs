@@ -124,7 +124,7 @@ impl Link {
             .spawn(move || run(ends))
             .map_err(broken)?;
         let Opened { facts, host_key } = told.await.unwrap_or_else(|_| {
-            let error = std::io::Error::other("it ended without a word, which is a bug in hapair");
+            let error = std::io::Error::other("it ended without a message, which is a bug in hapair");
             Err(broken(error))
         })?;
         guard.0 = None;
@@ -236,7 +236,7 @@ impl Link {
             .unwrap_or_else(|| RemoteError {
                 host: self.host.clone(),
                 kind: RemoteErrorKind::Lost,
-                message: "the conversation is over".to_owned(),
+                message: "the connection is closed".to_owned(),
                 hints: Vec::new(),
             })
     }

@@ -12,7 +12,7 @@ pub struct Tuning {
     pub payload: Payload,
     /// Instead of `~/.ssh/config`.
     pub ssh_config: Option<PathBuf>,
-    /// Silence after which an open connection is asked for a sign of life.
+    /// Idle time after which the peer of an open connection must answer a keepalive.
     pub probe_after: Duration,
     /// Silence, in spite of that, after which it is lost. Catches a host whose kernel answers and whose sshd does not; a
     /// host that is gone altogether is noticed by TCP after 6 s.

@@ -29,7 +29,7 @@ impl std::fmt::Display for Ending {
         match self {
             Ending::Exited(status) => write!(f, "ended with status {status}"),
             Ending::Signalled(signal) => write!(f, "was killed by signal {signal}"),
-            Ending::Unknown => f.write_str("closed the conversation"),
+            Ending::Unknown => f.write_str("closed the connection"),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::run::{ApplyOptions, ApplyReport, Run, waiting_for_reboot};
 /// Converges a planned pair and proves that it works. `report` is filled in also where it fails.
 ///
 /// # Errors
-/// The first failure ends the run: what the failing host's transaction had replaced is put back by that host.
+/// The first failure ends the run: the failing host reverts its transaction.
 pub async fn apply(
     cx: &Context<'_>,
     pair: &mut Pair,

@@ -99,13 +99,13 @@ impl Run<'_> {
             return Ok(());
         }
         let drops_vip = living && changes_in(&pair[host].plan, &[Stage::Network]) > 0;
-        let silenced = if drops_vip {
+        let stopped_engine = if drops_vip {
             self.hand_over(pair, host).await?
         } else {
             None
         };
         let result = async {
-            if silenced.is_some() {
+            if stopped_engine.is_some() {
                 // The host was moved by our own hand: a plan that knows it.
                 pair[host].replan().await?;
             }
@@ -113,7 +113,7 @@ impl Run<'_> {
         }
         .await;
         // Whatever became of it, the host is in election again; its own error comes first.
-        if let Some((engine, moved)) = silenced {
+        if let Some((engine, moved)) = stopped_engine {
             let back = async {
                 let started = self.order_engine(pair, host, engine, UnitAction::Start).await;
                 if started.is_err() {
@@ -124,7 +124,7 @@ impl Run<'_> {
                 self.gate().as_before(&mut pair[host]).await
             }
             .await;
-            self.give_back(pair, host, moved, back).await?;
+            self.return_vips(pair, host, moved, back).await?;
             self.gate().one_owner_now(pair, Owners::Best).await?;
         } else {
             result?;
@@ -168,7 +168,7 @@ impl Run<'_> {
                 self.gate().host(&mut pair[host]).await
             }
             .await;
-            self.give_back(pair, host, moved, done).await?;
+            self.return_vips(pair, host, moved, done).await?;
             if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
                 // At bootstrap the first host owns the VIP alone; from the second one on the election decides.
                 let settled = host == order[1];

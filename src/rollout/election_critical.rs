@@ -1,5 +1,5 @@
-//! Changes on which both hosts must agree before either speaks: with one changed and the other not, each would reject
-//! the other's adverts and both would own the VIP.
+//! Changes on which both hosts must agree before either engine runs: with one changed and the other not, each would
+//! reject the other's adverts and both would own the VIP.
 
 use super::error::{RolloutError, RolloutErrorKind};
 use super::order::changes_in;
@@ -13,7 +13,7 @@ use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 impl Run<'_> {
     /// nginx and VRRP on a living pair whose hosts must agree on something new. Where the engine is to be another one, or
     /// another version of it, the hosts first agree with the engines they have: a reload keeps the VIP, the start of an
-    /// engine waits for three adverts before it takes it, and the peer is silent then.
+    /// engine waits for three adverts before it takes it, and the peer's engine is stopped then.
     pub(super) async fn converge_both(
         &mut self,
         pair: &mut Pair,
@@ -97,7 +97,10 @@ impl Run<'_> {
             made.inspect_err(|error| {
                 self.cx.observer.warn(
                     member.host(),
-                    format!("the engine that runs cannot follow ({error}): the VIP is away until the new one has it"),
+                    format!(
+                        "the running engine cannot load the new configuration ({error}): the VIP is down until \
+                        the new engine owns it"
+                    ),
                 );
             })
             .ok()
@@ -106,7 +109,7 @@ impl Run<'_> {
     }
 
     /// With one host changed and the other not, each would reject the other's adverts and both would own the VIP.
-    /// So the standby is silent while the owner, which keeps the VIP through a reload, changes.
+    /// So the standby's engine is stopped while the owner, which keeps the VIP through a reload, changes.
     async fn services_election_critical(
         &mut self,
         pair: &mut Pair,
@@ -118,20 +121,20 @@ impl Run<'_> {
                 self.gate().nginx(&mut pair[host]).await?;
             }
         }
-        // The last moment at which nothing has happened: from here on the standby is silent.
+        // The last moment at which nothing has happened: from here on the standby's engine is stopped.
         self.stop_if_interrupted()?;
         self.unmoved(&mut pair[owner]).await?;
         self.cx.observer.fact(
             pair[standby].host(),
-            "silent while the owner changes what decides the election",
+            "stopped while the owner changes its election settings",
         );
-        let silenced = pair[standby].status().await?.engine;
-        if let Some(engine) = silenced {
+        let stopped_engine = pair[standby].status().await?.engine;
+        if let Some(engine) = stopped_engine {
             self.order_engine(pair, standby, engine, UnitAction::Stop).await?;
         }
         let owner_changed = self.transact(pair, owner, &[Stage::Vrrp]).await;
         if let Err(error) = owner_changed {
-            return Err(self.standby_again(pair, standby, silenced, error).await);
+            return Err(self.restart_standby(pair, standby, stopped_engine, error).await);
         }
         // From here on the standby's old configuration would make it a second owner: it starts with the new one or
         // not at all.
@@ -142,8 +145,8 @@ impl Run<'_> {
         }
         .await;
         if let Err(error) = changed {
-            self.report.left_stopped = silenced.map(|engine| StoppedEngine { host: standby, engine });
-            return Err(left_silent(pair[standby].host(), error));
+            self.report.left_stopped = stopped_engine.map(|engine| StoppedEngine { host: standby, engine });
+            return Err(with_stopped_standby(pair[standby].host(), error));
         }
         self.gate().host(&mut pair[standby]).await?;
         let statuses = self.gate().one_owner(pair, true).await?;
@@ -153,33 +156,33 @@ impl Run<'_> {
 
     /// After the owner's change failed. Only where the owner certainly has its old configuration back may the standby
     /// speak again with its own old one.
-    pub(super) async fn standby_again(
+    pub(super) async fn restart_standby(
         &mut self,
         pair: &mut Pair,
         standby: Side,
-        silenced: Option<Engine>,
+        stopped_engine: Option<Engine>,
         error: RolloutError,
     ) -> RolloutError {
         let host = pair[standby].host().to_owned();
-        let Some(engine) = silenced else { return error };
+        let Some(engine) = stopped_engine else { return error };
         if error.kind != RolloutErrorKind::RolledBack {
             self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-            return left_silent(&host, error);
+            return with_stopped_standby(&host, error);
         }
         match self.order_engine(pair, standby, engine, UnitAction::Start).await {
             Ok(()) => error,
             Err(why) => {
                 self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-                error.hint(format!("VRRP on {host} could not be started again: {why}"))
+                error.hint(format!("VRRP on {host} could not be restarted: {why}"))
             }
         }
     }
 }
 
-fn left_silent(standby: &str, error: RolloutError) -> RolloutError {
+fn with_stopped_standby(standby: &str, error: RolloutError) -> RolloutError {
     error
         .hint(format!(
             "VRRP on {standby} is left stopped, because it could become a second owner"
         ))
-        .hint("the owner keeps the VIP; the same command again finishes the change and starts it")
+        .hint("the owner keeps the VIP; run the same command again to finish the change and start it")
 }

@@ -26,7 +26,7 @@ pub enum RolloutErrorKind {
     Usage,
     /// A host could not be reached or refused us.
     Unreachable,
-    /// A host put everything back.
+    /// A host reverted.
     RolledBack,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn with_engine_restart(
     started: Result<(), RolloutError>,
 ) -> Result<(), RolloutError> {
     match (work, started) {
-        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be started again: {why}"))),
+        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be restarted: {why}"))),
         (work, started) => work.and(started),
     }
 }
@@ -118,9 +118,9 @@ pub(crate) fn unexpected(host: &str, reply: &Reply) -> RolloutError {
     RolloutError::on(
         host,
         RolloutErrorKind::Failed,
-        format!("the executor answered out of turn with `{name}`"),
+        format!("unexpected reply `{name}` from the executor"),
     )
-    .hint("this is a defect of hapair; please report it with the output of -v")
+    .hint("this is a bug in hapair; please report it with the output of -v")
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
         let error =
             with_engine_restart("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
         assert_eq!(error.message, "web1: connection lost");
-        assert_eq!(error.hints, ["VRRP on web1 could not be started again: web1: no link"]);
+        assert_eq!(error.hints, ["VRRP on web1 could not be restarted: web1: no link"]);
         assert!(with_engine_restart("web1", Ok(()), Err(failed("no link"))).is_err());
         assert!(with_engine_restart("web1", Ok(()), Ok(())).is_ok());
     }

@@ -17,7 +17,7 @@ use crate::state::{Engine, HostStatus, Request};
 pub struct HandoverOptions {
     /// The host that gives its VIPs away; `None`: the one that owns any.
     pub from: Option<String>,
-    /// How long it does not take them back; `None`: until [`resume`].
+    /// How long it is held; `None`: until [`resume`].
     pub hold: Option<Duration>,
     /// Who does it, for the lock.
     pub operator: Operator,
@@ -56,7 +56,7 @@ pub async fn hand_over(
     let to = from.other();
     let [giving, taking] = [from, to].map(|i| statuses[i].host.clone());
     if let Some(lacking) = gate.unfit(&statuses[to]) {
-        let message = format!("it cannot take the VIP over: {lacking}");
+        let message = format!("it cannot take over the VIP: {lacking}");
         return Err(RolloutError::on(&taking, RolloutErrorKind::Failed, message).hint("nothing was changed"));
     }
     let instances: Vec<String> = statuses[from]
@@ -68,17 +68,17 @@ pub async fn hand_over(
     pair.lock(cx.observer, &options.operator).await?;
     let engines = [from, to].map(|host| statuses[host].engine);
     let moved = async {
-        cx.observer.wait(&taking, "it takes the VIP over");
+        cx.observer.wait(&taking, "the VIP to arrive");
         move_to(cx, pair, [from, to], engines, options.hold).await?;
         let now = gate.one_owner(pair, false).await?;
         match instances.iter().find(|name| !now[to].owns(name)) {
             None => Ok(()),
             Some(name) => {
-                let message = format!("the VIP of {name} came back to {giving}");
+                let message = format!("the VIP of {name} returned to {giving}");
                 Err(
                     RolloutError::on(&taking, RolloutErrorKind::Failed, message).hint(format!(
-                        "it did not take the VIP in time: do adverts arrive there? look at its journal, and at a \
-                         firewall that drops protocol 112 from {giving}"
+                        "it did not take over the VIP in time: check its journal, and look for a firewall that drops \
+                         protocol 112 from {giving}"
                     )),
                 )
             }
@@ -92,8 +92,8 @@ pub async fn hand_over(
                 error = match tell(pair, host, VrrpOrder::Resume).await {
                     Ok(()) => error.hint(format!("{name} is in election as before")),
                     Err(why) => error
-                        .hint(format!("{name} could not be told to be in election as before: {why}"))
-                        .hint("`hapair handover --resume` does it"),
+                        .hint(format!("{name} could not be returned to election: {why}"))
+                        .hint("return it to election with `hapair handover --resume`"),
                 };
             }
             Err(error)
@@ -150,7 +150,7 @@ pub async fn resume(
             tell(pair, host, VrrpOrder::Resume).await?;
         }
         for host in Side::BOTH {
-            takeover::take_back(cx, pair, host).await?;
+            takeover::preempt_at_once(cx, pair, host).await?;
         }
         gate.one_owner(pair, true).await
     }
@@ -189,7 +189,7 @@ fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<Side, Rollou
         (true, false) => Ok(Side::First),
         (false, true) => Ok(Side::Second),
         (true, true) => Err(usage("both hosts own VIPs".to_owned()).hint(format!(
-            "say which one gives its own away: `--from {}` or `--from {}`",
+            "choose the host that gives its VIPs away: `--from {}` or `--from {}`",
             statuses[0].host, statuses[1].host
         ))),
         (false, false) => Err(RolloutError::pair(RolloutErrorKind::Failed, "no host owns a VIP")),

@@ -5,11 +5,11 @@ use tokio::sync::watch;
 use super::error::{RolloutError, RolloutErrorKind};
 use crate::state::TxnId;
 
-/// How often the operator has asked to stop. Once: the running transaction is put back. Twice: the run ends at once.
+/// How often the operator has asked to stop. Once: the running transaction is reverted. Twice: the run ends at once.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<u32>);
 
-/// The other end of an [`Interrupt`]: whoever listens to the operator.
+/// The other end of an [`Interrupt`]: the code that listens to the operator.
 #[derive(Debug)]
 pub struct InterruptSender(watch::Sender<u32>);
 
@@ -51,10 +51,10 @@ pub(super) async fn unless_leaving(
     tokio::select! {
         result = wait => result,
         () = interrupt.more_than(times) => {
-            let message = format!("interrupted while the host is out of reach in transaction {txn}");
+            let message = format!("interrupted while the host could not be reached during transaction {txn}");
             Err(RolloutError::pair(RolloutErrorKind::Failed, message)
-                .hint("the host takes back by itself what is not confirmed")
-                .hint("run the same command again when it answers"))
+                .hint("the host reverts an unconfirmed change automatically")
+                .hint("run the same command again when the host answers"))
         }
     }
 }

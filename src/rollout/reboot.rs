@@ -18,7 +18,7 @@ use crate::inventory::Side;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Facts, HostStatus, Request};
 
-/// What a host may take beyond its health gate until it is told to speak VRRP again; then it does so by itself.
+/// What a host may take beyond its health gate until it is told to start VRRP; after that it starts VRRP by itself.
 const SILENT: Duration = Duration::from_secs(60);
 
 /// Restarts the hosts whose plans say so, each at most once, and proves that the pair works after it. `patience`: how
@@ -87,36 +87,37 @@ impl Run<'_> {
             }
             _ => {}
         }
-        self.cx.observer.wait(&name, "its reboot");
+        self.cx.observer.wait(&name, "the host to reboot");
         let began = Instant::now();
         match self.until_back(&mut pair[host], &before, patience).await {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
             Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, host, given, patience, error).await),
-            Err(Away::Gone(error)) => return Err(self.stands_in_no_longer(pair, host, given, patience, error).await),
+            Err(Away::Gone(error)) => return Err(self.end_stand_in(pair, host, given, patience, error).await),
         }
         self.report.rebooted.push(name.clone());
         self.cx
             .observer
-            .fact(&name, format!("is back after {} s", began.elapsed().as_secs()));
+            .fact(&name, format!("rebooted in {} s", began.elapsed().as_secs()));
         let Err(mut error) = self.back_in_service(pair, host, given).await else {
             return Ok(());
         };
         if let Some(seconds) = silent {
             error = error.hint(format!(
-                "VRRP on {name} starts by itself {seconds} s after the boot, or now by `hapair handover --resume`"
+                "VRRP on {name} starts automatically {seconds} s after the boot; run `hapair handover --resume` to \
+                 start it now"
             ));
         }
-        Err(self.stands_in_no_longer(pair, host, given, patience, error).await)
+        Err(self.end_stand_in(pair, host, given, patience, error).await)
     }
 
-    /// For so long the peer may have to stand in for a host that boots.
+    /// How long the peer may have to stand in for a host that reboots.
     fn boot_absence(&self, patience: Duration) -> Duration {
         patience + SILENT + self.absence()
     }
 
-    /// The peer's raised priority ends: it goes on with what it owns, and the host that is away takes nothing back meanwhile.
-    async fn stands_in_no_longer(
+    /// Ends the peer's raised priority. The peer keeps what it owns; the host that is away cannot preempt meanwhile.
+    async fn end_stand_in(
         &self,
         pair: &mut Pair,
         host: Side,
@@ -143,7 +144,7 @@ impl Run<'_> {
         if instances.iter().any(|i| i.held) {
             self.cx.observer.warn(
                 &statuses[host].host,
-                "it holds back from the VIP on command; its reboot ends that",
+                "it is held by a handover; its reboot will end that",
             );
         }
         let mine: Vec<&str> = instances
@@ -160,7 +161,7 @@ impl Run<'_> {
             return Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
                 .hint(format!("repair {} first: `hapair status`", taking.host)));
         }
-        self.cx.observer.wait(giving, "the peer takes over the VIP");
+        self.cx.observer.wait(giving, "the peer to take over the VIP");
         let order = VrrpOrder::HandOver {
             hold: Some(hold.as_secs()),
         };
@@ -176,7 +177,7 @@ impl Run<'_> {
                 Some(name) => {
                     let message = format!("not rebooted: the VIP of {name} did not move to {}", taking.host);
                     Err(RolloutError::on(giving, RolloutErrorKind::Failed, message)
-                        .hint("do adverts arrive there? look for a firewall that drops protocol 112"))
+                        .hint("adverts may not arrive there: look for a firewall that drops protocol 112"))
                 }
             }
         }
@@ -200,23 +201,23 @@ impl Run<'_> {
         let error = match resume(&mut pair[host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
-                .hint(format!("{name} could not be told to be in election as before: {why}"))
-                .hint("`hapair handover --resume` does it"),
+                .hint(format!("{name} could not be returned to election: {why}"))
+                .hint("return it to election with `hapair handover --resume`"),
         };
-        self.stands_in_no_longer(pair, host, given, patience, error).await
+        self.end_stand_in(pair, host, given, patience, error).await
     }
 
-    /// Waits until the host answers from another boot, and goes on over that connection.
+    /// Waits until the host answers from another boot, and continues over that connection.
     async fn until_back(&self, member: &mut Member, before: &Facts, patience: Duration) -> Result<(), Away> {
         let host = member.host().to_owned();
         let times = self.interrupt.count();
         tokio::select! {
             back = dial_until_back(self.cx, member, &self.options.operator, before, patience) => back,
             () = self.interrupt.more_than(times) => {
-                let message = "interrupted while it reboots";
+                let message = "interrupted while the host reboots";
                 Err(Away::Gone(RolloutError::on(&host, RolloutErrorKind::Failed, message)
-                    .hint("the other host goes on alone; this one takes part again by itself")
-                    .hint("run `hapair apply --reboot` again when it answers")))
+                    .hint("the other host continues alone; this one returns to election automatically")
+                    .hint("run `hapair apply --reboot` again when the host answers")))
             }
         }
     }
@@ -237,9 +238,9 @@ impl Run<'_> {
         if self.cx.inventory.vrrp.is_some() {
             resume(&mut pair[host]).await?;
             self.gate().host(&mut pair[host]).await?;
-            // Who gave the VIP away gets it back, if it preempts.
+            // The host that gave the VIP away owns it again, if it preempts.
             if let Some(moved) = given {
-                self.give_back(pair, host, moved, Ok(())).await?;
+                self.return_vips(pair, host, moved, Ok(())).await?;
             }
             let statuses = self.gate().one_owner(pair, given.is_some()).await?;
             self.tell_owners(&statuses);
@@ -250,7 +251,7 @@ impl Run<'_> {
             self.report.reboot_needed.push(member.host().to_owned());
             self.cx
                 .observer
-                .warn(member.host(), "it was rebooted, and says that it still needs to be");
+                .warn(member.host(), "rebooted, but still reports that a reboot is needed");
         }
         for note in &member.plan.notes {
             self.cx.observer.warn(member.host(), note.clone());

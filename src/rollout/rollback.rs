@@ -1,4 +1,4 @@
-//! Putting transactions back over the pair: standby first, what serves goes on serving, one owner at the end.
+//! Rolls transactions back over the pair: standby first, what serves keeps serving, one owner at the end.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::reach::context::Context;
 use super::reach::locate::AddressPlan;
 use super::reach::member::Member;
 use super::reach::pair::Pair;
-use super::rollback_order::{Life, Way, way};
+use super::rollback_order::{self, EnginesRunning, RollbackOrder};
 use super::run::{ApplyOptions, Run, StoppedEngine};
 use super::selection::{Selection, select};
 use super::takeover::{self, Moved};
@@ -20,15 +20,16 @@ use super::transact::ended;
 use crate::inventory::Side;
 use crate::state::frame::{Operator, UnitAction};
 use crate::state::{
-    Engine, Foreign, Goal, HostStatus, OutcomeKind, PutBack, PutBackPlan, Reply, Request, Stage, Transaction, UnitState,
+    Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostStatus, OutcomeKind, Reply, Request, Stage, Transaction,
+    UnitState,
 };
 
 const POLL: Duration = Duration::from_millis(100);
 
-/// How to put back.
+/// How to roll back.
 #[derive(Debug, Clone)]
 pub struct RollbackOptions {
-    /// Seconds until a host takes an unconfirmed change back that could cut SSH.
+    /// Seconds until a host reverts an unconfirmed change that could cut SSH.
     pub confirm_timeout: u64,
     /// Who does it, for lock and journal.
     pub operator: Operator,
@@ -36,13 +37,13 @@ pub struct RollbackOptions {
     pub gate_timeout: Duration,
 }
 
-/// What is to be put back, by host in the inventory's order.
+/// What is to be rolled back, by host in the inventory's order.
 #[derive(Debug, Clone)]
 pub struct Rollback {
     /// Which transactions; none: the host is not touched.
-    pub backs: [PutBack; 2],
+    pub backs: [HostRollback; 2],
     /// What that would change.
-    pub plans: [PutBackPlan; 2],
+    pub plans: [HostRollbackPlan; 2],
     /// Something of hapair's own is on the host besides its executor.
     pub installed: [bool; 2],
 }
@@ -54,7 +55,7 @@ impl Rollback {
     }
 }
 
-/// What was put back.
+/// What was rolled back.
 #[derive(Debug, Clone, Default)]
 pub struct RollbackReport {
     /// Changes, by host.
@@ -63,10 +64,10 @@ pub struct RollbackReport {
     pub stays: [Vec<String>; 2],
 }
 
-/// Finds out which transactions are meant and what putting them back would change. Read-only.
+/// Finds out which transactions are meant and what rolling them back would change. Read-only.
 ///
 /// # Errors
-/// There is no such transaction; a host refuses, because a later one is in force or other hands changed files since.
+/// There is no such transaction; a host refuses, because a later one is in force or somebody else changed files since.
 pub async fn plan_rollback(
     pair: &mut Pair,
     which: &Selection,
@@ -78,7 +79,7 @@ pub async fn plan_rollback(
     let [(first, one), (second, two)] = [ra?, rb?];
     let histories = [first, second];
     let chosen = select(&histories, which)?;
-    let backs = chosen.map(|transactions| PutBack {
+    let backs = chosen.map(|transactions| HostRollback {
         transactions,
         foreign,
         goal,
@@ -109,14 +110,14 @@ async fn history(member: &mut Member) -> Result<(Vec<Transaction>, bool), Rollou
     }
 }
 
-async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, RolloutError> {
+async fn plan(member: &mut Member, back: &HostRollback) -> Result<HostRollbackPlan, RolloutError> {
     if back.transactions.is_empty() && back.goal == Goal::Rollback {
-        return Ok(PutBackPlan::default());
+        return Ok(HostRollbackPlan::default());
     }
-    let request = Request::PlanPutBack { back: back.clone() };
+    let request = Request::PlanRollback { back: back.clone() };
     let host = member.host().to_owned();
     match member.ask(&request).await? {
-        Reply::PutBackPlan { mut plan } => {
+        Reply::RollbackPlan { mut plan } => {
             plan.plan.host = host;
             Ok(plan)
         }
@@ -124,7 +125,7 @@ async fn plan(member: &mut Member, back: &PutBack) -> Result<PutBackPlan, Rollou
     }
 }
 
-/// Puts back what was planned. `report` is filled in also where it fails.
+/// Rolls back what was planned. `report` is filled in also where it fails.
 ///
 /// `left_stopped` is an engine that an earlier failure left stopped: it is started again at the end.
 ///
@@ -158,7 +159,10 @@ pub async fn rollback(
     let one_is_back = back.done.contains(&true);
     pair.unlock().await;
     result.map_err(|error| match one_is_back {
-        true => error.hint("what was put back stays so: the same command does the rest, `hapair apply` goes forward"),
+        true => error.hint(
+            "what was rolled back stays rolled back; run the same command again to finish, or `hapair \
+            apply` to go forward",
+        ),
         false => error,
     })
 }
@@ -189,54 +193,57 @@ impl Back<'_> {
         let statuses = pair.statuses().await?;
         let order = standby_first(self.run.cx.inventory, &statuses);
         let living = is_living_pair(&statuses);
-        let life = match statuses.iter().any(|s| s.engine.is_some()) {
-            _ if living => Life::Pair,
-            true => Life::Half,
-            false => Life::Nothing,
+        let running = match statuses.iter().any(|s| s.engine.is_some()) {
+            _ if living => EnginesRunning::LivingPair,
+            true => EnginesRunning::Some,
+            false => EnginesRunning::None,
         };
         let critical = self.what.plans.each_ref().map(|plan| {
             let mut changes = plan.plan.changes.iter();
-            // A silent one speaks again afterwards: it was silenced, or is started at boot.
-            (plan.speaks || life == Life::Half) && changes.any(|c| c.election_critical)
+            // A stopped engine runs again afterwards: hapair stopped it, or it is started at boot.
+            (plan.engine_runs_after || running == EnginesRunning::Some) && changes.any(|c| c.election_critical)
         });
-        match way(life, critical, self.what.backs[0].goal, order[1]) {
-            Way::StandbySilent => self.election_critical(pair, order, &statuses).await?,
-            Way::Refused(host) => return Err(self.one_sided(pair, host)),
-            Way::InTurn => {
+        match rollback_order::order(running, critical, self.what.backs[0].goal, order[1]) {
+            RollbackOrder::StandbyStopped => self.election_critical(pair, order, &statuses).await?,
+            RollbackOrder::Refused(host) => return Err(self.one_sided(pair, host)),
+            RollbackOrder::InTurn => {
                 for host in order {
                     self.host(pair, host, living).await?;
                 }
             }
         }
         if let Some(StoppedEngine { host, engine }) = left_stopped {
-            self.speak(pair, host, Some(engine)).await?;
+            self.restart_engine(pair, host, Some(engine)).await?;
         }
-        if self.speaking(&statuses).contains(&true) {
+        if self.engines_after(&statuses).contains(&true) {
             let statuses = self.gate(pair, Owners::OfAll).await?;
             self.run.tell_owners(&statuses);
-            self.warn_of_silence(pair, &statuses);
+            self.warn_of_stopped_engines(pair, &statuses);
         }
         Ok(())
     }
 
     /// A run that failed may have left an engine stopped, and was another process: who goes back from it must not be left
     /// with a pair of one.
-    fn warn_of_silence(&self, pair: &Pair, statuses: &[HostStatus; 2]) {
+    fn warn_of_stopped_engines(&self, pair: &Pair, statuses: &[HostStatus; 2]) {
         for (member, status) in pair.members.iter().zip(statuses) {
             let units = &member.link.facts().units;
             let starts_at_boot = |engine: &Engine| units.get(engine.unit()).is_some_and(UnitState::is_enabled);
-            let silent = [Engine::Agent, Engine::Keepalived].into_iter().find(starts_at_boot);
-            if let Some(engine) = silent.filter(|_| status.engine.is_none()) {
+            let enabled = [Engine::Agent, Engine::Keepalived].into_iter().find(starts_at_boot);
+            if let Some(engine) = enabled.filter(|_| status.engine.is_none()) {
                 let unit = engine.unit();
                 self.run.cx.observer.warn(
                     member.host(),
-                    format!("{unit} starts at boot and does not run: `systemctl start {unit}` on the host, or `hapair apply`"),
+                    format!(
+                        "{unit} is enabled but does not run: run `systemctl start {unit}` on the host, or \
+                        `hapair apply`"
+                    ),
                 );
             }
         }
     }
 
-    /// With one host put back and the other not, each would reject the other's adverts.
+    /// With only one host rolled back, each would reject the other's adverts.
     fn one_sided(&self, pair: &Pair, host: Side) -> RolloutError {
         let back = &self.what.backs[host];
         let run = back
@@ -244,9 +251,10 @@ impl Back<'_> {
             .first()
             .map(|t| t.stamp().to_owned())
             .unwrap_or_default();
-        let message = "putting back what decides the election on this host alone would make two owners of the VIP";
-        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message)
-            .hint(format!("put the whole run back on both hosts: `hapair rollback {run}`"))
+        let message = "rolling back election settings on this host alone would give the VIP two owners";
+        RolloutError::on(pair[host].host(), RolloutErrorKind::Usage, message).hint(format!(
+            "roll back the whole run on both hosts: `hapair rollback {run}`"
+        ))
     }
 
     /// One host, which hands the VIP over first where its network changes.
@@ -256,30 +264,32 @@ impl Back<'_> {
         }
         let plan = &self.what.plans[host];
         let network = plan.plan.changes.iter().any(|c| c.stage == Stage::Network);
-        let silenced = if living && network && plan.speaks {
+        let stopped_engine = if living && network && plan.engine_runs_after {
             self.hand_over(pair, host).await?
         } else {
             None
         };
         let result = self.transact(pair, host).await;
-        let spoke = self.speak(pair, host, silenced.map(|(engine, _)| engine)).await;
-        let mut done = with_engine_restart(pair[host].host(), result, spoke);
-        if let Some((_, moved)) = silenced {
+        let restarted = self
+            .restart_engine(pair, host, stopped_engine.map(|(engine, _)| engine))
+            .await;
+        let mut done = with_engine_restart(pair[host].host(), result, restarted);
+        if let Some((_, moved)) = stopped_engine {
             if done.is_ok() {
-                // Who is not well must not have the VIP back.
+                // A host that is not healthy must not own the VIP again.
                 done = self.gate(pair, Owners::Any).await.map(drop);
             }
-            done = self.run.give_back(pair, host, moved, done).await;
+            done = self.run.return_vips(pair, host, moved, done).await;
         }
         done?;
-        if plan.speaks && living {
+        if plan.engine_runs_after && living {
             self.gate(pair, Owners::Any).await?;
         }
         Ok(())
     }
 
-    /// The standby is silent while the owner, which keeps the VIP through a reload, goes back to what the standby would
-    /// not understand.
+    /// The standby's engine is stopped while the owner, which keeps the VIP through a reload, is rolled back to
+    /// settings that the standby would reject.
     async fn election_critical(
         &mut self,
         pair: &mut Pair,
@@ -290,16 +300,16 @@ impl Back<'_> {
         self.run
             .cx
             .observer
-            .fact(&name, "silent while the owner goes back in what decides the election");
-        let silenced = statuses[standby].engine;
-        if let Some(engine) = silenced {
+            .fact(&name, "stopped while the owner's election settings are rolled back");
+        let stopped_engine = statuses[standby].engine;
+        if let Some(engine) = stopped_engine {
             self.run.order_engine(pair, standby, engine, UnitAction::Stop).await?;
         }
         if let Err(error) = self.transact(pair, owner).await {
-            return Err(self.run.standby_again(pair, standby, silenced, error).await);
+            return Err(self.run.restart_standby(pair, standby, stopped_engine, error).await);
         }
         let rest = async {
-            if self.what.plans[owner].speaks {
+            if self.what.plans[owner].engine_runs_after {
                 self.gate(pair, Owners::Any).await?;
             }
             self.transact(pair, standby).await
@@ -310,14 +320,14 @@ impl Back<'_> {
             ))
             .hint("run the same command again, or `hapair apply` to go forward")
         })?;
-        if self.what.plans[standby].speaks {
-            self.speak(pair, standby, silenced).await?;
+        if self.what.plans[standby].engine_runs_after {
+            self.restart_engine(pair, standby, stopped_engine).await?;
         }
         Ok(())
     }
 
-    /// Starts the engine that was stopped, unless what was put back has one running.
-    async fn speak(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
+    /// Starts the engine that was stopped, unless the rollback has started one.
+    async fn restart_engine(&self, pair: &mut Pair, host: Side, engine: Option<Engine>) -> Result<(), RolloutError> {
         let Some(engine) = engine else { return Ok(()) };
         if pair[host].status().await?.engine.is_some() {
             return Ok(());
@@ -335,10 +345,10 @@ impl Back<'_> {
         let name = pair[host].host().to_owned();
         let peer = &statuses[host.other()];
         if let Some(lacking) = self.unfit(host, peer) {
-            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
+            let message = format!("its network must change and its peer cannot take over the VIP: {lacking}");
             return Err(RolloutError::on(&name, RolloutErrorKind::Failed, message).hint("repair the peer first"));
         }
-        self.run.cx.observer.wait(&name, "the peer takes over the VIP");
+        self.run.cx.observer.wait(&name, "the peer to take over the VIP");
         let keep = Some(self.run.absence());
         let moved = takeover::take_over(self.run.cx, pair, host.other(), keep).await?;
         let stopped = async {
@@ -346,16 +356,16 @@ impl Back<'_> {
             let gone = self.gate(pair, Owners::Any).await.map(drop);
             match gone {
                 Ok(()) => Ok(()),
-                Err(error) => Err(match self.speak(pair, host, Some(engine)).await {
-                    Ok(()) => error.hint(format!("VRRP on {name} was started again")),
-                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                Err(error) => Err(match self.restart_engine(pair, host, Some(engine)).await {
+                    Ok(()) => error.hint(format!("VRRP on {name} was restarted")),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
                 }),
             }
         }
         .await;
         match stopped {
             Ok(()) => Ok(Some((engine, moved))),
-            Err(error) => self.run.give_back(pair, host, moved, Err(error)).await.map(|()| None),
+            Err(error) => self.run.return_vips(pair, host, moved, Err(error)).await.map(|()| None),
         }
     }
 
@@ -370,10 +380,10 @@ impl Back<'_> {
         let txn = self.run.next_transaction();
         self.run.cx.observer.tell(Progress::Phase {
             host: name.clone(),
-            what: format!("put back as {txn}"),
+            what: format!("roll back as {txn}"),
             changes: back.transactions.len(),
         });
-        let request = Request::PutBack {
+        let request = Request::Rollback {
             txn: txn.clone(),
             fingerprint: plan.plan.fingerprint.clone(),
             back: back.clone(),
@@ -396,18 +406,18 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// By host: its engine speaks, as far as it has come.
-    fn speaking(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
+    /// By host: an engine runs after the rollback, or now where nothing is rolled back.
+    fn engines_after(&self, statuses: &[HostStatus; 2]) -> [bool; 2] {
         Side::BOTH.map(|host| {
             if self.what.is_empty_on(host) {
                 statuses[host].engine.is_some()
             } else {
-                self.what.plans[host].speaks
+                self.what.plans[host].engine_runs_after
             }
         })
     }
 
-    /// Waits until every host that was put back and goes on serving is fit, and what runs has its owners.
+    /// Waits until every host that was rolled back and still serves is fit, and every running instance has its owner.
     async fn gate(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
         let began = Instant::now();
         let timeout = self.run.options.gate_timeout;
@@ -421,12 +431,12 @@ impl Back<'_> {
                     RolloutErrorKind::Failed,
                     "interrupted while waiting for the pair to be healthy",
                 )
-                .hint("what is put back stays so; run the same command again to do the rest"));
+                .hint("what was rolled back stays rolled back; run the same command again to finish"));
             }
             if began.elapsed() > timeout {
                 let message = format!("health gate: after {} s {lacking}", timeout.as_secs());
                 return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
-                    .hint("look at `hapair status` and at the hosts' journals"));
+                    .hint("check `hapair status` and the journals of both hosts"));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -435,7 +445,7 @@ impl Back<'_> {
     fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
         let put_back = Side::BOTH
             .into_iter()
-            .filter(|host| self.done[*host] && self.what.plans[*host].speaks);
+            .filter(|host| self.done[*host] && self.what.plans[*host].engine_runs_after);
         for host in put_back {
             let status = &statuses[host];
             if let Some(lacking) = self.unfit(host, status) {
@@ -447,7 +457,7 @@ impl Back<'_> {
 
     /// Why a host cannot own a VIP now, by its own word; what does not go on on `planned` is not asked for.
     fn unfit(&self, planned: Side, status: &HostStatus) -> Option<String> {
-        let nginx_down = self.what.plans[planned].serves && status.nginx != "active";
+        let nginx_down = self.what.plans[planned].serves_after && status.nginx != "active";
         let nginx = nginx_down.then(|| format!("nginx is {}", status.nginx));
         nginx.or_else(|| roles::unfit(status))
     }

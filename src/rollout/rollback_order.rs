@@ -1,41 +1,41 @@
-//! In which order the hosts go back.
+//! In which order the hosts are rolled back.
 
 use crate::inventory::Side;
 use crate::state::Goal;
 
-/// What speaks VRRP when going back begins.
+/// Which engines run when a rollback begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum EnginesRunning {
     /// A living pair.
-    Pair,
+    LivingPair,
     /// Some engine does.
-    Half,
+    Some,
     /// Nothing does.
-    Nothing,
+    None,
 }
 
-/// In which order the hosts go back.
+/// In which order the hosts are rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum RollbackOrder {
     /// One after the other, the standby first.
     InTurn,
-    /// The owner first, while the standby is silent.
-    StandbySilent,
-    /// Not at all: only this host would change what decides the election.
+    /// The owner first, while the standby's engine is stopped.
+    StandbyStopped,
+    /// Not at all: only this host would change election settings.
     Refused(Side),
 }
 
-/// `critical`, by host: it goes back in what decides the election, and speaks with the other afterwards.
-pub(super) fn way(life: Life, critical: [bool; 2], goal: Goal, owner: Side) -> Way {
+/// `critical`, by host: the rollback changes its election settings, and its engine runs afterwards.
+pub(super) fn order(running: EnginesRunning, critical: [bool; 2], goal: Goal, owner: Side) -> RollbackOrder {
     match (critical, goal) {
-        ([false, false], _) => Way::InTurn,
-        _ if life == Life::Nothing => Way::InTurn,
-        ([true, true], _) => Way::StandbySilent,
-        // The other host goes as far back as it can too: the two agree as they did before hapair, or it ends.
-        (_, Goal::Remove | Goal::RemoveWithPackages) => Way::StandbySilent,
-        // What the other one had of it is gone already, and it does not speak.
-        (_, Goal::Rollback) if life == Life::Half && critical[owner] => Way::StandbySilent,
-        ([first, _], Goal::Rollback) => Way::Refused(Side::first_if(first)),
+        ([false, false], _) => RollbackOrder::InTurn,
+        _ if running == EnginesRunning::None => RollbackOrder::InTurn,
+        ([true, true], _) => RollbackOrder::StandbyStopped,
+        // The other host is rolled back too: the two agree as they did before hapair, or the pair ends.
+        (_, Goal::Remove | Goal::RemoveWithPackages) => RollbackOrder::StandbyStopped,
+        // The other host has rolled these settings back already, and its engine is stopped.
+        (_, Goal::Rollback) if running == EnginesRunning::Some && critical[owner] => RollbackOrder::StandbyStopped,
+        ([first, _], Goal::Rollback) => RollbackOrder::Refused(Side::first_if(first)),
     }
 }
 
@@ -44,40 +44,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_goes_back_in_what_decides_the_election_with_both_speaking() {
+    fn election_settings_are_never_rolled_back_with_both_engines_running() {
         for goal in [Goal::Rollback, Goal::Remove, Goal::RemoveWithPackages] {
-            for life in [Life::Pair, Life::Half] {
-                assert_eq!(way(life, [true, true], goal, Side::First), Way::StandbySilent);
-                assert_eq!(way(life, [false, false], goal, Side::First), Way::InTurn);
+            for running in [EnginesRunning::LivingPair, EnginesRunning::Some] {
+                assert_eq!(
+                    order(running, [true, true], goal, Side::First),
+                    RollbackOrder::StandbyStopped
+                );
+                assert_eq!(order(running, [false, false], goal, Side::First), RollbackOrder::InTurn);
             }
-            assert_eq!(way(Life::Nothing, [true, true], goal, Side::First), Way::InTurn);
+            assert_eq!(
+                order(EnginesRunning::None, [true, true], goal, Side::First),
+                RollbackOrder::InTurn
+            );
         }
         // A pair that lived before hapair on one host only.
         assert_eq!(
-            way(Life::Pair, [true, false], Goal::Remove, Side::First),
-            Way::StandbySilent
+            order(EnginesRunning::LivingPair, [true, false], Goal::Remove, Side::First),
+            RollbackOrder::StandbyStopped
         );
         assert_eq!(
-            way(Life::Pair, [false, true], Goal::Rollback, Side::First),
-            Way::Refused(Side::Second)
+            order(EnginesRunning::LivingPair, [false, true], Goal::Rollback, Side::First),
+            RollbackOrder::Refused(Side::Second)
         );
         assert_eq!(
-            way(Life::Pair, [true, false], Goal::Rollback, Side::First),
-            Way::Refused(Side::First)
+            order(EnginesRunning::LivingPair, [true, false], Goal::Rollback, Side::First),
+            RollbackOrder::Refused(Side::First)
         );
     }
 
     #[test]
-    fn beside_a_host_that_is_silent_only_the_one_that_speaks_goes_back_alone() {
+    fn beside_a_stopped_engine_only_the_running_host_rolls_back_alone() {
         // As after a run that failed on its second host.
         assert_eq!(
-            way(Life::Half, [true, false], Goal::Rollback, Side::First),
-            Way::StandbySilent
+            order(EnginesRunning::Some, [true, false], Goal::Rollback, Side::First),
+            RollbackOrder::StandbyStopped
         );
         // It would start with what the owner rejects.
         assert_eq!(
-            way(Life::Half, [false, true], Goal::Rollback, Side::First),
-            Way::Refused(Side::Second)
+            order(EnginesRunning::Some, [false, true], Goal::Rollback, Side::First),
+            RollbackOrder::Refused(Side::Second)
         );
     }
 }

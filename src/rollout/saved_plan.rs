@@ -100,15 +100,16 @@ impl SavedPlan {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// It is no plan, or one of another version of hapair.
+    /// It is not a plan, or a plan of another version of hapair.
     pub fn parse(text: &str) -> Result<SavedPlan, RolloutError> {
         let plan: SavedPlan = serde_json::from_str(text).map_err(|e| {
-            RolloutError::pair(RolloutErrorKind::Usage, format!("this is no saved plan: {e}"))
-                .hint("`hapair plan --out FILE` writes one")
+            RolloutError::pair(RolloutErrorKind::Usage, format!("not a saved plan: {e}"))
+                .hint("write one with `hapair plan --out FILE`")
         })?;
         if plan.format != FORMAT || plan.hosts.len() != 2 {
             let message = format!("the plan has form {} and this hapair reads form {FORMAT}", plan.format);
-            return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("plan again with this version"));
+            return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
+                .hint("run `hapair plan --out FILE` again with this version"));
         }
         Ok(plan)
     }
@@ -137,17 +138,17 @@ impl SavedPlan {
         for (saved, member) in self.hosts.iter().zip(&pair.members) {
             let host = member.host();
             let moved = if saved.host != host || saved.desired != digest(&member.state) {
-                "what the host should be has changed since the plan was made: the inventory, a template, or hapair itself"
+                "the desired state has changed since the plan was made: the inventory, a template, or hapair itself"
             } else if saved.machine_id != member.link.facts().machine_id {
-                "another machine answers than the one that was planned for"
+                "the machine that answers is not the one the plan was made for"
             } else if saved.fingerprint != member.plan.fingerprint {
                 "the host has changed since the plan was made"
             } else {
                 continue;
             };
             return Err(RolloutError::on(host, RolloutErrorKind::Failed, moved)
-                .hint(format!("the plan is of {}; nothing was applied", self.made))
-                .hint("plan again, look at it, and apply that"));
+                .hint(format!("the plan is for {}; nothing was applied", self.made))
+                .hint("run `hapair plan`, review it, then apply"));
         }
         Ok(())
     }
@@ -166,12 +167,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_plan_is_named() {
+    fn a_file_that_is_not_a_plan_is_named() {
         assert!(
             SavedPlan::parse("name: edge")
                 .unwrap_err()
                 .message
-                .contains("no saved plan")
+                .contains("not a saved plan")
         );
         let other = r#"{"format":2,"made":"","inventory":"","hosts":[],"auth_pass":{}}"#;
         assert!(SavedPlan::parse(other).unwrap_err().message.contains("form 2"));

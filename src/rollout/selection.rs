@@ -3,7 +3,7 @@
 use super::error::{RolloutError, RolloutErrorKind};
 use crate::state::{Transaction, TransactionOutcome, TxnId};
 
-/// Which transactions to put back.
+/// Which transactions to roll back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// All of the last run that is in force on either host.
@@ -17,18 +17,18 @@ pub enum Selection {
 /// What is in force of them, newest first, for each host.
 ///
 /// # Errors
-/// Neither host knows it, or it is none that can be put back.
+/// Neither host knows it, or it cannot be rolled back.
 pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Result<[Vec<TxnId>; 2], RolloutError> {
     let pick = |wanted: &dyn Fn(&Transaction) -> bool| {
         histories.each_ref().map(|history| {
-            let newest = history.iter().rev().filter(|t| t.can_be_put_back() && wanted(t));
+            let newest = history.iter().rev().filter(|t| t.can_be_rolled_back() && wanted(t));
             newest.map(|t| t.id.clone()).collect::<Vec<_>>()
         })
     };
     let name = match which {
         Selection::Everything => return Ok(pick(&|_| true)),
         Selection::LastRun => {
-            let all = histories.iter().flatten().filter(|t| t.can_be_put_back());
+            let all = histories.iter().flatten().filter(|t| t.can_be_rolled_back());
             let last = all.map(|t| t.id.stamp()).max().map(str::to_owned);
             return Ok(last.map_or_else(Default::default, |last| pick(&|t| t.id.stamp() == last)));
         }
@@ -39,16 +39,16 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
     if meant.peek().is_none() {
         let message = format!("there is no transaction {name} on either host");
         return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
-            .hint("`hapair status` names the last ones; old ones are forgotten"));
+            .hint("`hapair status` names the last ones; older ones are no longer kept"));
     }
     for transaction in meant {
         let why = match transaction.outcome {
             TransactionOutcome::Running => "it still runs",
-            _ if !transaction.puts_back.is_empty() => "it put others back itself",
+            _ if !transaction.rolls_back.is_empty() => "it is a rollback itself",
             _ => continue,
         };
-        let message = format!("transaction {} cannot be put back: {why}", transaction.id);
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("`hapair apply` goes forward again"));
+        let message = format!("transaction {} cannot be rolled back: {why}", transaction.id);
+        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("run `hapair apply` to go forward"));
     }
     Ok(pick(&is_meant))
 }
@@ -57,14 +57,14 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
 mod tests {
     use super::*;
 
-    fn transaction(id: &str, outcome: TransactionOutcome, puts_back: &[&str]) -> Transaction {
+    fn transaction(id: &str, outcome: TransactionOutcome, rolls_back: &[&str]) -> Transaction {
         Transaction {
             id: TxnId::new(id).expect("valid"),
             at_ms: 0,
             operator: "ann@desk".into(),
             outcome,
             changed: 1,
-            puts_back: puts_back.iter().map(|id| TxnId::new(id).expect("valid")).collect(),
+            rolls_back: rolls_back.iter().map(|id| TxnId::new(id).expect("valid")).collect(),
         }
     }
 
@@ -130,6 +130,6 @@ mod tests {
         let unknown = select(&histories, &named("20200101T000000Z-0000")).expect_err("unknown");
         assert_eq!(unknown.kind, RolloutErrorKind::Usage);
         let rollback = select(&histories, &named(ROLLBACK)).expect_err("a rollback is not rolled back");
-        assert!(rollback.message.contains("it put others back itself"), "{rollback}");
+        assert!(rollback.message.contains("it is a rollback itself"), "{rollback}");
     }
 }

@@ -1,4 +1,4 @@
-//! The peer stands in for a host that is worked on: the VIP goes there before, and comes back after.
+//! The peer stands in for a host while hapair changes it: the VIP moves there before, and returns afterwards.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::state::resource::Spec;
 use crate::state::{Engine, Reaction, Request, Stage};
 
 impl Run<'_> {
-    /// For so long a standby may have to stand in for a host that is worked on.
+    /// How long a standby may have to stand in for a host that hapair changes.
     pub(super) fn absence(&self) -> Duration {
         Duration::from_secs(self.options.confirm_timeout) + 2 * self.options.gate_timeout
     }
@@ -37,7 +37,7 @@ impl Run<'_> {
         }
         self.stop_if_interrupted()?;
         let (name, peer) = (pair[host].host(), host.other());
-        self.cx.observer.wait(name, "the peer takes over the VIP");
+        self.cx.observer.wait(name, "the peer to take over the VIP");
         takeover::take_over(self.cx, pair, peer, Some(self.absence())).await
     }
 
@@ -55,9 +55,9 @@ impl Run<'_> {
         })
     }
 
-    /// Work on a host for which its peer may stand in is over, well or not: the peer's raised priority ends, and a host that is
-    /// well again takes back at once what it is preferred for.
-    pub(super) async fn give_back(
+    /// Ends the peer's raised priority after work on a host, successful or not; a healthy host that is preferred
+    /// owns its VIPs again at once.
+    pub(super) async fn return_vips(
         &self,
         pair: &mut Pair,
         host: Side,
@@ -75,7 +75,7 @@ impl Run<'_> {
             self.cx.observer.warn(pair[host.other()].host(), hint);
         }
         if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
-            takeover::take_back(self.cx, pair, host).await?;
+            takeover::preempt_at_once(self.cx, pair, host).await?;
         }
         Ok(())
     }
@@ -97,11 +97,13 @@ impl Run<'_> {
             statuses[peer] = pair[peer].status().await?;
         }
         if let Some(lacking) = self.gate().unfit_beside(&statuses[peer], &statuses[host]) {
-            let message = format!("its network must change and its peer cannot take the VIP over: {lacking}");
+            let message = format!("its network must change and its peer cannot take over the VIP: {lacking}");
             return Err(RolloutError::on(pair[host].host(), RolloutErrorKind::Failed, message)
                 .hint(format!("repair {} first: `hapair status`", pair[peer].host())));
         }
-        self.cx.observer.wait(pair[host].host(), "the peer takes over the VIP");
+        self.cx
+            .observer
+            .wait(pair[host].host(), "the peer to take over the VIP");
         let moved = takeover::take_over(self.cx, pair, peer, Some(self.absence())).await?;
         let stopped = async {
             self.order_engine(pair, host, engine, UnitAction::Stop).await?;
@@ -109,15 +111,15 @@ impl Run<'_> {
             match gone {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
-                    Ok(()) => error.hint(format!("VRRP on {} was started again", pair[host].host())),
-                    Err(why) => error.hint(format!("VRRP could not be started again: {why}")),
+                    Ok(()) => error.hint(format!("VRRP on {} was restarted", pair[host].host())),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
                 }),
             }
         }
         .await;
         match stopped {
             Ok(()) => Ok(Some((engine, moved))),
-            Err(error) => self.give_back(pair, host, moved, Err(error)).await.map(|()| None),
+            Err(error) => self.return_vips(pair, host, moved, Err(error)).await.map(|()| None),
         }
     }
 
@@ -133,7 +135,7 @@ impl Run<'_> {
     pub(super) async fn start_early(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.cx.observer.fact(
             member.host(),
-            "nginx is started first, so that it can take the VIP over",
+            "nginx is started first, so that this host can take over the VIP",
         );
         let start = Request::Unit {
             unit: NGINX.to_owned(),

@@ -1,6 +1,6 @@
-//! Planned moves: the standby's agent is asked to take the VIP over, so that nobody waits for anybody's silence. Where it cannot,
-//! that is said, and the VIP moves in the way that every engine knows: the owner leaves with priority 0, the standby's skew time
-//! passes; and who is preferred takes it back after three adverts.
+//! Planned moves: the standby's agent takes over the VIP on command, without waiting for the owner's adverts to
+//! stop. Where it cannot, hapair says so, and the VIP moves as with every engine: the owner leaves with priority 0, and
+//! the standby owns the VIP after its skew time. The preferred host preempts after three adverts.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::inventory::Side;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, Request};
 
-/// For so long a raised priority stays where nothing but the move itself needs it.
+/// How long a raised priority lasts where only the move itself needs it.
 pub(super) const MOMENT: Duration = Duration::from_secs(10);
 
-/// A standby whose engine has just been started refuses until its checks have answered once; so long it is asked again.
+/// How long a standby is asked again: an engine that has just started refuses until its checks have run once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An owner that has not yielded by then does not hear the standby: to go on would leave two owners.
+/// An owner that has not yielded by then does not hear the standby: continuing would leave two owners.
 const YIELDS: Duration = Duration::from_secs(2);
 
 const POLL: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ pub(super) async fn take_over(
         return Ok(Moved::NotYet);
     }
     let [taking, giving] = [to, to.other()].map(|host| pair[host].host().to_owned());
-    let otherwise = format!("{giving} gives the VIP away, and {taking} has it after its skew time");
+    let otherwise = format!("{giving} gives up the VIP, and {taking} owns it after its skew time");
     if statuses[to].engine != Some(Engine::Agent) {
         let what = format!("keepalived cannot take over on command: {otherwise}");
         cx.observer.fact(&taking, what);
@@ -74,7 +74,7 @@ pub(super) async fn take_over(
     }
     cx.observer.warn(
         &taking,
-        format!("it took the VIP over, and {giving} does not yield, so it was told to stand back: {otherwise}"),
+        format!("it took over the VIP, but {giving} does not yield, so the takeover was ended: {otherwise}"),
     );
     let order = VrrpOrder::Resume;
     pair[to].order(Request::Vrrp { order }).await?;
@@ -90,18 +90,18 @@ pub(super) async fn end_raise(pair: &mut Pair, stood_in: Side, keep: Duration) -
     let name = pair[stood_in].host();
     let seconds = keep.as_secs();
     Some(format!(
-        "{name} could not be told that it need not keep the VIP any longer ({why}): it does so for {seconds} s at most, or until \
-         `hapair handover --resume`"
+        "{name} still announces its raised priority, because ending it failed ({why}): it ends after at most \
+         {seconds} s, or with `hapair handover --resume`"
     ))
 }
 
-/// Host `host` takes back at once what it would take back by itself after three adverts.
+/// Host `host` preempts at once, where it would preempt after three adverts anyway.
 ///
 /// # Errors
-/// A host is out of reach. That it takes the three adverts is none.
-pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
+/// A host is out of reach. Falling back to the three adverts is not an error.
+pub(super) async fn preempt_at_once(cx: &Context<'_>, pair: &mut Pair, host: Side) -> Result<(), RolloutError> {
     let statuses = pair.statuses().await?;
-    let instances = roles::to_take_back(&statuses, host);
+    let instances = roles::instances_to_preempt(&statuses, host);
     if instances.is_empty() {
         return Ok(());
     }
@@ -113,7 +113,7 @@ pub(super) async fn take_back(cx: &Context<'_>, pair: &mut Pair, host: Side) -> 
     };
     if let Some(why) = why {
         let what =
-            format!("it does not take over on command ({why}): it has the VIP after three adverts and its skew time");
+            format!("it does not take over on command ({why}): it owns the VIP after three adverts and its skew time");
         cx.observer.fact(&name, what);
     }
     Ok(())

@@ -76,7 +76,7 @@ impl Run<'_> {
         member.ensure_connected().await?;
         if member.take_reconnected() {
             let address = &member.target.address;
-            let message = format!("the connection was lost in between; met again at {address}");
+            let message = format!("the connection was lost between transactions; reconnected at {address}");
             self.cx.observer.warn(member.host(), message);
         }
         member.link.send(begin).await?;
@@ -148,20 +148,20 @@ impl Run<'_> {
 
     async fn interrupted(&self, member: &mut Member, txn: &TxnId, times: u32) -> Result<(), RolloutError> {
         if times > 1 {
-            let message = format!("left on request while transaction {txn} runs");
+            let message = format!("interrupted again: left transaction {txn} running");
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
-                .hint("the transaction goes on by itself, and an unconfirmed one reverts by itself")
-                .hint("run the same command again to see and finish the rest"));
+                .hint("the transaction continues on the host, and reverts automatically unless it is confirmed")
+                .hint("run the same command again to see the result and finish"));
         }
         self.cx.observer.warn(
             member.host(),
-            "interrupted; putting back what this transaction replaced (again: leave at once)",
+            "interrupted; reverting this transaction (interrupt again to leave at once)",
         );
         member.link.send(&Request::Cancel { txn: txn.clone() }).await?;
         Ok(())
     }
 
-    /// Who works, for requests after the lock was taken: that another run's lock may be broken was said once, for that one.
+    /// The operator, for requests after the lock was taken: only the first request may break another run's lock.
     pub(super) fn operator(&self) -> Operator {
         same_run(&self.options.operator)
     }
@@ -175,7 +175,7 @@ impl Run<'_> {
         }
         let message = "the host has changed since the plan was made";
         Err(RolloutError::on(member.host(), RolloutErrorKind::Failed, message)
-            .hint("plan again, look at it, and apply that"))
+            .hint("run `hapair plan`, review it, then apply"))
     }
 
     pub(super) fn stop_if_interrupted(&self) -> Result<(), RolloutError> {
@@ -184,12 +184,12 @@ impl Run<'_> {
         }
         Err(
             RolloutError::pair(RolloutErrorKind::Failed, "interrupted between two transactions")
-                .hint("what is done stays done; run the same command again to do the rest"),
+                .hint("completed changes remain; run the same command again to finish"),
         )
     }
 }
 
-/// The host was not reached in time: it puts itself back, at the address it had before.
+/// The host was not reached in time: it reverts, and answers at the address it had before.
 async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
@@ -199,7 +199,7 @@ async fn await_revert(
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
         member.host(),
-        "not reached after the change; waiting for the host to put itself back",
+        "the host cannot be reached after the change; waiting for it to revert",
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
     reattach(cx, member, operator, in_flight, deadline + Duration::from_secs(30)).await
@@ -207,8 +207,8 @@ async fn await_revert(
 
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {
     let message = match kind {
-        RolloutErrorKind::RolledBack => format!("{}; everything this transaction replaced was put back", outcome.error),
-        // It may never have begun, or its putting back failed too: its own words say which.
+        RolloutErrorKind::RolledBack => format!("{}; this transaction was reverted", outcome.error),
+        // It may never have begun, or the revert failed too: the host's message says which.
         _ => outcome.error,
     };
     let mut error = RolloutError::on(host, kind, message);
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_that_never_began_is_not_said_to_be_half_put_back() {
+    fn a_transaction_that_never_began_is_not_called_reverted() {
         let outcome = |error: &str| Outcome {
             result: OutcomeKind::Failed,
             changed: 0,
@@ -237,9 +237,6 @@ mod tests {
         assert_eq!(busy.message, "web1: another transaction runs on this host");
         assert_eq!(busy.hints, ["wait"]);
         let reverted = ended("web1", RolloutErrorKind::RolledBack, outcome("no space left"));
-        assert_eq!(
-            reverted.message,
-            "web1: no space left; everything this transaction replaced was put back"
-        );
+        assert_eq!(reverted.message, "web1: no space left; this transaction was reverted");
     }
 }

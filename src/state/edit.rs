@@ -1,4 +1,4 @@
-//! Edits of files that other hands write too. Each is idempotent: applying it twice is applying it once.
+//! Edits of files that others write too. Each is idempotent: applying it twice is applying it once.
 
 use serde::{Deserialize, Serialize};
 

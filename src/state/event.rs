@@ -46,7 +46,7 @@ pub enum EventKind {
     },
     /// A revert timer owned by PID 1 runs; the transaction waits for a confirm.
     Armed {
-        /// When the host reverts by itself, seconds from this event.
+        /// When the host reverts unless it is confirmed, in seconds from this event.
         seconds: u64,
     },
     /// What could cut the connection has been activated: connect anew and confirm.
@@ -87,8 +87,8 @@ pub struct Outcome {
 pub enum OutcomeKind {
     /// As desired.
     Done,
-    /// A step failed and what the transaction had replaced was put back.
+    /// A step failed and the transaction was reverted.
     Reverted,
-    /// A step failed and putting things back failed too.
+    /// A step failed and the revert failed too.
     Failed,
 }

@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::plan::Plan;
 use super::resource::{HostState, Stage};
 use super::status::HostStatus;
-use super::transaction::{PutBack, PutBackPlan, Transaction};
+use super::transaction::{HostRollback, HostRollbackPlan, Transaction};
 use super::txn_id::TxnId;
 
 /// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
@@ -52,29 +52,31 @@ pub enum Request {
     },
     /// Answered by [`Reply::History`]. Read-only.
     History,
-    /// What putting these transactions back would change; answered by [`Reply::PutBackPlan`]. Read-only.
+    /// What rolling back these transactions would change; answered by [`Reply::RollbackPlan`]. Read-only.
     ///
-    /// Refused when other hands changed a file since, or a later transaction is in force.
-    PlanPutBack {
+    /// Refused when somebody else changed a file since, or a later transaction is in force.
+    #[serde(rename = "plan_put_back")]
+    PlanRollback {
         /// Which, and how.
-        back: PutBack,
+        back: HostRollback,
     },
-    /// Put these transactions back, in a transaction of its own; answered by events up to `Finished`.
+    /// Roll back these transactions, in a transaction of its own; answered by events up to `Finished`.
     ///
     /// Refused when the host moved since the plan (`fingerprint`). One that is there already is followed from its start.
-    PutBack {
+    #[serde(rename = "put_back")]
+    Rollback {
         /// New transaction.
         txn: TxnId,
         /// The plan's fingerprint.
         fingerprint: String,
         /// Which, and how.
-        back: PutBack,
+        back: HostRollback,
         /// Seconds until an unconfirmed change that could cut SSH is reverted.
         confirm_timeout: u64,
         /// Who does it, for lock and journal.
         operator: Operator,
     },
-    /// Take off what is left of hapair once everything is put back: its history and its executors, the running one
+    /// Remove what is left of hapair once everything is rolled back: its history and its executors, the running one
     /// last; answered by [`Reply::Ack`].
     Purge,
     /// Check the files of these stages as they will be, on this host, without placing any; answered by
@@ -95,7 +97,7 @@ pub enum Request {
         /// Which.
         txn: TxnId,
     },
-    /// Stop at the next step and put back what this transaction replaced; answered by [`Reply::Ack`]; its events tell
+    /// Stop at the next step and revert this transaction; answered by [`Reply::Ack`]; its events tell
     /// the rest.
     Cancel {
         /// Which.
@@ -109,13 +111,13 @@ pub enum Request {
         #[serde(default)]
         look: Look,
     },
-    /// Take, keep or give back the host's operator lock; answered by [`Reply::Locked`] ([`Reply::Ack`] where it is given
-    /// back) or an error that names the holder. Everything that changes the host needs it.
+    /// Take, keep or release the host's operator lock; answered by [`Reply::Locked`] ([`Reply::Ack`] where it is
+    /// released) or an error that names the holder. Everything that changes the host needs it.
     Lock {
-        /// `None` gives it back.
+        /// `None` releases it.
         operator: Option<Operator>,
     },
-    /// Break something on purpose, undone by itself after `undo_after`; answered by [`Reply::Ack`].
+    /// Break something on purpose; the host undoes it after `undo_after`; answered by [`Reply::Ack`].
     Inject {
         /// What.
         fault: Fault,
@@ -143,7 +145,7 @@ pub enum Request {
     },
     /// What the host's clock shows; answered by [`Reply::Clock`].
     Clock,
-    /// TCP connect from this host, closed at once: the executor speaks no TLS, so of a port that does this is all it can
+    /// TCP connect from this host, closed at once: the executor has no TLS, so of a port that does this is all it can
     /// see; answered by [`Reply::Ack`] or an error that says why not.
     Connect {
         /// `address:port`, an IP literal.
@@ -165,7 +167,7 @@ pub enum Request {
     },
     /// Restart the host, a moment after the answer; answered by [`Reply::Ack`].
     ///
-    /// Refused while a change waits for its confirm (the boot would take it back) or a transaction runs.
+    /// Refused while a change waits for its confirm (the boot would revert it) or a transaction runs.
     Reboot {
         /// Who asks, for the lock.
         operator: Operator,
@@ -179,14 +181,14 @@ pub enum Request {
 
 impl Request {
     /// Asked twice, it does what it does when asked once: also a connection that was lost before the answer came is no
-    /// reason not to ask again. ([`Request::Apply`] and [`Request::PutBack`] are told apart by their transaction.)
+    /// reason not to ask again. ([`Request::Apply`] and [`Request::Rollback`] are told apart by their transaction.)
     pub fn is_repeatable(&self) -> bool {
         match self {
             Request::Desired { .. }
             | Request::Apply { .. }
             | Request::History
-            | Request::PlanPutBack { .. }
-            | Request::PutBack { .. }
+            | Request::PlanRollback { .. }
+            | Request::Rollback { .. }
             | Request::Validate { .. }
             | Request::Attach { .. }
             | Request::Cancel { .. }
@@ -219,9 +221,9 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VrrpOrder {
-    /// Hand the VIPs over, and do not take them back.
+    /// Hand the VIPs over, and be held.
     HandOver {
-        /// Seconds until they may be taken back; `None`: until [`VrrpOrder::Resume`].
+        /// Seconds for which the host is held; `None`: until [`VrrpOrder::Resume`].
         hold: Option<u64>,
     },
     /// Keep the VIPs that are owned, and take none from a living owner. keepalived cannot.
@@ -229,13 +231,14 @@ pub enum VrrpOrder {
         /// Seconds; `None`: until [`VrrpOrder::Resume`].
         seconds: Option<u64>,
     },
-    /// Own the VIPs of these instances now, whoever owns them, by announcing a priority above the owner's. keepalived cannot.
+    /// Own the VIPs of these instances now, even if another host owns them, by announcing a priority above the
+    /// owner's. keepalived cannot.
     ///
     /// Refused where an instance is in FAULT, its checks have not answered yet, or the owner's priority is 255.
     TakeOver {
         /// `VI_1`; the members of a sync group move together.
         instances: Vec<String>,
-        /// Seconds in which that priority goes on being announced; `None`: until [`VrrpOrder::Resume`].
+        /// Seconds for which that priority is announced; `None`: until [`VrrpOrder::Resume`].
         seconds: Option<u64>,
     },
     /// Be in election again as configured: ends holds and raised priorities.
@@ -262,7 +265,7 @@ pub enum IfHeld {
     /// It stays, and we are refused.
     #[default]
     Refuse,
-    /// It is ours from now on. A transaction of the other run that is under way goes on to its end; every further step
+    /// It is ours from now on. A transaction of the other run that is under way runs to its end; every further step
     /// of that run is refused.
     Break,
 }
@@ -283,7 +286,7 @@ pub enum Look {
     /// Engine, instances, nginx: what a health gate asks ten times a second.
     #[default]
     Glance,
-    /// Also what other hands changed, by whom, and the last transactions.
+    /// Also what somebody else changed, by whom, and the last transactions.
     Whole,
 }
 
@@ -336,10 +339,11 @@ pub enum Reply {
         /// Something of hapair's own is on the host besides the executor: its history, its agent, its units.
         installed: bool,
     },
-    /// Answer to `PlanPutBack`.
-    PutBackPlan {
+    /// Answer to `PlanRollback`.
+    #[serde(rename = "put_back_plan")]
+    RollbackPlan {
         /// The difference.
-        plan: PutBackPlan,
+        plan: HostRollbackPlan,
     },
     /// A line of a transaction's journal.
     Event {

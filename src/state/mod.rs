@@ -34,5 +34,5 @@ pub use status::{
     AgentInstance, AgentStatus, DisabledCheck, HostStatus, InstanceState, InstanceStatus, RunningInstance,
 };
 pub use system::{Engine, NetworkManagerKind, SelinuxMode};
-pub use transaction::{Foreign, Goal, PutBack, PutBackPlan, Transaction, TransactionOutcome};
+pub use transaction::{Foreign, Goal, HostRollback, HostRollbackPlan, Transaction, TransactionOutcome};
 pub use txn_id::TxnId;

@@ -21,7 +21,7 @@ pub struct HostState {
     pub secrets: Vec<Secret>,
     /// Engine that speaks VRRP on this host.
     pub engine: Option<Engine>,
-    /// Instances this host takes part in; for status and drill.
+    /// Instances that this host is configured for; for status and drill.
     pub instances: Vec<InstanceRef>,
     /// What the operator should know though nothing of it is a change: shown with the plan.
     pub notes: Vec<String>,
@@ -133,7 +133,7 @@ pub enum Spec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         validator: Option<Validator>,
     },
-    /// A file that other hands write too: only the given edits are ours.
+    /// A file that others write too: only the given edits are ours.
     Edit {
         /// Absolute.
         path: String,

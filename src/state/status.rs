@@ -13,9 +13,9 @@ pub struct HostStatus {
     pub host: String,
     /// Engine that runs; `None`: none does.
     pub engine: Option<Engine>,
-    /// Every instance the host takes part in.
+    /// Every instance that the host is configured for.
     pub instances: Vec<InstanceStatus>,
-    /// What takes part in elections here now, whatever the inventory says: the engine's own instances, else those of the
+    /// What is in election here now, whatever the inventory says: the engine's own instances, else those of the
     /// configuration in place. Who is owner and who standby comes from these.
     #[serde(default)]
     pub running: Vec<RunningInstance>,
@@ -27,7 +27,7 @@ pub struct HostStatus {
     pub warnings: Vec<String>,
     /// nginx: `active`, `inactive`, `failed`, `absent`.
     pub nginx: String,
-    /// Ids of resources changed by other hands since the last apply.
+    /// Ids of resources that somebody else changed since the last apply.
     pub drift: Vec<String>,
     /// The same with who, when and a diff.
     #[serde(default)]
@@ -188,7 +188,7 @@ pub enum InstanceState {
     Master,
     /// Runs and does not own them.
     Backup,
-    /// Runs and may not take part.
+    /// Runs, and is kept out of the election.
     Fault,
     /// No engine runs.
     Stopped,

@@ -15,7 +15,7 @@ pub enum NetworkManagerKind {
     Nobody,
 }
 
-/// Who speaks VRRP.
+/// The program that speaks VRRP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {

@@ -1,4 +1,4 @@
-//! What a host remembers of its transactions, and how they are taken back.
+//! What a host remembers of its transactions, and how they are rolled back.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +19,15 @@ pub struct Transaction {
     pub outcome: TransactionOutcome,
     /// Number of resources it changed.
     pub changed: usize,
-    /// The transactions that it put back; empty for an apply.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub puts_back: Vec<TxnId>,
+    /// The transactions that it rolled back; empty for an apply.
+    #[serde(default, rename = "rolls_back", skip_serializing_if = "Vec::is_empty")]
+    pub rolls_back: Vec<TxnId>,
 }
 
 impl Transaction {
-    /// There is something of an apply in place that a rollback can take back.
-    pub fn can_be_put_back(&self) -> bool {
-        self.puts_back.is_empty()
+    /// It is an apply that is in force, wholly or in part, so that a rollback has something to undo.
+    pub fn can_be_rolled_back(&self) -> bool {
+        self.rolls_back.is_empty()
             && matches!(
                 self.outcome,
                 TransactionOutcome::Applied | TransactionOutcome::Interrupted | TransactionOutcome::Failed
@@ -43,13 +43,13 @@ pub enum TransactionOutcome {
     Running,
     /// Done, and in force.
     Applied,
-    /// Done, and put back since by a later transaction.
+    /// Done, and rolled back since by a later transaction.
     RolledBack,
-    /// A step failed; it put back what it had replaced.
+    /// A step failed, and the transaction was reverted.
     Reverted,
     /// Killed; what it had done is in force.
     Interrupted,
-    /// A step failed, and putting things back failed too.
+    /// A step failed, and the revert failed too.
     Failed,
 }
 
@@ -66,49 +66,51 @@ impl std::fmt::Display for TransactionOutcome {
     }
 }
 
-/// Which transactions to put back, and how.
+/// Which transactions to roll back on one host, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PutBack {
+pub struct HostRollback {
     /// Newest first. Every transaction of the host that came after the oldest of them and is in force must be among
     /// them.
     pub transactions: Vec<TxnId>,
-    /// What other hands changed since.
+    /// What to do with files that somebody else changed since.
     pub foreign: Foreign,
     /// How far.
     pub goal: Goal,
 }
 
-/// What becomes of files that other hands changed after a transaction had left them.
+/// What becomes of files that somebody else changed after the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Foreign {
     /// Refuse, naming them.
     Refuse,
-    /// Put back what was there before the transaction all the same.
+    /// Restore the version from before the transaction anyway.
     Overwrite,
 }
 
-/// How far to go back.
+/// How much to roll back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// To before the transactions.
     Rollback,
-    /// And take off what is hapair's own.
+    /// And remove hapair itself.
     Remove,
     /// And the packages that hapair installed.
     RemoveWithPackages,
 }
 
-/// What putting back would do on one host.
+/// What a rollback would do on one host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PutBackPlan {
+pub struct HostRollbackPlan {
     /// The changes; notes name what stays.
     pub plan: Plan,
     /// A VRRP engine runs afterwards, as one does now.
-    pub speaks: bool,
+    #[serde(rename = "speaks")]
+    pub engine_runs_after: bool,
     /// It does, and nginx too.
-    pub serves: bool,
-    /// Instances of the configuration that is put back.
+    #[serde(rename = "serves")]
+    pub serves_after: bool,
+    /// Instances of the configuration that is restored.
     pub instances: Vec<InstanceRef>,
 }

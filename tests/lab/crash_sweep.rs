@@ -153,7 +153,7 @@ fn cut(twins: &Twins, point: Point) -> Silence {
             twins.try_sh(host, idle).code == 0
         });
     }
-    match child.said().contains("silent while the owner changes") {
+    match child.said().contains("stopped while the owner changes") {
         true => Silence::Kept,
         false => Silence::None,
     }

@@ -1,10 +1,10 @@
-//! Networks and firewalls that would cut a host off: refused before anything is touched, or taken back by the host.
+//! Networks and firewalls that would cut a host off: refused before anything is touched, or reverted by the host.
 
 use std::process::Command;
 
 use crate::support::*;
 
-/// Seconds until an unconfirmed change is taken back, in these tests.
+/// Seconds until an unconfirmed change is reverted, in these tests.
 const CONFIRM: u64 = 20;
 
 /// What the host may need beyond that to be as before.
@@ -31,9 +31,9 @@ fn harmless(twins: &Twins, good: &str, bad: &str, code: i32) -> Run {
     run
 }
 
-/// The same for what the host itself takes back, in time by its own clock.
+/// The same for what the host reverts itself, in time by its own clock.
 #[track_caller]
-fn taken_back(twins: &Twins, good: &str, bad: &str) -> Run {
+fn reverted(twins: &Twins, good: &str, bad: &str) -> Run {
     let run = harmless(twins, good, bad, 5).says(BACKUP);
     let lines = run.json();
     let at = |event: &str| {
@@ -42,7 +42,7 @@ fn taken_back(twins: &Twins, good: &str, bad: &str) -> Run {
             .unwrap_or_else(|| panic!("no event {event}\n{}", run.stdout))
     };
     let took = at("finished") - at("armed");
-    assert!(took <= (CONFIRM + MARGIN) * 1000, "taken back after {took} ms");
+    assert!(took <= (CONFIRM + MARGIN) * 1000, "reverted after {took} ms");
     run
 }
 
@@ -105,7 +105,7 @@ fn small() -> String {
 }
 
 #[test]
-fn what_cuts_ssh_off_is_taken_back_by_the_host_itself() {
+fn the_host_reverts_what_cuts_ssh_off() {
     let good = small();
     let twins = Twins::up(&good);
     twins.apply().expect(0);
@@ -113,7 +113,7 @@ fn what_cuts_ssh_off_is_taken_back_by_the_host_itself() {
     // A wrong prefix: the way back to us is gone.
     let prefix = good.replacen(NETWORK, "interface: enp0s3\n      address: 192.168.0.202/28\n", 1);
     assert_ne!(prefix, good);
-    taken_back(&twins, &good, &prefix).says("not confirmed within 20 s");
+    reverted(&twins, &good, &prefix).says("not confirmed within 20 s");
 
     // An address that nobody reaches: the host drops what is sent to it.
     let table = "nft add table ip block && nft 'add chain ip block in { type filter hook input priority 0; }'";
@@ -122,7 +122,7 @@ fn what_cuts_ssh_off_is_taken_back_by_the_host_itself() {
         &format!("{table} && nft add rule ip block in ip daddr 192.168.0.77 drop"),
     );
     let address = good.replacen("192.168.0.202/24", "192.168.0.77/24", 1);
-    taken_back(&twins, &good, &address).says("not confirmed within 20 s");
+    reverted(&twins, &good, &address).says("not confirmed within 20 s");
 
     // A firewall that was off, with a zone of its own for our subnet that nobody remembered: it has no SSH.
     twins.sh(
@@ -131,7 +131,7 @@ fn what_cuts_ssh_off_is_taken_back_by_the_host_itself() {
          > /etc/firewalld/zones/internal.xml",
     );
     let firewall = good.replacen("firewalld: disabled", "firewalld: managed", 1);
-    taken_back(&twins, &good, &firewall).says("not confirmed within 20 s");
+    reverted(&twins, &good, &firewall).says("not confirmed within 20 s");
     twins.sh(
         BACKUP,
         "! systemctl is-active firewalld && ! systemctl is-enabled firewalld",
@@ -139,7 +139,7 @@ fn what_cuts_ssh_off_is_taken_back_by_the_host_itself() {
 }
 
 #[test]
-fn a_gateway_that_proves_wrong_only_afterwards_is_taken_back() {
+fn a_gateway_that_proves_wrong_only_afterwards_is_reverted() {
     let subnet = |text: String| text.replace(".201/24", ".201/28").replace(".202/24", ".202/28");
     let good = subnet(small()).replace("gateway: 192.168.0.1\n", "gateway: 192.168.0.193\n");
     let twins = Twins::up(&good);
@@ -151,11 +151,11 @@ fn a_gateway_that_proves_wrong_only_afterwards_is_taken_back() {
     let after = NETWORK.replace("192.168.0.1\n", "192.168.0.77\n");
     let bad = good.replacen(&before, &after, 1);
     assert_ne!(bad, good);
-    taken_back(&twins, &good, &bad).says("nobody answers as the gateway 192.168.0.77");
+    reverted(&twins, &good, &bad).says("nobody answers as the gateway 192.168.0.77");
 }
 
 #[test]
-fn the_wrong_one_of_two_interfaces_is_taken_back() {
+fn the_wrong_one_of_two_interfaces_is_reverted() {
     // SSH comes in by an interface that is none of the pair's business.
     let stable = "  - name: nginx-backup\n    address: 192.168.9.152\n    address_is_stable: true\n";
     let good = example_with(&[("  - name: nginx-backup\n", stable)]);
@@ -163,7 +163,7 @@ fn the_wrong_one_of_two_interfaces_is_taken_back() {
     twins.apply().expect(0);
     let bad = good.replacen(NETWORK, &NETWORK.replace("enp0s3", "mgmt0"), 1);
     assert_ne!(bad, good);
-    taken_back(&twins, &good, &bad);
+    reverted(&twins, &good, &bad);
     twins.sh(BACKUP, "ip -4 -o addr show mgmt0 | grep -q 192.168.9.152/24");
     twins.sh(BACKUP, "ip -4 -o addr show enp0s3 | grep -q 192.168.0.202/24");
 }
@@ -186,13 +186,13 @@ fn meanwhile(twins: &Twins, work: impl FnOnce()) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
+fn a_connection_lost_while_the_other_host_changes_is_reconnected() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     // The owner waits until the standby is done.
     let (code, said) = meanwhile(&twins, || twins.kill_connections(MASTER));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("the connection was lost in between"), "{said}");
+    assert!(said.contains("the connection was lost between transactions"), "{said}");
     twins.hapair(&["plan"]).expect(0);
 
     // Not from somebody who took the lock since, with an executor as any other.
@@ -220,13 +220,13 @@ fn a_connection_that_is_lost_while_the_other_host_is_worked_on_is_had_again() {
         lab.power_on(MASTER).expect("on");
     });
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("booted in the midst of this run"), "{said}");
+    assert!(said.contains("rebooted during this run"), "{said}");
     assert!(said.contains("run the same command again"), "{said}");
     twins.apply().expect(0);
 
     let (code, said) = meanwhile(&twins, || lab.power_off(MASTER).expect("off"));
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("looked for it again for 15 s"), "{said}");
+    assert!(said.contains("tried to reconnect for 15 s"), "{said}");
     lab.power_on(MASTER).expect("on");
     twins.apply().expect(0);
     twins.hapair(&["plan"]).expect(0);

@@ -107,7 +107,7 @@ fn a_standby_that_lost_its_nginx_gets_it_back_before_the_owner_has_to_hand_over(
         .hapair(&["apply", "--yes"])
         .expect(1)
         .says("nginx does not start")
-        .says("its peer cannot take the VIP over: nginx is failed")
+        .says("its peer cannot take over the VIP: nginx is failed")
         .says(&format!("repair {BACKUP} first"));
     assert_eq!(twins.fingerprint(MASTER), owner);
     twins.sh(BACKUP, &format!("rm -r {broken}; systemctl daemon-reload"));

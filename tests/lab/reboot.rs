@@ -41,7 +41,7 @@ fn a_change_that_crosses_disabled_reboots_both_hosts_only_on_request_and_without
     let asked = on_a_terminal(&twins, "apply", "n\n");
     let shown = String::from_utf8_lossy(&asked.stdout);
     assert_eq!(asked.status.code(), Some(0), "{shown}");
-    assert!(shown.contains("do it now, one host at a time? [y/N]"), "{shown}");
+    assert!(shown.contains("reboot now, one host at a time? [y/N]"), "{shown}");
     assert_eq!(boot_ids(&twins), booted, "nobody asked for a reboot");
 
     let vip: IpAddr = "192.168.0.200".parse().expect("address");
@@ -113,7 +113,7 @@ fn a_host_that_does_not_come_back_leaves_the_vip_with_its_peer() {
 }
 
 #[test]
-fn what_only_the_new_boot_shows_goes_back_with_the_apply_before_it() {
+fn changes_made_after_a_reboot_are_rolled_back_with_their_apply() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     twins.write(&permissive());

@@ -56,7 +56,7 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
     assert!(newest["operator"].as_str().is_some_and(|o| o.contains('@')), "{newest}");
 
     // Nobody is asked without a terminal, and nothing is lost that other hands did.
-    twins.hapair(&["rollback"]).expect(2).says("--yes").says("put back");
+    twins.hapair(&["rollback"]).expect(2).says("--yes").says("rolled back");
     let conf = "/etc/nginx/conf.d/00-hapair.conf";
     twins.sh(BACKUP, &format!("cp -p {conf} /root/kept; echo '# by hand' >> {conf}"));
     twins
@@ -93,14 +93,14 @@ fn a_rollback_on_a_live_pair_leaves_every_file_as_before_and_the_vip_where_it_is
         .hapair(&["status"])
         .expect(0)
         .says("rolled back")
-        .says("put back 20");
+        .says("rolled back 20");
     twins.write(EXAMPLE);
     twins.hapair(&["plan"]).expect(0).says("nothing to do");
     let id = newest["id"].as_str().expect("an id");
     twins
         .hapair(&["rollback", id, "--yes"])
         .expect(0)
-        .says("nothing to put back");
+        .says("nothing to roll back");
     twins
         .hapair(&["rollback", "20200101T000000Z-0000", "--yes"])
         .expect(2)
@@ -151,7 +151,7 @@ pub(crate) fn on_a_terminal(twins: &Twins, command: &str, answers: &str) -> std:
 }
 
 #[test]
-fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
+fn a_run_that_fails_on_the_second_host_is_rolled_back_on_the_first() {
     let twins = Twins::up(EXAMPLE);
     twins.apply().expect(0);
     let before = fingerprints(&twins);
@@ -171,12 +171,12 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
         .split("`hapair rollback ")
         .nth(1)
         .and_then(|rest| rest.split('`').next())
-        .expect("the command to put back");
+        .expect("the command to roll back");
     twins.sh(BACKUP, "grep -q 10.0.0.13 /etc/nginx/conf.d/00-hapair.conf");
     twins.hapair(&["rollback", id, "--yes"]).expect(0);
     assert_same(&before, &fingerprints(&twins));
 
-    // On a terminal the operator is asked: first whether to apply, then whether to put back.
+    // On a terminal the operator is asked: first whether to apply, then whether to roll back.
     let asked = on_a_terminal(&twins, "apply", "y\ny\n");
     assert_eq!(
         asked.status.code(),
@@ -186,7 +186,7 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
     );
     let shown = String::from_utf8_lossy(&asked.stdout);
     assert!(
-        shown.contains("put back what this run had done before? [y/N]"),
+        shown.contains("roll back what this run did before the failure? [y/N]"),
         "{shown}"
     );
     assert_same(&before, &fingerprints(&twins));
@@ -195,7 +195,7 @@ fn a_run_that_fails_on_the_second_host_is_put_back_on_the_first() {
         .hapair(&["apply", "--yes", "--undo-on-failure", "--output", "json"])
         .expect(5);
     assert!(
-        undone.all().contains("everything that this run had done was put back"),
+        undone.all().contains("everything that this run did was rolled back"),
         "{}",
         undone.all()
     );
@@ -246,7 +246,7 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
     twins
         .hapair(&["remove", "--packages", "--yes"])
         .expect(0)
-        .says("hapair is gone from both hosts");
+        .says("hapair was removed from both hosts");
     for host in HOSTS {
         twins.sh(
             host,
@@ -278,7 +278,7 @@ fn a_removal_leaves_the_hosts_as_they_were_and_nothing_of_hapair() {
 }
 
 #[test]
-fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
+fn removal_restores_an_earlier_pair_without_two_owners() {
     let twins = Twins::up(EXAMPLE);
     twins.write_with_engine(EXAMPLE, "keepalived");
     twins.apply().expect(0);
@@ -301,7 +301,7 @@ fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
     let seen = watch(&twins, vip, || done = Some(twins.hapair(&["remove", "--yes"])));
     done.expect("it ran")
         .expect(0)
-        .says("the pair goes on")
+        .says("the pair continues")
         .says("no host answers on 192.168.0.210 any more");
     assert!(seen.most_owners <= 1, "{} owners at once", seen.most_owners);
     assert_same(&before, &fingerprints(&twins));
@@ -311,7 +311,7 @@ fn a_pair_that_lived_before_is_given_back_and_never_has_two_owners() {
 }
 
 #[test]
-fn a_rollback_that_is_not_confirmed_is_taken_back_by_the_host_itself() {
+fn the_host_reverts_a_rollback_that_is_not_confirmed() {
     let twins = Twins::up(EXAMPLE);
     let fresh = fingerprints(&twins);
     twins.apply().expect(0);

@@ -15,9 +15,9 @@ pub(crate) struct Seen {
     pub(crate) longest_outage: Duration,
     /// Hosts that answered for the VIP in one look and in the next: a handover in the middle of one look shows both.
     pub(crate) most_owners: usize,
-    /// For so long each look showed more than one.
+    /// How long each look showed more than one.
     pub(crate) longest_split: Duration,
-    /// For so long no host accepted SSH; zero where nobody asked.
+    /// How long no host accepted SSH; zero where nobody asked.
     pub(crate) longest_unreachable: Duration,
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_local_child_speaks_the_same() {
+fn a_local_child_uses_the_same_protocol() {
     let mut command = std::process::Command::new("sh");
     command.arg("-c").arg(acks());
     let mut link = block_on(Link::local("twin", command)).unwrap();

@@ -32,7 +32,7 @@ fn big_frames_both_ways_at_once() {
 }
 
 #[test]
-fn a_flood_on_stderr_is_no_deadlock() {
+fn a_flood_on_stderr_does_not_deadlock() {
     let sshd = sshd!();
     let script = format!(
         "head -c 9000000 /dev/zero | tr '\\0' 'e' >&2\n{}\nhead -c 9000000 /dev/zero | tr '\\0' 'f' >&2",

@@ -56,11 +56,11 @@ fn an_owner_hands_over_before_its_network_changes_though_the_inventory_has_other
 }
 
 #[test]
-fn a_pair_that_lived_before_hapair_is_given_back_with_the_standby_silent() {
+fn removal_restores_an_earlier_pair_with_the_standby_stopped() {
     let world = World::new(0);
-    HOSTS.iter().for_each(|host| world.can_go_back(host, true));
-    let (done, report) = world.goes_back(Goal::Remove);
-    done.expect("put back");
+    HOSTS.iter().for_each(|host| world.can_roll_back(host, true));
+    let (done, report) = world.rolls_back(Goal::Remove);
+    done.expect("rolled back");
     assert_eq!(report.changed, [1, 1]);
     let order = [
         "nginx-backup stop",
@@ -72,20 +72,20 @@ fn a_pair_that_lived_before_hapair_is_given_back_with_the_standby_silent() {
 }
 
 #[test]
-fn a_standby_that_is_silent_does_not_come_back_before_the_owner() {
+fn a_stopped_standby_is_not_rolled_back_before_the_owner() {
     let world = World::new(0);
-    HOSTS.iter().for_each(|host| world.can_go_back(host, true));
+    HOSTS.iter().for_each(|host| world.can_roll_back(host, true));
     world.unmark(HOSTS[1], "engine");
-    // What is put back has its engine running, as before the run.
+    // The rollback starts the engine, as before the run.
     world.mark(HOSTS[1], "wakes");
-    let (done, report) = world.goes_back(Goal::Rollback);
-    done.expect("put back");
+    let (done, report) = world.rolls_back(Goal::Rollback);
+    done.expect("rolled back");
     assert_eq!(report.changed, [1, 1]);
     assert_eq!(world.log(), ["nginx-master put_back", "nginx-backup put_back"]);
 }
 
 #[test]
-fn an_owner_that_has_moved_leaves_the_standby_speaking() {
+fn an_owner_that_changed_since_the_plan_leaves_the_standby_in_election() {
     let mut inventory = inventory();
     inventory.nginx = None;
     let world = World::new(0);
@@ -133,15 +133,15 @@ fn an_owner_that_has_moved_leaves_the_standby_speaking() {
 fn a_rollback_or_removal_that_a_host_takes_back_says_so_and_ends_there() {
     for goal in [Goal::Rollback, Goal::Remove] {
         let world = World::new(0);
-        HOSTS.iter().for_each(|host| world.can_go_back(host, false));
+        HOSTS.iter().for_each(|host| world.can_roll_back(host, false));
         world.ends(HOSTS[1], OutcomeKind::Reverted);
-        let (done, report) = world.goes_back(goal);
+        let (done, report) = world.rolls_back(goal);
         let error = done.expect_err("the standby took it back");
         // Exit code 5.
         assert_eq!(error.kind, RolloutErrorKind::RolledBack);
         assert_eq!(
             error.message,
-            "nginx-backup: no space left; everything this transaction replaced was put back"
+            "nginx-backup: no space left; this transaction was reverted"
         );
         assert_eq!(
             (report.changed, world.log()),

@@ -7,7 +7,9 @@ use hapair::rollout::{
     ApplyOptions, ApplyReport, Context, HandoverOptions, Pair, RollbackReport, RolloutError, RolloutErrorKind, apply,
     hand_over, resume,
 };
-use hapair::state::{Engine, Goal, HostState, OutcomeKind, Plan, PutBackPlan, Reaction, Reply, Resource, Spec, Stage};
+use hapair::state::{
+    Engine, Goal, HostRollbackPlan, HostState, OutcomeKind, Plan, Reaction, Reply, Resource, Spec, Stage,
+};
 
 use crate::world::*;
 
@@ -131,8 +133,8 @@ fn a_standby_that_refuses_is_told_of_and_the_owner_leaves_as_ever() {
     ];
     assert_eq!(world.log(), order);
     heard.says(
-        "nginx-backup: it does not take over on command (the agent refused `takeover`: VI_1: a reason): nginx-master gives the VIP \
-         away, and nginx-backup has it after its skew time",
+        "nginx-backup: it does not take over on command (the agent refused `takeover`: VI_1: a reason): nginx-master gives up the \
+         VIP, and nginx-backup owns it after its skew time",
     );
 }
 
@@ -169,25 +171,25 @@ fn a_change_that_fails_leaves_nothing_raised() {
 #[test]
 fn a_rollback_of_the_owners_network_goes_the_same_way() {
     let world = World::new(0);
-    world.can_go_back(HOSTS[0], false);
-    let plan = PutBackPlan {
+    world.can_roll_back(HOSTS[0], false);
+    let plan = HostRollbackPlan {
         plan: Plan {
             host: HOSTS[0].into(),
             changes: vec![change(Stage::Network, false)],
             ..Plan::default()
         },
-        speaks: true,
-        serves: true,
+        engine_runs_after: true,
+        serves_after: true,
         instances: vec![],
     };
-    world.reply(HOSTS[0], "put_back", &Reply::PutBackPlan { plan });
+    world.reply(HOSTS[0], "put_back", &Reply::RollbackPlan { plan });
     let nothing = Reply::History {
         transactions: vec![],
         installed: false,
     };
     world.reply(HOSTS[1], "history", &nothing);
-    let (done, _): (_, RollbackReport) = world.goes_back(Goal::Rollback);
-    done.expect("put back");
+    let (done, _): (_, RollbackReport) = world.rolls_back(Goal::Rollback);
+    done.expect("rolled back");
     let order = [
         "nginx-backup takes over for 80 s",
         "nginx-master stop",
@@ -276,7 +278,7 @@ fn an_owner_that_does_not_yield_is_not_left_beside_a_second_one() {
         "nginx-master hands over",
     ];
     assert_eq!(world.log(), order);
-    heard.says("nginx-master does not yield, so it was told to stand back");
+    heard.says("nginx-master does not yield, so the takeover was ended");
 }
 
 #[test]
@@ -305,6 +307,7 @@ fn who_is_preferred_takes_back_at_once_when_both_resume() {
         error.message.contains("nginx-backup still owns the VIP of VI_1"),
         "{error}"
     );
-    heard
-        .says("nginx-master: it does not take over on command (keepalived cannot): it has the VIP after three adverts");
+    heard.says(
+        "nginx-master: it does not take over on command (keepalived cannot): it owns the VIP after three adverts",
+    );
 }

@@ -17,8 +17,8 @@ use hapair::rollout::{
 };
 use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{
-    Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostState, HostStatus, InstanceState, InstanceStatus,
-    Outcome, OutcomeKind, Plan, PutBackPlan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
+    Change, Engine, Event, EventKind, Facts, Foreign, Goal, HostRollbackPlan, HostState, HostStatus, InstanceState,
+    InstanceStatus, Outcome, OutcomeKind, Plan, Reply, RunningInstance, Secret, Stage, Transaction, TransactionOutcome,
     TxnId,
 };
 
@@ -189,35 +189,35 @@ impl World {
     }
 
     /// One transaction is in force, and putting it back changes something.
-    pub(crate) fn can_go_back(&self, host: &str, election_critical: bool) {
+    pub(crate) fn can_roll_back(&self, host: &str, election_critical: bool) {
         let transaction = Transaction {
             id: TxnId::new("20261122T164512Z-3f9a-1").expect("valid"),
             at_ms: 1,
             operator: "ann@desk".into(),
             outcome: TransactionOutcome::Applied,
             changed: 1,
-            puts_back: vec![],
+            rolls_back: vec![],
         };
         let history = Reply::History {
             transactions: vec![transaction],
             installed: true,
         };
         self.reply(host, "history", &history);
-        let plan = PutBackPlan {
+        let plan = HostRollbackPlan {
             plan: Plan {
                 host: host.into(),
                 changes: vec![change(Stage::Vrrp, election_critical)],
                 ..Plan::default()
             },
-            speaks: true,
-            serves: true,
+            engine_runs_after: true,
+            serves_after: true,
             instances: vec![],
         };
-        self.reply(host, "put_back", &Reply::PutBackPlan { plan });
+        self.reply(host, "put_back", &Reply::RollbackPlan { plan });
     }
 
     /// Puts everything back.
-    pub(crate) fn goes_back(&self, goal: Goal) -> (Result<(), RolloutError>, RollbackReport) {
+    pub(crate) fn rolls_back(&self, goal: Goal) -> (Result<(), RolloutError>, RollbackReport) {
         let (inventory, templates) = (inventory(), Templates::embedded());
         let options = RollbackOptions {
             confirm_timeout: 20,

@@ -19,7 +19,10 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Ex
         return apply(&session, args, None, ui, None).await.map(|_| Exit::Done);
     };
     let text = std::fs::read_to_string(path).map_err(|e| {
-        Failure::usage(format!("cannot read {}: {e}", path.display())).hint("`hapair plan --out FILE` writes a plan")
+        Failure::usage(format!("cannot read {}: {e}", path.display())).hint(
+            "write a plan with `hapair plan --out \
+            FILE`",
+        )
     })?;
     let plan = SavedPlan::parse(&text).map_err(|e| Failure {
         message: format!("{}: {}", path.display(), e.message),
@@ -113,8 +116,8 @@ pub(crate) async fn apply(
     }
     for host in &report.reboot_needed {
         ui.say(format!(
-            "{host}: a reboot is needed for everything to take effect; `hapair apply --reboot` does it, one host at a \
-             time, standby first"
+            "{host}: a reboot is needed for all changes to take effect; `hapair apply --reboot` reboots one host at \
+             a time, standby first"
         ));
     }
     let particular = json!({
@@ -137,7 +140,10 @@ fn may_reboot(args: &ApplyArgs, report: &ApplyReport, ui: &Ui) -> bool {
     }
     ui.finish();
     let hosts = report.reboot_needed.join(" and ");
-    let question = format!("{hosts}: a reboot is needed for everything to take effect; do it now, one host at a time?");
+    let question = format!(
+        "{hosts}: a reboot is needed for all changes to take effect; reboot now, one host at a \
+        time?"
+    );
     ui.confirm(&question).unwrap_or(false)
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn drill(
         ..Failure::usage(e.message)
     })?;
     let question = format!(
-        "this breaks {} on purpose, on the host that owns the VIP, and repairs it; clients see an outage. go on?",
+        "this breaks {} on purpose, on the host that owns the VIP, and repairs it; clients see an outage. continue?",
         plan.scenarios
             .iter()
             .map(Scenario::to_string)
@@ -42,10 +42,10 @@ pub(crate) async fn drill(
     );
     match ui.confirm(&question) {
         Ok(true) => {}
-        Ok(false) => return Err(Failure::new(Exit::Failed, "not drilled: declined")),
+        Ok(false) => return Err(Failure::new(Exit::Failed, "the drill was not run: declined")),
         Err(why) => {
-            return Err(Failure::new(Exit::Usage, format!("not drilled: {why}"))
-                .hint("pass --yes to break things without asking"));
+            return Err(Failure::new(Exit::Usage, format!("the drill was not run: {why}"))
+                .hint("pass --yes to run the drill without asking"));
         }
     }
     let mut cx = session.context(ui)?;
@@ -81,7 +81,7 @@ pub(crate) async fn drill(
 fn report_file(args: &FailoverArgs) -> Result<Option<(Format, std::fs::File)>, Failure> {
     let Some(path) = &args.report else { return Ok(None) };
     let format = Format::of(path).ok_or_else(|| {
-        Failure::usage(format!("{}: unknown kind of report", path.display()))
+        Failure::usage(format!("{}: unknown form of report", path.display()))
             .hint("the name must end in .html, .json, .xml (JUnit) or .svg")
     })?;
     let file = std::fs::File::create(path)

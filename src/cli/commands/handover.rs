@@ -16,7 +16,7 @@ pub(crate) async fn run(global: &Global, args: &HandoverArgs, ui: &Ui) -> Result
     let mut cx = session.context(ui)?;
     let mut pair = Pair::connect(&mut cx).await?;
     let question = if args.resume {
-        "let both hosts be in election as configured again?"
+        "return both hosts to election as configured?"
     } else {
         "move the VIP to the other host?"
     };

@@ -88,7 +88,7 @@ pub(crate) fn down(session: &Session, purge: bool, ui: &Ui) -> Result<(), Failur
     }
     ui.tell(Progress::Fact {
         host: Some("lab".to_owned()),
-        what: "twins are down, nothing of them is left".to_owned(),
+        what: "twins are stopped and removed".to_owned(),
     });
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
             .as_ref()
             .map(|f| format!(" {}", f.display()))
             .unwrap_or_default();
-        ui.note(format!("`hapair apply{file}` makes these changes"));
+        ui.note(format!("run `hapair apply{file}` to make these changes"));
     }
     pair.close().await;
     Ok(exit)
@@ -87,13 +87,13 @@ pub(crate) fn show(ui: &Ui, pair: &Pair) {
         for change in &plan.changes {
             let mut flags = String::new();
             if change.cuts_ssh {
-                flags.push_str("  [may cut SSH: taken back unless confirmed]");
+                flags.push_str("  [may cut SSH: reverted unless confirmed]");
             }
             if change.election_critical {
-                flags.push_str("  [decides the election: both hosts in one go]");
+                flags.push_str("  [election-critical: both hosts change together]");
             }
             if change.diff.as_deref().is_some_and(changes_router_id) {
-                flags.push_str("  [changes virtual_router_id: the VIP is away until both hosts have it]");
+                flags.push_str("  [changes virtual_router_id: the VIP is down until both hosts have it]");
             }
             ui.say(format!(
                 "  {} {}: {}{}",
@@ -131,7 +131,10 @@ fn show_notes(ui: &Ui, plan: &Plan, indent: &str) {
     let note = |text: &str| ui.say(format!("{indent}{} {text}", ui.style.yellow("note:")));
     plan.notes.iter().for_each(|text| note(text));
     if plan.reboot_needed {
-        note("takes full effect by a reboot; `apply --reboot` does it, one host at a time, with the VIP handed over");
+        note(
+            "takes full effect after a reboot; `apply --reboot` reboots one host at a time and moves the VIP away \
+             first",
+        );
     }
 }
 

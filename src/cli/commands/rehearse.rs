@@ -48,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     if Lab::open(&session.inventory.name).is_ok() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("twins of `{}` are up already", session.inventory.name),
+            format!("twins of `{}` are already up", session.inventory.name),
         )
         .hint("`hapair --lab COMMAND` works on them; `hapair lab down` removes them"));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::rollback_flow::{PutBack, confirm, foreign};
+use super::rollback_flow::{RollbackFlow, confirm, foreign};
 use crate::cli::args::{Global, RemoveArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
@@ -21,14 +21,14 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     } else {
         Goal::Remove
     };
-    let mut back = PutBack::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
+    let mut back = RollbackFlow::planned(&session, ui, &Selection::Everything, foreign(args.force), goal).await?;
     if Side::BOTH
         .into_iter()
         .all(|host| back.what.is_empty_on(host) && !back.what.installed[host])
     {
         // The executor came with this very connection.
         back.purge(&session.operator()).await?;
-        ui.say("nothing to do: there is nothing of hapair on either host");
+        ui.say("nothing to do: hapair is not installed on either host");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("remove", Exit::Done, changed, json!({ "removed": {} }));
         back.pair.close().await;
@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     }
     confirm(
         ui,
-        "take hapair off and put the hosts back as they were before it?",
+        "remove hapair and restore both hosts as they were before it?",
         "removed",
     )?;
     let options = RollbackOptions {
@@ -49,7 +49,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
         operator: session.operator(),
         gate_timeout: Duration::from_secs(45),
     };
-    let again = "run `hapair remove` again to do the rest";
+    let again = "run `hapair remove` again to finish";
     let report = back.carry_out(&options).await.map_err(|failure| failure.hint(again))?;
     back.purge(&options.operator).await.map_err(|error| Failure {
         changed: back.changed(&report),
@@ -57,29 +57,32 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
     })?;
     ui.finish();
     back.tell(&report);
-    ui.say("hapair is gone from both hosts");
+    ui.say("hapair was removed from both hosts");
     let particular = json!({ "removed": back.transactions(), "stays": back.stays(&report) });
     ui.summary("remove", Exit::Done, back.changed(&report), particular);
     back.pair.close().await;
     Ok(Exit::Done)
 }
 
-/// What becomes of the VIPs, and of hapair. A pair that lived before hapair is given back, it does not end.
+/// What becomes of the VIPs, and of hapair. A pair that ran before hapair is restored, it does not end.
 fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> Vec<String> {
-    let goes_on: Vec<Side> = Side::BOTH.into_iter().filter(|host| what.plans[*host].speaks).collect();
-    let kept: Vec<&String> = goes_on
+    let kept_in_election: Vec<Side> = Side::BOTH
+        .into_iter()
+        .filter(|host| what.plans[*host].engine_runs_after)
+        .collect();
+    let kept: Vec<&String> = kept_in_election
         .iter()
         .flat_map(|host| &what.plans[*host].instances)
         .flat_map(|instance| &instance.vips)
         .collect();
     let mut lines = Vec::new();
-    match goes_on[..] {
+    match kept_in_election[..] {
         [] => {}
         [host] => lines.push(format!(
-            "{} alone goes on speaking VRRP, with the configuration it had before hapair",
+            "only {} stays in election, with the configuration it had before hapair",
             names[host]
         )),
-        _ => lines.push("the pair goes on with the configuration it had before hapair".to_owned()),
+        _ => lines.push("the pair continues with the configuration it had before hapair".to_owned()),
     }
     for instance in inventory.vrrp.iter().flat_map(|v| &v.instances) {
         let vips = instance.virtual_ipaddress.iter().map(|v| v.address.addr().to_string());
@@ -88,13 +91,14 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
             continue;
         }
         let (vips, name) = (gone.join(", "), &instance.name);
-        lines.push(match goes_on.is_empty() {
+        lines.push(match kept_in_election.is_empty() {
             true => format!("the pair ends: no host answers on {vips} any more ({name})"),
             false => format!("no host answers on {vips} any more ({name})"),
         });
     }
     lines.push(
-        "hapair's agent, history and executor go from both hosts; there is no way back but `hapair apply`".to_owned(),
+        "hapair's agent, history and executor are deleted from both hosts; only `hapair apply` brings them back"
+            .to_owned(),
     );
     lines
 }
@@ -103,12 +107,12 @@ fn consequences(inventory: &Inventory, names: &[String; 2], what: &Rollback) -> 
 mod tests {
     use super::*;
     use crate::state::resource::InstanceRef;
-    use crate::state::{Foreign, PutBack, PutBackPlan};
+    use crate::state::{Foreign, HostRollback, HostRollbackPlan};
 
-    fn lines(plans: [PutBackPlan; 2]) -> String {
+    fn lines(plans: [HostRollbackPlan; 2]) -> String {
         let text = include_str!("../../../inventory.example.yaml");
         let inventory = Inventory::parse(text, std::path::Path::new("inventory.example.yaml")).expect("valid");
-        let nothing = || PutBack {
+        let nothing = || HostRollback {
             transactions: vec![],
             foreign: Foreign::Refuse,
             goal: Goal::Remove,
@@ -121,10 +125,10 @@ mod tests {
         consequences(&inventory, &["web1".into(), "web2".into()], &what).join("\n")
     }
 
-    fn lived(vip: &str) -> PutBackPlan {
-        PutBackPlan {
-            speaks: true,
-            serves: true,
+    fn earlier(vip: &str) -> HostRollbackPlan {
+        HostRollbackPlan {
+            engine_runs_after: true,
+            serves_after: true,
             instances: vec![InstanceRef {
                 name: "VI_OLD".into(),
                 interface: "enp0s3".into(),
@@ -132,29 +136,29 @@ mod tests {
                 priority: 100,
                 vips: vec![vip.into()],
             }],
-            ..PutBackPlan::default()
+            ..HostRollbackPlan::default()
         }
     }
 
     #[test]
-    fn a_pair_that_lived_before_goes_on_and_only_a_fresh_one_ends() {
-        let fresh = lines([PutBackPlan::default(), PutBackPlan::default()]);
+    fn an_earlier_pair_continues_and_only_a_fresh_pair_ends() {
+        let fresh = lines([HostRollbackPlan::default(), HostRollbackPlan::default()]);
         assert!(
             fresh.contains("the pair ends: no host answers on 192.168.0.200 any more"),
             "{fresh}"
         );
-        let adopted = lines([lived("192.168.0.200"), lived("192.168.0.200")]);
+        let adopted = lines([earlier("192.168.0.200"), earlier("192.168.0.200")]);
         assert!(
-            adopted.contains("the pair goes on") && !adopted.contains("answers on"),
+            adopted.contains("the pair continues") && !adopted.contains("answers on"),
             "{adopted}"
         );
-        let other_vip = lines([lived("192.168.0.99"), lived("192.168.0.99")]);
+        let other_vip = lines([earlier("192.168.0.99"), earlier("192.168.0.99")]);
         assert!(
             other_vip.contains("no host answers on 192.168.0.200 any more"),
             "{other_vip}"
         );
         assert!(!other_vip.contains("the pair ends"), "{other_vip}");
-        let one = lines([PutBackPlan::default(), lived("192.168.0.200")]);
-        assert!(one.contains("web2 alone goes on"), "{one}");
+        let one = lines([HostRollbackPlan::default(), earlier("192.168.0.200")]);
+        assert!(one.contains("only web2 stays in election"), "{one}");
     }
 }

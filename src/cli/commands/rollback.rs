@@ -1,10 +1,10 @@
-//! `hapair rollback`: put back what transactions replaced, on both hosts.
+//! `hapair rollback`: roll transactions back on both hosts.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::rollback_flow::{PutBack, confirm, foreign};
+use super::rollback_flow::{RollbackFlow, confirm, foreign};
 use crate::cli::args::{Global, RollbackArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
@@ -22,16 +22,16 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
         ),
     };
     let session = Session::load(global)?;
-    let mut back = PutBack::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
+    let mut back = RollbackFlow::planned(&session, ui, &which, foreign(args.force), Goal::Rollback).await?;
     if Side::BOTH.into_iter().all(|host| back.what.is_empty_on(host)) {
-        ui.say("nothing to put back");
+        ui.say("nothing to roll back");
         let changed = back.changed(&RollbackReport::default());
         ui.summary("rollback", Exit::Done, changed, json!({ "rolled_back": {} }));
         back.pair.close().await;
         return Ok(Exit::Done);
     }
     back.show();
-    confirm(ui, "put this back?", "put back")?;
+    confirm(ui, "roll this back?", "rolled back")?;
     let options = RollbackOptions {
         confirm_timeout: args.confirm_timeout,
         operator: session.operator(),

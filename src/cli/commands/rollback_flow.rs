@@ -14,15 +14,15 @@ use crate::rollout::{
 use crate::state::frame::Operator;
 use crate::state::{Foreign, Goal, TxnId};
 
-/// A connected pair, and what is to be put back on it.
-pub(super) struct PutBack<'a> {
+/// A connected pair, and what is to be rolled back on it.
+pub(super) struct RollbackFlow<'a> {
     cx: Context<'a>,
     pub(super) pair: Pair,
     pub(super) what: Rollback,
     ui: &'a Ui,
 }
 
-impl<'a> PutBack<'a> {
+impl<'a> RollbackFlow<'a> {
     /// Connects and finds out what would change; touches nothing.
     pub(super) async fn planned(
         session: &'a Session,
@@ -30,12 +30,12 @@ impl<'a> PutBack<'a> {
         which: &Selection,
         foreign: Foreign,
         goal: Goal,
-    ) -> Result<PutBack<'a>, Failure> {
+    ) -> Result<RollbackFlow<'a>, Failure> {
         let mut cx = session.context(ui)?;
         let mut pair = Pair::connect(&mut cx).await?;
         let what = rollout::plan_rollback(&mut pair, which, foreign, goal).await?;
         ui.finish();
-        Ok(PutBack { cx, pair, what, ui })
+        Ok(RollbackFlow { cx, pair, what, ui })
     }
 
     /// Does it. A failure tells what was changed all the same.
@@ -52,7 +52,7 @@ impl<'a> PutBack<'a> {
         }
     }
 
-    /// Takes hapair itself off both hosts.
+    /// Removes hapair itself from both hosts.
     pub(super) async fn purge(&mut self, operator: &Operator) -> Result<(), RolloutError> {
         rollout::purge(&self.cx, &mut self.pair, operator).await
     }
@@ -113,7 +113,7 @@ fn show_plan(ui: &Ui, pair: &Pair, what: &Rollback) {
         if !back.transactions.is_empty() {
             let names: Vec<&str> = back.transactions.iter().map(TxnId::as_str).collect();
             ui.say(format!(
-                "{}: puts back {}",
+                "{}: rolls back {}",
                 ui.style.bold(member.host()),
                 names.join(", ")
             ));
@@ -130,7 +130,7 @@ fn tell(ui: &Ui, pair: &Pair, what: &Rollback, report: &RollbackReport) {
             n => format!("{n} transactions"),
         };
         ui.say(format!(
-            "{}: {count} put back, {} changed",
+            "{}: {count} rolled back, {} changed",
             member.host(),
             report.changed[host]
         ));

@@ -56,7 +56,7 @@ fn show(ui: &Ui, status: &HostStatus) {
             i.priority,
             i.vips.join(" "),
             if i.held {
-                ", takes over from no living owner for now"
+                ", held: does not take over from a living owner"
             } else {
                 ""
             },
@@ -85,11 +85,11 @@ fn line(ui: &Ui, transaction: &Transaction) -> String {
         TransactionOutcome::Applied | TransactionOutcome::RolledBack => outcome,
         _ => ui.style.yellow(&outcome),
     };
-    let outcome = if transaction.puts_back.is_empty() {
+    let outcome = if transaction.rolls_back.is_empty() {
         outcome
     } else {
-        let back: Vec<&str> = transaction.puts_back.iter().map(TxnId::as_str).collect();
-        format!("put back {} ({outcome})", back.join(", "))
+        let back: Vec<&str> = transaction.rolls_back.iter().map(TxnId::as_str).collect();
+        format!("rolled back {} ({outcome})", back.join(", "))
     };
     format!(
         "{} {}: {outcome}, {} changed, by {}",

@@ -23,7 +23,7 @@ pub(super) struct FailedRun<'a> {
 }
 
 impl FailedRun<'_> {
-    /// Puts back what the run had done, if the operator wants it. Returns how the command ends.
+    /// Rolls back what the run did, if the operator wants it. Returns how the command ends.
     pub(super) async fn undo(
         &self,
         cx: &Context<'_>,
@@ -33,7 +33,7 @@ impl FailedRun<'_> {
     ) -> Failure {
         let (report, options, ui) = (self.report, self.options, self.ui);
         let Some(stamp) = &report.stamp else { return failure };
-        let way = format!("`hapair rollback {stamp}` puts back what this run had done on both hosts");
+        let way = format!("run `hapair rollback {stamp}` to roll back what this run did on both hosts");
         if failure.exit == Exit::Unreachable {
             return failure.hint(way);
         }
@@ -43,7 +43,7 @@ impl FailedRun<'_> {
             }
             ui.finish();
             failure.report(ui);
-            if !matches!(ui.confirm("put back what this run had done before?"), Ok(true)) {
+            if !matches!(ui.confirm("roll back what this run did before the failure?"), Ok(true)) {
                 return stopped_halfway(failure, way);
             }
         }
@@ -65,7 +65,7 @@ impl FailedRun<'_> {
                 Failure {
                     exit: Exit::RolledBack,
                     message: format!(
-                        "{}; everything that this run had done was put back on both hosts",
+                        "{}; everything that this run did was rolled back on both hosts",
                         failure.message
                     ),
                     hints: failure.hints.into_iter().chain(stays).collect(),
@@ -74,10 +74,7 @@ impl FailedRun<'_> {
                 }
             }
             Err(why) => {
-                let message = format!(
-                    "{}\nputting back what this run had done failed too: {why}",
-                    failure.message
-                );
+                let message = format!("{}\nrolling back what this run did failed too: {why}", failure.message);
                 let hints = failure.hints.into_iter().chain(why.hints).chain([way]).collect();
                 Failure {
                     exit: Exit::Failed,

@@ -98,7 +98,7 @@ impl Ui {
             return Ok(true);
         }
         if !self.can_ask() {
-            return Err("there is no terminal to ask on");
+            return Err("there is no terminal to ask for confirmation");
         }
         Ok(self.human.suspend(|| ask_yes(question)))
     }

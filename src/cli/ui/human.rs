@@ -18,7 +18,7 @@ pub(super) struct Human {
     pub(super) verbose: bool,
     style: Style,
     bars: Option<Bars>,
-    /// The last line in plain mode: a long silence gets a sign of life from whoever speaks next, not a repetition.
+    /// The last line in plain mode: after a long pause the next host that reports is shown, not a repetition.
     last: Mutex<String>,
 }
 
@@ -99,8 +99,8 @@ impl Human {
             Progress::Event { host, event } => self.event(host, &event.kind),
             Progress::Wait { host, what } => {
                 let host = host.as_deref().unwrap_or("pair");
-                self.living(host, |bar| bar.set_message(format!("waiting: {what}")));
-                self.plain(host, &format!("waiting: {what}"));
+                self.living(host, |bar| bar.set_message(format!("waiting for {what}")));
+                self.plain(host, &format!("waiting for {what}"));
             }
             Progress::Fact { host, what } => self.done(host.as_deref().unwrap_or("pair"), what),
             Progress::Warning { host, message } => {
@@ -131,7 +131,7 @@ impl Human {
             EventKind::Armed { seconds } => {
                 self.done(
                     host,
-                    &format!("takes the next change back by itself unless confirmed within {seconds} s"),
+                    &format!("will revert the next change automatically unless it is confirmed within {seconds} s"),
                 );
             }
             EventKind::StageStarted { .. }

@@ -197,7 +197,7 @@ fn the_verdicts_behind_them() {
             "the VIP did not move from nginx-master to nginx-backup",
             "6600 ms without service, the budget is 2261 ms",
             "3 owners of one VIP at once",
-            "nginx-master did not come back after the repair",
+            "nginx-master did not recover after the repair",
             "the VIP did not return to nginx-master in time",
         ]
     );

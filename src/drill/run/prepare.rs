@@ -58,7 +58,7 @@ impl<L: HostLink> Work<'_, L> {
             if let Some(instance) = status.instances.iter().find(|i| unfit(i.state)) {
                 return Err(refuse(
                     format!("{name}: instance {} is {}", instance.name, instance.state),
-                    &["a check fails or the interface is down: see the engine's log on the host"],
+                    &["a check fails or the interface is down: read the engine's log on the host"],
                 ));
             }
         }
@@ -70,7 +70,7 @@ impl<L: HostLink> Work<'_, L> {
             let address = endpoint.vip;
             match self.session.owners.owners(vip).len() {
                 1 => {}
-                0 => return Err(refuse(format!("nobody owns {address}"), &["see `hapair status`"])),
+                0 => return Err(refuse(format!("no host owns {address}"), &["see `hapair status`"])),
                 _ => {
                     return Err(refuse(
                         format!("both hosts own {address}: their adverts do not reach each other"),
@@ -94,8 +94,8 @@ impl<L: HostLink> Work<'_, L> {
             if Instant::now() >= patience {
                 let seen_by_pair = self.standby_sees(vip).await?;
                 let hint = match seen_by_pair {
-                    true => "the standby does get an answer from it: run hapair from a machine that reaches the VIP",
-                    false => "the standby gets no answer from it either: see `hapair status`",
+                    true => "the standby gets an answer from it: run hapair on a machine that can reach the VIP",
+                    false => "the standby gets no answer from it either: check `hapair status`",
                 };
                 return Err(refuse(
                     format!("the VIP does not answer at {address}: {error}"),
@@ -135,18 +135,18 @@ impl<L: HostLink> Work<'_, L> {
         *server_errors_fail = answer.status < 500;
         if answer.status >= 500 {
             notes.push(format!(
-                "{address} answered {} before anything was broken; such answers count as service",
+                "{address} answered {} before anything was broken; the drill counts such answers as service",
                 answer.status
             ));
         }
         let owner = self.session.owners.owners(vip).first().map(|o| &self.plan.hosts[*o]);
         match (&answer.node, owner) {
             (Some(node), Some(owner)) if self.plan.hosts.contains(node) && node != owner => {
-                return Err(format!("{node} answers, but {owner} says that it owns the address"));
+                return Err(format!("{node} answers, but {owner} reports that it owns the address"));
             }
             (Some(node), _) if self.plan.hosts.contains(node) => {}
             _ => notes.push(format!(
-                "answers of {address} do not name their node: who answers is taken from the hosts' word"
+                "answers of {address} do not name their host: the drill relies on the hosts' own reports of who answers"
             )),
         }
         for note in notes {

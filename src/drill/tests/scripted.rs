@@ -127,7 +127,7 @@ pub(super) struct World {
     pub(super) kind: Engine,
     /// How often a host refuses to take over before it does.
     pub(super) refusals: usize,
-    /// An election by itself gives nothing back.
+    /// An election alone moves no VIP back.
     pub(super) only_on_command: bool,
     pub(super) owns: [bool; 2],
     watchers: [Option<UnboundedSender<Reply>>; 2],

@@ -9,14 +9,14 @@ use crate::host::record::tail::Tail;
 use crate::host::record::txn::{Txn, all};
 use crate::host::record::undo;
 use crate::state::resource::Resource;
-use crate::state::{EventKind, OutcomeKind, PutBack, Transaction, TransactionOutcome, TxnId};
+use crate::state::{EventKind, HostRollback, OutcomeKind, Transaction, TransactionOutcome, TxnId};
 
 /// The part of `request.json` that tells who and what; the rest, which is long, is passed over.
 #[derive(Debug, Deserialize)]
 struct Who {
     operator: String,
     #[serde(default)]
-    back: Option<PutBack>,
+    back: Option<HostRollback>,
 }
 
 /// Marker: holds the id of the transaction that put this one back.
@@ -68,7 +68,7 @@ pub(crate) fn describe(root: &Root, txn: &Txn) -> Option<Transaction> {
         operator: who.operator,
         outcome,
         changed,
-        puts_back: who.back.map(|b| b.transactions).unwrap_or_default(),
+        rolls_back: who.back.map(|b| b.transactions).unwrap_or_default(),
     })
 }
 
@@ -87,7 +87,7 @@ fn is_rolled_back(root: &Root, txn: &Txn) -> bool {
 pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
     let standing = |txn: &Txn| {
         describe(root, txn).is_some_and(|t| {
-            t.can_be_put_back() || (t.puts_back.is_empty() && t.outcome == TransactionOutcome::Running)
+            t.can_be_rolled_back() || (t.rolls_back.is_empty() && t.outcome == TransactionOutcome::Running)
         })
     };
     let newest = all(root).into_iter().rev();
@@ -98,7 +98,7 @@ pub(crate) fn in_force(root: &Root) -> Vec<Txn> {
 
 /// It is in force and can be rolled back.
 pub(crate) fn is_in_force(root: &Root, txn: &Txn) -> bool {
-    describe(root, txn).is_some_and(|t| t.can_be_put_back())
+    describe(root, txn).is_some_and(|t| t.can_be_rolled_back())
 }
 
 /// A transaction whose revert timer waits for a confirm.

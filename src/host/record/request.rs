@@ -6,7 +6,7 @@ use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::os::private_json::write_private;
 use crate::host::record::txn::Txn;
-use crate::state::{HostState, PutBack, Stage};
+use crate::state::{HostRollback, HostState, Stage};
 
 /// `request.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Stored {
     pub operator: String,
     /// Put these back instead of converging; the state then only tells secrets, engine and instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub back: Option<PutBack>,
+    pub back: Option<HostRollback>,
 }
 
 impl Stored {

@@ -25,7 +25,7 @@ use crate::host::serve::plan::plan;
 use crate::host::transaction::{rollback_plan, rollback_targets, uninstall};
 use crate::state::frame::{Operator, PROTOCOL, TakenOver};
 use crate::state::resource::Resource;
-use crate::state::{Engine, Goal, HostState, PutBack, Reply, Request, Stage, TxnId};
+use crate::state::{Engine, Goal, HostRollback, HostState, Reply, Request, Stage, TxnId};
 
 /// One conversation.
 struct Session {
@@ -119,7 +119,7 @@ impl Session {
             | Request::Watch { .. }
             | Request::Unwatch
             | Request::History
-            | Request::PlanPutBack { .. }
+            | Request::PlanRollback { .. }
             | Request::Connect { .. }
             | Request::Clock
             | Request::Fetch { .. } => true,
@@ -149,10 +149,10 @@ impl Session {
                 transactions: history::history(&self.root),
                 installed: uninstall::is_installed(&self.root),
             })),
-            Request::PlanPutBack { back } => {
-                rollback_plan::plan(&self.root, &back).map(|plan| Some(Reply::PutBackPlan { plan }))
+            Request::PlanRollback { back } => {
+                rollback_plan::plan(&self.root, &back).map(|plan| Some(Reply::RollbackPlan { plan }))
             }
-            Request::PutBack {
+            Request::Rollback {
                 txn,
                 fingerprint,
                 back,
@@ -254,7 +254,7 @@ impl Session {
         &mut self,
         id: &TxnId,
         expected: &str,
-        back: PutBack,
+        back: HostRollback,
         confirm_timeout: u64,
         operator: Operator,
     ) -> Result<()> {

@@ -15,13 +15,13 @@ use crate::host::transaction::confirm::{arm_timer, await_confirm};
 use crate::host::transaction::revert::undo_entries;
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::{archive, rollback_plan, uninstall};
-use crate::state::{EventKind, Goal, PutBack, TxnId};
+use crate::state::{EventKind, Goal, HostRollback, TxnId};
 
 /// Puts the transactions back, newest first. Returns what stays, for the operator.
 ///
 /// # Errors
 /// What failed; the worker's undo log then leads back to where this began.
-pub(crate) fn run(worker: &mut Worker<'_>, what: &PutBack) -> Result<Vec<String>> {
+pub(crate) fn run(worker: &mut Worker<'_>, what: &HostRollback) -> Result<Vec<String>> {
     let root = worker.root;
     let planned = rollback_plan::plan(root, what)?.plan;
     let targets = targets(root, what)?;

@@ -23,7 +23,7 @@ use crate::host::transaction::archive::{self, Archive};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
 use crate::state::hex::hex;
-use crate::state::{Change, Engine, Foreign, Goal, HostState, Plan, PutBack, PutBackPlan, Stage};
+use crate::state::{Change, Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostState, Plan, Stage};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
@@ -102,7 +102,7 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
 /// # Errors
 /// A transaction is unknown or not in force, a later one is, or someone else changed files since; an engine is held
 /// stopped on purpose; something else needs a package that is to go.
-pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
+pub fn plan(root: &Root, what: &HostRollback) -> Result<HostRollbackPlan> {
     let targets = targets(root, what)?;
     fault::no_engine_held(root)?;
     let (mut ends, foreign) = walk(root, &targets);
@@ -171,10 +171,10 @@ pub fn plan(root: &Root, what: &PutBack) -> Result<PutBackPlan> {
     let conf = root.path(KEEPALIVED_CONF);
     let conf = ends.get(&conf).map_or_else(|| text_at(&conf), |e| e.text.clone());
     let runs_after = runs_after(what.goal, &units, &packages, &|unit| systemd::one(unit).is_active());
-    Ok(PutBackPlan {
+    Ok(HostRollbackPlan {
         plan,
-        speaks: runs_after.engine,
-        serves: runs_after.engine && runs_after.nginx,
+        engine_runs_after: runs_after.engine,
+        serves_after: runs_after.engine && runs_after.nginx,
         instances: conf.map(|text| election_critical::instances(&text)).unwrap_or_default(),
     })
 }
@@ -312,7 +312,7 @@ pub(crate) fn installed(root: &Root, forgotten: &Archive) -> Ours {
 }
 
 /// Moves when the host does.
-fn fingerprint(what: &PutBack, changes: &[Change]) -> String {
+fn fingerprint(what: &HostRollback, changes: &[Change]) -> String {
     let bytes = serde_json::to_vec(&(what, changes)).unwrap_or_default();
     hex(&Sha256::digest(bytes))
 }

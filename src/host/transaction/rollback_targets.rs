@@ -7,7 +7,7 @@ use crate::host::record::request::Stored;
 use crate::host::record::txn::Txn;
 use crate::host::record::undo::{self, Undo};
 use crate::host::resource::undoings;
-use crate::state::{Engine, HostState, PutBack};
+use crate::state::{Engine, HostRollback, HostState};
 
 /// One transaction that is rolled back.
 pub(crate) struct Target {
@@ -17,7 +17,7 @@ pub(crate) struct Target {
 }
 
 /// The transactions, newest first, after the checks that need no look at the files.
-pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
+pub(crate) fn targets(root: &Root, what: &HostRollback) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for id in &what.transactions {
         let txn = Txn::new(root, id);
@@ -25,8 +25,8 @@ pub(crate) fn targets(root: &Root, what: &PutBack) -> Result<Vec<Target>> {
             return Err(Error::new(format!("there is no transaction {id} on this host"))
                 .hint("`hapair status` lists the recent ones; old ones are pruned"));
         };
-        if !known.can_be_put_back() {
-            let why = if known.puts_back.is_empty() {
+        if !known.can_be_rolled_back() {
+            let why = if known.rolls_back.is_empty() {
                 format!("it is {}", known.outcome)
             } else {
                 "it is a rollback itself".to_owned()
@@ -76,7 +76,7 @@ impl Target {
 }
 
 /// The state that the newest of them was asked for, without its resources, and the secrets of all of them.
-pub fn state_after_rollback(root: &Root, what: &PutBack) -> HostState {
+pub fn state_after_rollback(root: &Root, what: &HostRollback) -> HostState {
     let requests = what.transactions.iter().map(|id| Stored::load(&Txn::new(root, id)));
     let mut states = requests.filter_map(|r| Some(r.ok()?.state));
     let mut state = states.next().unwrap_or_default();

@@ -87,7 +87,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn purge(root: &Root) -> Result<()> {
     if let Some(standing) = history::history(root)
         .iter()
-        .find(|t| t.can_be_put_back() && t.changed > 0)
+        .find(|t| t.can_be_rolled_back() && t.changed > 0)
     {
         return Err(Error::new(format!("transaction {} is still in force", standing.id))
             .hint("`hapair remove` rolls it back first"));

@@ -12,7 +12,7 @@ use crate::state::Engine;
 /// VRRP: keepalived's words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vrrp {
-    /// Who speaks it.
+    /// The program that speaks it.
     pub engine: Engine,
     /// Where the agent serves metrics over HTTP; never with keepalived.
     pub metrics_listen: Option<SocketAddr>,
@@ -140,7 +140,7 @@ pub struct Instance {
     pub unicast: bool,
     /// Source address of adverts, by host name.
     pub mcast_src_ip: BTreeMap<String, IpAddr>,
-    /// Do not take the VIP back.
+    /// Do not preempt.
     pub nopreempt: bool,
     /// Seconds to wait before preempting.
     pub preempt_delay: Option<u32>,

@@ -164,7 +164,7 @@ fn check_vip(context: &Context, instance: &RawInstance, vip: &At<Vip>, hosts: &[
             context.error_hint(
                 vip.span,
                 format!("VIP {ip} is the gateway"),
-                "the hosts would lose their way out",
+                "the hosts would lose their default route",
             );
             return;
         }
@@ -212,7 +212,7 @@ fn fits(context: &Context, vip: &At<Vip>, subnet: IpNet, host: &RawHost) -> bool
         );
         return refuse(
             message,
-            "the host would look for foreign addresses on this interface: take the subnet's prefix",
+            "the host would look for addresses outside its subnet on this interface: use the subnet's prefix",
         );
     }
     true

@@ -13,7 +13,7 @@ use crate::inventory::source::Span;
 /// positive weight has room.
 const DEFAULT_PRIORITY: i32 = 250;
 
-/// A weight that takes part in the election of one instance.
+/// A weight that counts in the election of one instance.
 pub(super) struct Weight {
     value: i16,
     /// `script chk_nginx`.

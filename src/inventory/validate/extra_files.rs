@@ -36,7 +36,12 @@ pub(super) fn read(nginx: &Table<'_>) -> Vec<ExtraFile> {
             if let Some(file) = load(context, &pattern, &path) {
                 if files.iter().any(|f| f.name == file.name) {
                     let message = format!("two extra files are called {}", file.name);
-                    context.error_hint(pattern.span, message, "they land in one directory on the host");
+                    context.error_hint(
+                        pattern.span,
+                        message,
+                        "both would be written to the same directory on the \
+                        host",
+                    );
                 } else if files.len() >= FILES_MAX {
                     context.error(pattern.span, format!("more than {FILES_MAX} extra files"));
                     return files;

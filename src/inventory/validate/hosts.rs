@@ -287,7 +287,7 @@ pub(super) fn usable(context: &Context, address: At<IpAddr>, what: &str) -> bool
         ip if ip.is_loopback() => "a loopback address",
         ip if ip.is_multicast() => "a multicast address",
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => "in a reserved range",
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "an IPv4 address in IPv6 clothing",
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "an IPv4 address written as IPv6",
         _ => return true,
     };
     context.error(address.span, format!("{what} cannot be {ip}: it is {why}"));
@@ -425,7 +425,7 @@ fn routes(network: &Table<'_>, v4: Option<&At<Ipv4Net>>, v6: Option<&RawIpv6>) -
 fn route(context: &Context, to: At<IpNet>, via: At<IpAddr>, v4: Option<Ipv4Net>, v6: Option<Ipv6Net>) -> Option<Route> {
     let (net, hop) = (to.value, via.value);
     if net.prefix_len() == 0 {
-        context.error_hint(to.span, "a default route is not a route here", "write it as gateway");
+        context.error_hint(to.span, "routes cannot hold a default route", "write it as gateway");
         return None;
     }
     if net != net.trunc() {

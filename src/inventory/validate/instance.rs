@@ -138,7 +138,7 @@ fn version(table: &Table<'_>, vips: &[At<Vip>]) -> u8 {
     if ipv6 && version.value == 2 {
         table
             .context
-            .error_hint(version.span, "VRRP version 2 knows IPv4 only", "write version: 3");
+            .error_hint(version.span, "VRRP version 2 supports IPv4 only", "write version: 3");
     }
     if version.value == 3 { 3 } else { 2 }
 }
@@ -152,7 +152,7 @@ fn advert_int(table: &Table<'_>, version: u8) -> f64 {
     let (message, hint) = if version == 2 && (seconds.fract() != 0.0 || seconds < 1.0) {
         (
             format!("advert_int of version 2 must be whole seconds from 1 to 255, not {seconds}"),
-            "version 3 can do less",
+            "version 3 allows shorter intervals",
         )
     } else if version == 3 && seconds > 40.95 {
         (

@@ -43,7 +43,7 @@ pub(super) fn unknown<'a>(
     let hint = match suggest::nearest(name, known.clone()) {
         Some(near) => format!("did you mean {near}?"),
         None => match join(known, "and") {
-            list if list.is_empty() => format!("no {what} is written"),
+            list if list.is_empty() => format!("the inventory has no {what}"),
             list => format!("there is {list}"),
         },
     };

@@ -156,7 +156,7 @@ fn server(context: &Context, node: &YamlNode, upstreams: &[&str]) -> Option<At<S
         if !known {
             let hint = match suggest::nearest(&target.value, upstreams.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
-                None if upstreams.is_empty() => "no upstream is written; a URL starts with http://".into(),
+                None if upstreams.is_empty() => "the inventory has no upstream; a URL starts with http://".into(),
                 None => format!(
                     "there is {}; a URL starts with http://",
                     join(upstreams.iter().copied(), "and")

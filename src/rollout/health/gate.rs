@@ -33,7 +33,7 @@ enum Part {
 }
 
 impl Gate<'_> {
-    /// nginx answers locally and every instance takes part in the election.
+    /// nginx answers locally and every instance is in election.
     pub(crate) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::All).await
     }
@@ -43,7 +43,7 @@ impl Gate<'_> {
         self.until(member, Part::Nginx).await
     }
 
-    /// Every instance of the configuration in force takes part again: for a host whose services were not touched.
+    /// Every instance of the configuration in force is in election again: for a host whose services were not touched.
     pub(crate) async fn as_before(&self, member: &mut Member) -> Result<(), RolloutError> {
         self.until(member, Part::AsBefore).await
     }
@@ -54,9 +54,9 @@ impl Gate<'_> {
         self.observer.wait(
             &name,
             match part {
-                Part::Nginx => "nginx answers",
-                Part::All => "nginx answers and VRRP takes part",
-                Part::AsBefore => "VRRP takes part",
+                Part::Nginx => "nginx to answer",
+                Part::All => "nginx to answer and VRRP to join the election",
+                Part::AsBefore => "VRRP to join the election",
             },
         );
         loop {
@@ -127,7 +127,7 @@ impl Gate<'_> {
             RolloutErrorKind::Failed,
             "interrupted while waiting for the pair to be healthy",
         )
-        .hint("what is done stays done; run `hapair apply` again to do the rest"))
+        .hint("completed changes remain; run `hapair apply` again to finish"))
     }
 
     fn engine_unit(&self) -> Option<&'static str> {
@@ -144,7 +144,7 @@ impl Gate<'_> {
         Some(format!("http://{asked}{HEALTH_PATH}"))
     }
 
-    /// Every instance has exactly one owner, and goes on having it for a full look at both hosts.
+    /// Every instance has exactly one owner, and keeps it for a full look at both hosts.
     ///
     /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
     pub(crate) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
@@ -175,7 +175,10 @@ impl Gate<'_> {
                     RolloutErrorKind::Failed,
                     format!("after {} s {lacking}", self.timeout.as_secs()),
                 )
-                .hint("two owners: adverts do not arrive; look for a firewall that drops protocol 112, or a switch that drops multicast")
+                .hint(
+                    "both hosts own the VIP because adverts do not arrive; look for a firewall that drops protocol \
+                    112, or a switch that drops multicast",
+                )
                 .hint(format!(
                     "no owner: look at `journalctl -u {}` on both hosts",
                     self.engine_unit().unwrap_or("keepalived")

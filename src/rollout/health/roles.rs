@@ -43,7 +43,8 @@ pub(crate) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
                 let (owner, standby) = if first_owns { (a, b) } else { (b, a) };
                 let host = Side::first_if(first_owns);
                 let other = host.other();
-                takes_back(standby, owner).then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
+                may_preempt(standby, owner)
+                    .then(|| still_owns(&statuses[host].host, &owner.name, &statuses[other].host))
             }
         });
     let alone = || {
@@ -60,7 +61,7 @@ pub(crate) fn ownership_problem(statuses: &[HostStatus; 2], wanted: Owners) -> O
 }
 
 /// This standby is better than the owner, may take the VIP from it, and nobody has moved it there on purpose.
-fn takes_back(standby: &RunningInstance, owner: &RunningInstance) -> bool {
+fn may_preempt(standby: &RunningInstance, owner: &RunningInstance) -> bool {
     let may = standby.state == InstanceState::Backup && !standby.waits && owner.raised.is_none();
     may && standby.priority > owner.priority
 }
@@ -70,10 +71,10 @@ pub(crate) fn owned_by_the_other(statuses: &[HostStatus; 2], to: Side) -> Vec<St
     named(statuses, to, |mine, theirs| theirs.owns_vip && !mine.owns_vip)
 }
 
-/// Those of them that this host takes back by itself, sooner or later.
-pub(crate) fn to_take_back(statuses: &[HostStatus; 2], host: Side) -> Vec<String> {
+/// Those of them that this host will preempt.
+pub(crate) fn instances_to_preempt(statuses: &[HostStatus; 2], host: Side) -> Vec<String> {
     named(statuses, host, |mine, theirs| {
-        theirs.owns_vip && !mine.owns_vip && takes_back(mine, theirs)
+        theirs.owns_vip && !mine.owns_vip && may_preempt(mine, theirs)
     })
 }
 
@@ -229,10 +230,10 @@ mod tests {
         let mut moved = pair(running("VI_1", 51, false, 101), running("VI_1", 51, true, 100));
         assert_eq!(problem(&moved, Owners::Any), "");
         assert_eq!(problem(&moved, Owners::Best), "b still owns the VIP of VI_1, not a");
-        assert_eq!(to_take_back(&moved, Side::First), ["VI_1"]);
+        assert_eq!(instances_to_preempt(&moved, Side::First), ["VI_1"]);
         assert_eq!(
             (
-                to_take_back(&moved, Side::Second),
+                instances_to_preempt(&moved, Side::Second),
                 owned_by_the_other(&moved, Side::Second)
             ),
             (vec![], vec![])
@@ -243,7 +244,7 @@ mod tests {
         moved[1].running[0].raised = None;
         moved[0].running[0].waits = true;
         assert_eq!(problem(&moved, Owners::Best), "");
-        assert_eq!(to_take_back(&moved, Side::First), Vec::<String>::new());
+        assert_eq!(instances_to_preempt(&moved, Side::First), Vec::<String>::new());
         assert_eq!(owned_by_the_other(&moved, Side::First), ["VI_1"]);
 
         // What runs on one host only is asked for at the end only.

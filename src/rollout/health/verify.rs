@@ -93,7 +93,7 @@ pub async fn verify(
     if endpoints.is_empty() {
         cx.observer.tell(Progress::Warning {
             host: None,
-            message: "no server of the inventory's nginx listens on a VIP: its owner is proven, no answer is"
+            message: "no nginx server of the inventory listens on a VIP: ownership was verified, an answer was not"
                 .to_owned(),
         });
     }

@@ -51,7 +51,7 @@ pub(crate) async fn dial_until_back(
                 Ok(Ok(link)) => {
                     member.no_other_machine(&link, target).map_err(Away::Gone)?;
                     let booted = link.facts().boot_id != before.boot_id;
-                    member.go_on_over(link, target);
+                    member.continue_over(link, target);
                     if booted {
                         return Ok(());
                     }
@@ -77,18 +77,18 @@ pub(crate) async fn dial_until_back(
 pub(crate) fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
     let seconds = patience.as_secs();
     if !left {
-        let message = format!("asked to reboot {seconds} s ago and still answers from the same boot");
+        let message = format!("was asked to reboot {seconds} s ago and has not rebooted");
         return Away::NeverLeft(
             RolloutError::on(host, RolloutErrorKind::Failed, message)
-                .hint("see `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
+                .hint("run `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
         );
     }
     let message = format!("not back from its reboot within {seconds} s: {said}");
     Away::Gone(
         RolloutError::on(host, RolloutErrorKind::Unreachable, message)
-            .hint("the other host goes on alone; look at this one's console")
+            .hint("the other host continues alone; check the console of this one")
             .hint(
-                "`--reboot-timeout` for a machine that takes longer; `hapair apply --reboot` goes on when it answers",
+                "raise `--reboot-timeout` for a slow machine; run `hapair apply --reboot` again when the host answers",
             ),
     )
 }

@@ -1,4 +1,4 @@
-//! Proving over a fresh connection that a host is still there, so that it need not revert by itself.
+//! Proving over a fresh connection that a host is still there, so that it does not revert.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Opens a fresh connection where the host should be now, checks that it is the same host, confirms, and follows the
 /// transaction from there.
 ///
-/// Returns `false` when the host was not reached in time: it reverts by itself.
+/// Returns `false` when the host was not reached in time: then the host reverts.
 pub(crate) async fn confirm(
     cx: &Context<'_>,
     member: &mut Member,
@@ -35,13 +35,14 @@ pub(crate) async fn confirm(
         return Ok(false);
     };
     member.no_other_machine(&link, target).map_err(|e| {
-        e.hint("the change was not confirmed; the host reverts by itself")
-            .hint("cloned machines share host keys: make new ones with `ssh-keygen -A`, and a new /etc/machine-id")
+        e.hint("the change was not confirmed; the host will revert it automatically")
+            .hint("cloned machines share host keys: make new keys with `ssh-keygen -A`, and a new /etc/machine-id")
     })?;
-    member.go_on_over(link, target);
+    member.continue_over(link, target);
     let txn = in_flight.txn.clone();
     member.order(Request::Confirm { txn }).await?;
-    // After the confirm, which has its time; whoever broke the lock meanwhile waits for this transaction's end.
+    // After the confirm, which has a deadline; a run that broke the lock meanwhile waits for this transaction to
+    // finish.
     member.lock_again(cx.observer, operator).await;
     cx.observer.fact(
         member.host(),

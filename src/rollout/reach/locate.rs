@@ -25,19 +25,20 @@ pub(super) async fn no_stranger(cx: &Context<'_>, side: Side, at: &Target, facts
         return Ok(());
     }
     let message = format!(
-        "different machines answer at {} and at {}: the address is in use already",
+        "different machines answer at {} and at {}: the address is already in use",
         before.address, at.address
     );
     Err(
         RolloutError::on(&at.host, RolloutErrorKind::Unreachable, message).hint(format!(
-            "see `network.address` of {} in the inventory, or who {} is; neither was changed",
+            "check `network.address` of {} in the inventory, or find out which machine has {}; neither machine was \
+             changed",
             at.host, facts.hostname
         )),
     )
 }
 
 /// A host with a bootstrap `address` is there until its network address answers. Both are tried at once, so that
-/// neither run pays for the other's silence.
+/// neither run waits for the other one.
 pub(super) async fn answering_address(host: &Host, target: &Target) -> String {
     let stays = target.address.clone();
     let Some(network) = &host.network else { return stays };

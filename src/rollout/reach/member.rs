@@ -81,7 +81,7 @@ impl Member {
     }
 
     /// Takes or keeps the host's operator lock. Where that breaks another run's, the operator is told whose, and a
-    /// transaction of that run which is under way is waited for: it goes on to its end.
+    /// transaction of that run which is under way is waited for: it runs to its end.
     pub(super) async fn lock(&mut self, observer: &dyn Observer, operator: &Operator) -> Result<(), RolloutError> {
         self.take_lock(observer, operator).await?;
         self.reconnect.holds = Some(same_run(operator));
@@ -104,7 +104,7 @@ impl Member {
                 let name = &former.operator;
                 observer.warn(
                     self.host(),
-                    format!("took the lock over from {name}, who held it since {since}"),
+                    format!("took over the lock from {name}, who held it since {since}"),
                 );
                 broken = Some(former.operator);
             }
@@ -114,11 +114,11 @@ impl Member {
             if began.elapsed() > END_OF_ANOTHER {
                 let message = format!("transaction {txn} of {former} still runs");
                 return Err(RolloutError::on(self.host(), RolloutErrorKind::Failed, message)
-                    .hint("it goes on to its end; that run cannot begin another")
-                    .hint("wait for it, then run the command again"));
+                    .hint("it will finish, and that run cannot begin another transaction")
+                    .hint("wait until it has finished, then run the same command again"));
             }
             if told.as_ref() != Some(&txn) {
-                observer.wait(self.host(), format!("transaction {txn} of {former} comes to its end"));
+                observer.wait(self.host(), format!("transaction {txn} of {former} to finish"));
                 told = Some(txn);
             }
             tokio::time::sleep(POLL).await;
@@ -165,7 +165,7 @@ pub(crate) struct Reconnect {
     pub(crate) stable: bool,
     /// Whose operator lock it holds for us.
     pub(crate) holds: Option<Operator>,
-    /// It was met again, and nobody has been told yet.
+    /// hapair reconnected, and the operator has not been told yet.
     pub(crate) unreported: bool,
 }
 

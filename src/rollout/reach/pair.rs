@@ -94,7 +94,7 @@ impl Pair {
         result
     }
 
-    /// Gives both locks back. They also end with the conversations, so a failure is no failure of the work done.
+    /// Releases both locks. They also end with the connections, so a failure here does not fail the work done.
     pub async fn unlock(&mut self) {
         for member in &mut self.members {
             member.reconnect.holds = None;

@@ -23,7 +23,7 @@ pub(crate) struct InFlight<'a> {
 }
 
 impl InFlight<'_> {
-    /// What goes on with it over another connection.
+    /// What follows it over another connection.
     pub(crate) fn resume(&self) -> Request {
         match self.seen {
             0 => self.begin.clone(),
@@ -51,7 +51,7 @@ pub(crate) async fn connect_at_new_address(cx: &Context<'_>, moving: Option<&Add
     }
 }
 
-/// Goes on with a host, and with its transaction, over another connection.
+/// Continues with a host and its transaction over another connection.
 pub(crate) async fn take_over(
     cx: &Context<'_>,
     member: &mut Member,
@@ -59,7 +59,7 @@ pub(crate) async fn take_over(
     (link, target): (Link, &Target),
     in_flight: InFlight<'_>,
 ) -> Result<(), RolloutError> {
-    member.go_on_over(link, target);
+    member.continue_over(link, target);
     member.lock_again(cx.observer, operator).await;
     if in_flight.seen == 0 {
         member.tell_state().await?;
@@ -78,9 +78,9 @@ pub(crate) async fn reattach(
 ) -> Result<(), RolloutError> {
     cx.observer.warn(
         member.host(),
-        "connection lost; the transaction goes on, trying to follow it again",
+        "lost the connection; the transaction continues, and hapair tries to reconnect",
     );
-    // A transaction that fails after a confirmed change of address goes back to the address before it.
+    // A transaction that fails after a confirmed change of address restores the former address.
     let targets = member.at_each(&[member.settled(), &member.target.address, member.first()]);
     loop {
         for target in &targets {
@@ -99,11 +99,11 @@ pub(crate) async fn reattach(
         }
         if Instant::now() >= deadline {
             let message = format!(
-                "connection lost during transaction {} and not to be had again",
+                "lost the connection during transaction {} and could not reconnect",
                 in_flight.txn
             );
             return Err(RolloutError::on(member.host(), RolloutErrorKind::Unreachable, message)
-                .hint("the transaction goes on without us, and an unconfirmed one reverts by itself")
+                .hint("the transaction continues on the host, and reverts automatically unless it is confirmed")
                 .hint("run the same command again when the host answers"));
         }
     }

@@ -13,7 +13,7 @@ use crate::state::{Reply, Request};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Member {
-    /// Sends a request and returns its reply. Where the connection turns out to be lost, the host is met again, and asked
+    /// Sends a request and returns its reply. If the connection is lost, reconnects and asks
     /// once more if that does no harm.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply, RolloutError> {
         match self.link.request(request).await {
@@ -36,7 +36,7 @@ impl Member {
         }
     }
 
-    /// Whether the host had to be met again since this was asked last.
+    /// Whether hapair had to reconnect since the last call.
     pub(crate) fn take_reconnected(&mut self) -> bool {
         std::mem::take(&mut self.reconnect.unreported)
     }
@@ -45,21 +45,15 @@ impl Member {
     async fn reconnect(&mut self, lost: RemoteError) -> Result<(), RolloutError> {
         let targets = self.at_each(&[&self.target.address, self.settled(), &self.reconnect.first]);
         let Some((link, target)) = redial(&self.reconnect.ask, &targets, Instant::now() + PATIENCE).await else {
-            return Err(RolloutError::from(lost).hint(format!("looked for it again for {} s", PATIENCE.as_secs())));
+            return Err(RolloutError::from(lost).hint(format!("tried to reconnect for {} s", PATIENCE.as_secs())));
         };
         let same = self.no_other_machine(&link, target).and_then(|()| {
             let booted = self.link.facts().boot_id != link.facts().boot_id;
-            let error = || {
-                RolloutError::on(
-                    self.host(),
-                    RolloutErrorKind::Unreachable,
-                    "booted in the midst of this run",
-                )
-            };
+            let error = || RolloutError::on(self.host(), RolloutErrorKind::Unreachable, "rebooted during this run");
             if booted { Err(error()) } else { Ok(()) }
         });
-        same.map_err(|e| e.hint("what is done there stays done; run the same command again to do the rest"))?;
-        self.go_on_over(link, target);
+        same.map_err(|e| e.hint("completed changes remain on the host; run the same command again to finish"))?;
+        self.continue_over(link, target);
         self.reconnect.unreported = true;
         if let Some(operator) = self.reconnect.holds.clone() {
             let operator = Some(operator);
@@ -69,7 +63,7 @@ impl Member {
     }
 
     /// Another connection takes the place of the one that was.
-    pub(crate) fn go_on_over(&mut self, link: Link, target: &Target) {
+    pub(crate) fn continue_over(&mut self, link: Link, target: &Target) {
         self.link = link;
         self.target.address = target.address.clone();
     }

@@ -12,13 +12,13 @@ use crate::remote::RemoteErrorKind;
 use crate::state::frame::VrrpOrder;
 use crate::state::{Engine, HostStatus, InstanceState, Request};
 
-/// Seconds in which a host that took over on command goes on outbidding the other: the move itself needs no more.
+/// Seconds for which a host that took over on command keeps its raised priority: the move itself needs no more.
 const MOMENT: u64 = 10;
 
 impl<L: HostLink> Work<'_, L> {
-    /// Asks the repaired host to take over what it is preferred for, once its priority is the better one again. Without an agent
-    /// there it has the VIP after three adverts; so it has where it refuses.
-    pub(super) async fn give_back(
+    /// Asks the repaired host to take over what it is preferred for, once its priority is the better one again.
+    /// Without an agent, or if the agent refuses, the host owns the VIP after three adverts.
+    pub(super) async fn return_vips(
         &mut self,
         repaired: Side,
         instances: &[&InstancePlan],
@@ -37,7 +37,7 @@ impl<L: HostLink> Work<'_, L> {
             }
             // A check may have to succeed some times before it counts.
             missing.retain(|name| !status.owns(name));
-            let ready = missing.iter().filter(|name| may_take_back(&status, &other, name));
+            let ready = missing.iter().filter(|name| may_preempt(&status, &other, name));
             let asked: Vec<String> = ready.map(|name| (*name).to_owned()).collect();
             if asked.is_empty() {
                 self.session.pause(POLL).await?;
@@ -52,7 +52,7 @@ impl<L: HostLink> Work<'_, L> {
                 Ok(()) => missing.retain(|name| !asked.iter().any(|asked| asked == name)),
                 // A check that has not answered yet, say: it will, and by then the host may have taken over by itself.
                 Err(refused) if refused.kind == RemoteErrorKind::Refused => {
-                    let note = format!("{refused}: it has the VIP back after three adverts instead");
+                    let note = format!("{refused}: it owns the VIP again after three adverts instead");
                     if !self.notes.contains(&note) {
                         self.session.tell(DrillEvent::Note(note.clone()));
                         self.notes.push(note);
@@ -67,7 +67,7 @@ impl<L: HostLink> Work<'_, L> {
 }
 
 /// By both hosts' word, the VIP of this instance would move here sooner or later.
-fn may_take_back(here: &HostStatus, there: &HostStatus, instance: &str) -> bool {
+fn may_preempt(here: &HostStatus, there: &HostStatus, instance: &str) -> bool {
     let on = |status: &HostStatus| status.instances.iter().find(|i| i.name == instance).cloned();
     let (Some(mine), Some(theirs)) = (on(here), on(there)) else {
         return false;
