@@ -1,7 +1,7 @@
 //! hapair turns two bare CentOS hosts into one verified nginx high-availability pair.
 //!
-//! An operator writes one inventory and runs `hapair apply`. hapair connects to both hosts over SSH, makes each what the
-//! inventory says, one host at a time, and ends by proving that exactly one of them owns the virtual IP (VIP) and answers
+//! An operator writes one inventory and runs `hapair apply`. hapair connects to both hosts over SSH, brings each to the
+//! state that the inventory describes, one host at a time, and ends by proving that exactly one of them owns the virtual IP (VIP) and answers
 //! there. A VRRP engine on the hosts moves the VIP when its owner fails: hapair's own agent, or keepalived.
 //!
 //! # Two programs, one library
@@ -13,7 +13,7 @@
 //! # From an inventory to a pair
 //!
 //! 1. [`inventory`] reads the YAML file and checks all of it; every problem points at a line.
-//! 2. [`remote`] opens one SSH connection a host, delivers the executor if it is missing, and exchanges frames with it.
+//! 2. [`remote`] opens one SSH connection per host, delivers the executor if it is missing, and exchanges frames with it.
 //! 3. [`desired`] turns inventory, facts of the host and templates into a [`HostState`](state::HostState): a list of
 //!    resources, such as a file, a package or a service.
 //! 4. [`host`] compares that with what it observes and answers with a [`Plan`](state::Plan). Nothing has changed so far.

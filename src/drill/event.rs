@@ -61,15 +61,15 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// For people.
+    /// For people: what is waited for.
     pub fn text(self) -> &'static str {
         match self {
-            Phase::Preconditions => "checking both hosts",
-            Phase::Baseline => "probing the healthy pair",
-            Phase::Inject => "injecting the fault",
-            Phase::AwaitMove => "waiting for the VIP to move",
-            Phase::Repair => "repairing",
-            Phase::AwaitReturn => "waiting for the pair to settle",
+            Phase::Preconditions => "the check of both hosts",
+            Phase::Baseline => "good answers before the fault",
+            Phase::Inject => "the fault to be injected",
+            Phase::AwaitMove => "the VIP to move",
+            Phase::Repair => "the repair",
+            Phase::AwaitReturn => "the pair to settle",
         }
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn install_what_is_missing(ui: &Ui) -> Result<(), Failure> {
     lab::install_requirements(&mut |line| {
         ui.tell(Progress::Wait {
             host: Some("lab".to_owned()),
-            what: format!("apt: {line}"),
+            what: format!("apt-get: {line}"),
         });
     })?;
     Ok(())

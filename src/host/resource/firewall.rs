@@ -7,7 +7,7 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{exec, systemd};
 use crate::host::record::undo::{Log, Undo};
-use crate::host::resource::firewalld;
+use crate::host::resource::firewall_zone;
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
@@ -31,7 +31,7 @@ impl Kind for Firewall<'_> {
     }
 
     fn observe(&self, root: &Root, tools: &Tools) -> Observed {
-        Observed::Firewall(firewalld::observe(root, self.0, &tools.unit(UNIT)))
+        Observed::Firewall(firewall_zone::observe(root, self.0, &tools.unit(UNIT)))
     }
 
     fn diff(&self, observed: &Observed) -> Option<Found> {

@@ -10,7 +10,7 @@ use crate::host::resource::media_copy::MediaCopy;
 use crate::host::resource::network::Network;
 use crate::host::resource::package_group::PackageGroup;
 use crate::host::resource::packages::Packages;
-use crate::host::resource::repositories::Repositories;
+use crate::host::resource::repositories_set_aside::Repositories;
 use crate::host::resource::selinux::Selinux;
 use crate::host::resource::selinux_booleans::SelinuxBooleans;
 use crate::host::resource::service::Service;

@@ -3,7 +3,7 @@
 //!
 //! A kind is an implementation of [`kind::Kind`] and has its line in [`kinds`]: [`file`], [`edited`], [`directory`],
 //! [`network`], [`selinux`], [`selinux_booleans`], [`firewall`], [`hostname`], [`packages`], [`package_group`],
-//! [`repositories`], [`media_copy`], [`service`]. An entry of the undo log is an implementation of [`undoing::Undoing`] in
+//! [`repositories_set_aside`], [`media_copy`], [`service`]. An entry of the undo log is an implementation of [`undoing::Undoing`] in
 //! the file of its kind and has its line in [`undoings`]. What drives them knows none: [`observe`], [`diff`],
 //! [`converge`], [`boot`].
 
@@ -14,7 +14,7 @@ pub mod directory;
 pub mod edited;
 pub mod file;
 pub mod firewall;
-pub mod firewalld;
+pub mod firewall_zone;
 pub mod found;
 pub mod hostname;
 pub mod kind;
@@ -27,7 +27,7 @@ pub mod observed;
 pub mod package_group;
 pub mod packages;
 pub mod reaction;
-pub mod repositories;
+pub mod repositories_set_aside;
 pub mod saved_path;
 pub mod selinux;
 pub mod selinux_booleans;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::resource::firewalld;
+use crate::host::resource::firewall_zone;
 use crate::host::resource::node::Node;
 use crate::state::SelinuxMode;
 use crate::state::hex::hex;
@@ -43,7 +43,7 @@ pub enum Observed {
     /// Of SELinux booleans; `None` where SELinux is disabled. A boolean that the policy lacks is `None`.
     Booleans(Option<BTreeMap<String, Option<bool>>>),
     /// Of firewalld.
-    Firewall(firewalld::Observed),
+    Firewall(firewall_zone::Observed),
     /// Of the host name.
     Hostname {
         /// `/etc/hostname`.

@@ -7,7 +7,7 @@ use crate::host::resource::media_copy::StaysUndo;
 use crate::host::resource::network::NetworkUndo;
 use crate::host::resource::packages::{InstalledUndo, Why};
 use crate::host::resource::reaction::ReactionUndo;
-use crate::host::resource::repositories::RenamedUndo;
+use crate::host::resource::repositories_set_aside::RenamedUndo;
 use crate::host::resource::saved_path::PathUndo;
 use crate::host::resource::selinux::SelinuxUndo;
 use crate::host::resource::selinux_booleans::BooleanUndo;
