@@ -13,7 +13,8 @@
 //!
 //! And over the same faults the agent serves no worse than keepalived's rules ([`keepalived`]) would: [`service`].
 //!
-//! `HAPAIR_SIM_SEEDS=N` sets the number of runs, `HAPAIR_SIM_SEED=S` replays one with its trace, by the rules of
+//! `HAPAIR_SIM_SEEDS=N` sets the number of runs, `HAPAIR_SIM_FIRST=S` the first seed (a long run goes on from there),
+//! `HAPAIR_SIM_SEED=S` replays one with its trace, by the rules of
 //! `HAPAIR_SIM_RULES` (`agent`, or `keepalived` for the model).
 
 #[path = "simulation/chaos.rs"]
@@ -109,7 +110,8 @@ fn every_seed_ends_with_one_owner() {
         return;
     }
     let seeds = variable("HAPAIR_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS);
-    let next = AtomicU64::new(0);
+    let first = variable("HAPAIR_SIM_FIRST").unwrap_or(0);
+    let next = AtomicU64::new(first);
     let failed: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
     let all = Mutex::new(Found::default());
     std::thread::scope(|scope| {
@@ -118,7 +120,7 @@ fn every_seed_ends_with_one_owner() {
                 let mut mine = Found::default();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds || failed.lock().unwrap().len() >= 5 {
+                    if seed >= first + seeds || failed.lock().unwrap().len() >= 5 {
                         break;
                     }
                     if let Err(failure) = one(seed, &mut mine) {
