@@ -436,6 +436,7 @@ impl World {
             s.preempt_delay = delay.unwrap_or(Duration::ZERO);
             s.priority = priority.unwrap_or(s.priority);
             s.advert_int = interval.unwrap_or(s.advert_int);
+            self.slowest = self.slowest.max(s.advert_int);
         }
         if let Some(priority) = priority {
             self.nodes[node].tracked.priority = priority;

@@ -97,6 +97,7 @@ impl World {
     pub(crate) fn bound(&self) -> u64 {
         let settings = || self.nodes.iter().flat_map(|n| n.settings.iter().map(move |s| (n, s)));
         let slowest = settings().map(|(_, s)| s.advert_int).max().unwrap_or_default();
+        let slowest = slowest.max(self.slowest);
         let down = settings().map(|(n, s)| s.master_down(n.effective().priority, slowest));
         self.slow(down.max().unwrap_or_default() + slowest)
     }

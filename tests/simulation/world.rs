@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub(crate) max_delay: u64,
     /// The longest of the members' intervals, as planned.
     pub(crate) interval: Duration,
+    /// The longest that any settings ever had: a standby of version 3 waits by the interval that it heard last.
+    pub(crate) slowest: Duration,
     pub(crate) oracle: Oracle,
     failure: Option<String>,
     trace: Option<Vec<String>>,
@@ -193,6 +195,7 @@ impl World {
             max_delay: ns(shortest) / [100, 20, 4, 1][(rng.below(4) * rough) as usize],
             nodes,
             interval: longest,
+            slowest: longest,
             oracle: Oracle::default(),
             failure: None,
             trace: None,
