@@ -201,6 +201,7 @@ impl Router {
             Input::Resume => {
                 self.hold = None;
                 self.crash_hold = None;
+                self.outbid = None;
                 self.end_raise(now, out);
             }
             Input::Unsent => self.could_not_send(now, out),

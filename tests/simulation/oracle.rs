@@ -336,7 +336,9 @@ impl World {
     }
 }
 
+/// Whether it announces another priority than its own, or may yet outbid an owner that its takeover had not heard.
 fn raised(node: &Node) -> bool {
-    let mut routers = node.daemon.iter().flat_map(Daemon::routers);
-    routers.any(|r| r.snapshot(Time::ZERO).raised.is_some())
+    let routers = node.daemon.iter().flat_map(Daemon::routers);
+    let mut snapshots = routers.map(|r| r.snapshot(Time::ZERO));
+    snapshots.any(|s| s.raised.is_some() || (s.state == State::Master && s.cause == Cause::Takeover))
 }

@@ -226,6 +226,12 @@ fn an_owner_that_was_not_heard_yet_is_outbid_when_it_answers() {
     b.give(Input::Hold(None));
     b.hear(101);
     assert_eq!(b.state(), State::Backup);
+    // Nor one that is told to resume: its raised priority would outlive that.
+    let mut b = Bench::new(settings(100));
+    b.give(Input::Takeover(None));
+    b.give(Input::Resume);
+    b.hear(101);
+    assert_eq!(b.state(), State::Backup);
     // Nor somebody who comes later, or who cannot be outbid.
     let mut b = Bench::new(settings(100));
     b.give(Input::Takeover(None));
