@@ -49,7 +49,7 @@ impl World {
                 }
                 self.resume(node);
             }
-            if raised(&self.nodes[node]) {
+            if raised(&self.nodes[node]) || took_over(&self.nodes[node]) {
                 // Else it might own them for good, although a better one is there.
                 self.command(node, &Input::Resume);
             }
@@ -336,9 +336,14 @@ impl World {
     }
 }
 
-/// Whether it announces another priority than its own, or may yet outbid an owner that its takeover had not heard.
 fn raised(node: &Node) -> bool {
+    let mut routers = node.daemon.iter().flat_map(Daemon::routers);
+    routers.any(|r| r.snapshot(Time::ZERO).raised.is_some())
+}
+
+/// Whether it took over on command: it may yet outbid an owner that it had not heard.
+fn took_over(node: &Node) -> bool {
     let routers = node.daemon.iter().flat_map(Daemon::routers);
     let mut snapshots = routers.map(|r| r.snapshot(Time::ZERO));
-    snapshots.any(|s| s.raised.is_some() || (s.state == State::Master && s.cause == Cause::Takeover))
+    snapshots.any(|s| s.state == State::Master && s.cause == Cause::Takeover)
 }
