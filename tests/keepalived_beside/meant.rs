@@ -1,6 +1,6 @@
 //! The table of differences that are meant: `meant.md`, which people read and this reads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
 use crate::host::Engine;
 use crate::record::{Aspect, Order, Record};
@@ -26,7 +26,7 @@ pub(crate) struct Row {
     only: Option<Engine>,
     /// In the line; nothing: any line.
     contains: String,
-    used: AtomicBool,
+    used: Cell<bool>,
     pub(crate) text: String,
 }
 
@@ -43,7 +43,7 @@ impl Table {
     pub(crate) fn has(&self, difference: &Difference) -> bool {
         let mut found = false;
         for row in self.0.iter().filter(|r| r.matches(difference)) {
-            row.used.store(true, Ordering::Relaxed);
+            row.used.set(true);
             found = true;
         }
         found
@@ -51,7 +51,7 @@ impl Table {
 
     /// Rows that nothing was found for.
     pub(crate) fn unused(&self) -> Vec<&str> {
-        let unused = self.0.iter().filter(|r| !r.used.load(Ordering::Relaxed));
+        let unused = self.0.iter().filter(|r| !r.used.get());
         unused.map(|r| r.text.as_str()).collect()
     }
 }
@@ -80,7 +80,7 @@ impl Row {
             } else {
                 plain(contains)
             },
-            used: AtomicBool::new(false),
+            used: Cell::new(false),
             text: line.to_owned(),
         }
     }
