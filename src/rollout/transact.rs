@@ -80,7 +80,13 @@ impl Run<'_> {
             self.cx.observer.warn(member.host(), message);
         }
         member.link.send(begin).await?;
-        let mut in_flight = InFlight { txn, begin, seen: 0 };
+        let operator = self.options.operator.clone();
+        let mut in_flight = InFlight {
+            txn,
+            operator: &operator,
+            begin,
+            seen: 0,
+        };
         let mut deadline = Instant::now() + Duration::from_secs(self.options.confirm_timeout);
         let mut interrupts = self.interrupt.count();
         let mut moving: Option<AddressChange> = None;
@@ -89,7 +95,7 @@ impl Run<'_> {
                 reply = member.link.recv() => reply,
                 link = connect_at_new_address(self.cx, moving.as_ref()) => {
                     let to = moving.take().map_or_else(|| member.target.clone(), |m| m.to);
-                    let done = take_over(self.cx, member, &self.options.operator, (link, &to), in_flight).await;
+                    let done = take_over(self.cx, member, (link, &to), in_flight).await;
                     // Lost once more meanwhile: the next look at it says so, and begins anew.
                     done.or_else(|e| if e.kind == RolloutErrorKind::Unreachable { Ok(()) } else { Err(e) })?;
                     continue;
@@ -115,13 +121,13 @@ impl Run<'_> {
                         }
                         EventKind::AwaitConfirm { address } => {
                             moving = None;
-                            let (cx, operator) = (self.cx, &self.options.operator);
+                            let cx = self.cx;
                             let targets = self.address_plan.targets(member, &address);
                             let confirmed = async {
-                                if confirm(cx, member, operator, &targets, in_flight, deadline).await? {
+                                if confirm(cx, member, &targets, in_flight, deadline).await? {
                                     return Ok(());
                                 }
-                                await_revert(cx, member, operator, in_flight, deadline).await
+                                await_revert(cx, member, in_flight, deadline).await
                             };
                             unless_leaving(&self.interrupt, txn, confirmed).await?;
                         }
@@ -138,7 +144,7 @@ impl Run<'_> {
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
-                    let attached = reattach(self.cx, member, &self.options.operator, in_flight, patience);
+                    let attached = reattach(self.cx, member, in_flight, patience);
                     unless_leaving(&self.interrupt, txn, attached).await?;
                 }
                 Err(e) => return Err(e.into()),
@@ -193,7 +199,6 @@ impl Run<'_> {
 async fn await_revert(
     cx: &Context<'_>,
     member: &mut Member,
-    operator: &Operator,
     in_flight: InFlight<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
@@ -202,7 +207,7 @@ async fn await_revert(
         "the host cannot be reached after the change; waiting for it to revert",
     );
     tokio::time::sleep_until((deadline + Duration::from_secs(1)).into()).await;
-    reattach(cx, member, operator, in_flight, deadline + Duration::from_secs(30)).await
+    reattach(cx, member, in_flight, deadline + Duration::from_secs(30)).await
 }
 
 pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> RolloutError {

@@ -9,7 +9,6 @@ use super::redial::redial;
 use crate::remote::Target;
 use crate::rollout::error::RolloutError;
 use crate::state::Request;
-use crate::state::frame::Operator;
 
 /// Time left on the host's clock for a confirm that is already under way when we give up.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -21,7 +20,6 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(crate) async fn confirm(
     cx: &Context<'_>,
     member: &mut Member,
-    operator: &Operator,
     targets: &[Target],
     in_flight: InFlight<'_>,
     deadline: Instant,
@@ -43,7 +41,7 @@ pub(crate) async fn confirm(
     member.order(Request::Confirm { txn }).await?;
     // After the confirm, which has a deadline; a run that broke the lock meanwhile waits for this transaction to
     // finish.
-    member.lock_again(cx.observer, operator).await;
+    member.lock_again(cx.observer, in_flight.operator).await;
     cx.observer.fact(
         member.host(),
         format!("confirmed over a fresh connection to {}", member.target.address),

@@ -16,6 +16,8 @@ use crate::state::{Request, TxnId};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlight<'a> {
     pub(crate) txn: &'a TxnId,
+    /// Who runs it, and so holds the operator lock.
+    pub(crate) operator: &'a Operator,
     /// What it was begun with.
     pub(crate) begin: &'a Request,
     /// The last event that was read; 0: none, so that it may never have begun.
@@ -55,12 +57,11 @@ pub(crate) async fn connect_at_new_address(cx: &Context<'_>, moving: Option<&Add
 pub(crate) async fn take_over(
     cx: &Context<'_>,
     member: &mut Member,
-    operator: &Operator,
     (link, target): (Link, &Target),
     in_flight: InFlight<'_>,
 ) -> Result<(), RolloutError> {
     member.continue_over(link, target);
-    member.lock_again(cx.observer, operator).await;
+    member.lock_again(cx.observer, in_flight.operator).await;
     if in_flight.seen == 0 {
         member.tell_state().await?;
     }
@@ -72,7 +73,6 @@ pub(crate) async fn take_over(
 pub(crate) async fn reattach(
     cx: &Context<'_>,
     member: &mut Member,
-    operator: &Operator,
     in_flight: InFlight<'_>,
     deadline: Instant,
 ) -> Result<(), RolloutError> {
@@ -92,7 +92,7 @@ pub(crate) async fn reattach(
                 continue;
             }
             // Lost once more meanwhile: there is time to try again.
-            let taken = take_over(cx, member, operator, (link, target), in_flight).await;
+            let taken = take_over(cx, member, (link, target), in_flight).await;
             if taken.is_ok() {
                 return Ok(());
             }
