@@ -7,7 +7,7 @@ use crate::host::os::error::{Error, Result, at};
 use crate::host::os::files;
 use crate::host::os::root::Root;
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, of_another_kind};
 use crate::host::resource::node::{Node, attributes, node};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::worker::Worker;
@@ -56,14 +56,6 @@ impl Kind for Directory<'_> {
         fs::create_dir_all(&path).map_err(at("create", &path))?;
         files::set_attributes(&path, self.mode, uid, gid)?;
         files::sync_parent(&path)
-    }
-
-    fn difference(&self, _was: &Observed, _now: &Observed) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn trace(&self, root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Path(root.path(self.path))
     }
 
     fn path(&self) -> &str {

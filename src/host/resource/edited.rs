@@ -49,10 +49,6 @@ impl Kind for Edited<'_> {
         }
     }
 
-    fn difference(&self, _was: &Observed, _now: &Observed) -> Vec<String> {
-        Vec::new()
-    }
-
     fn trace(&self, root: &Root, _was: &Observed, _now: &Observed) -> Trace {
         Trace::Path(edit_target(root, self.path))
     }

@@ -9,7 +9,7 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::{executor, files};
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, of_another_kind};
 use crate::host::resource::node::{IS_EXECUTOR, Node, attributes, node};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::staged::Staged;
@@ -74,14 +74,6 @@ impl Kind for File<'_> {
         let (uid, gid) = files::resolve_ids(worker.root, self.owner, self.group)?;
         refuse_odd(&at, node)?;
         replace(worker, &at, &self.bytes()?, self.mode, uid, gid)
-    }
-
-    fn difference(&self, _was: &Observed, _now: &Observed) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn trace(&self, root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Path(root.path(self.path))
     }
 
     fn path(&self) -> &str {

@@ -37,11 +37,18 @@ pub(crate) trait Kind {
     /// What failed; what was replaced is in the undo log.
     fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()>;
 
-    /// What differs from how hapair left it, in words.
-    fn difference(&self, was: &Observed, now: &Observed) -> Vec<String>;
+    /// What differs from how hapair left it, in words, beside what its node tells.
+    fn difference(&self, _was: &Observed, _now: &Observed) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Where it can be seen who changed it.
-    fn trace(&self, root: &Root, was: &Observed, now: &Observed) -> Trace;
+    fn trace(&self, root: &Root, _was: &Observed, _now: &Observed) -> Trace {
+        match self.path() {
+            "" => Trace::Nowhere,
+            path => Trace::Path(root.path(path)),
+        }
+    }
 
     /// The path that a diff is headed with; empty: it is about none.
     fn path(&self) -> &str {

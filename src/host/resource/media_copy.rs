@@ -9,7 +9,7 @@ use crate::host::os::files;
 use crate::host::os::root::Root;
 use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, of_another_kind};
 use crate::host::resource::node::Kept;
 use crate::host::resource::observed::Observed;
 use crate::host::resource::undoing::Undoing;
@@ -72,10 +72,6 @@ impl Kind for MediaCopy<'_> {
             (Observed::Media { .. }, Observed::Media { .. }) => vec!["the copy changed".into()],
             _ => Vec::new(),
         }
-    }
-
-    fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Nowhere
     }
 
     /// A disc is taken out of its drive; only the copy is hapair's.

@@ -4,7 +4,7 @@ use crate::host::observe::tools::Tools;
 use crate::host::os::error::Result;
 use crate::host::os::root::Root;
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, Questions, of_another_kind};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::packages;
 use crate::host::resource::worker::Worker;
@@ -48,10 +48,6 @@ impl Kind for PackageGroup<'_> {
 
     fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
         packages::difference(was, now)
-    }
-
-    fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Nowhere
     }
 
     fn needs_first(&self) -> Option<Reaction> {

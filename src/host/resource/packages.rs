@@ -9,7 +9,7 @@ use crate::host::os::root::Root;
 use crate::host::os::{exec, rpm_erase};
 use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, Questions, of_another_kind};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
@@ -55,10 +55,6 @@ impl Kind for Packages<'_> {
 
     fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
         difference(was, now)
-    }
-
-    fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Nowhere
     }
 
     fn needs_first(&self) -> Option<Reaction> {

@@ -10,7 +10,7 @@ use crate::host::os::exec;
 use crate::host::os::root::Root;
 use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
-use crate::host::resource::kind::{Kind, Trace, of_another_kind};
+use crate::host::resource::kind::{Kind, of_another_kind};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
@@ -90,10 +90,6 @@ impl Kind for SelinuxBooleans<'_> {
                 None => format!("{name} is gone"),
             })
             .collect()
-    }
-
-    fn trace(&self, _root: &Root, _was: &Observed, _now: &Observed) -> Trace {
-        Trace::Nowhere
     }
 }
 
