@@ -94,7 +94,10 @@ fn an_advert_that_is_sent_again_moves_nothing() {
     }
 }
 
-/// Who has the key, at a real time of its own.
+/// Where forged adverts come from.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
+
+/// Signs with the key of the pair, at a real time of its own.
 struct Signer(AuthHmac);
 
 impl Signer {
@@ -108,13 +111,13 @@ impl Signer {
     }
 
     /// A signed advert to the group, made so many seconds from now, or ago.
-    fn sign(&self, src: Ipv4Addr, priority: u8, seconds: i64) -> Vec<u8> {
+    fn sign(&self, priority: u8, seconds: i64) -> Vec<u8> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let off = Duration::from_secs(seconds.unsigned_abs());
         let real = if seconds < 0 { now - off } else { now + off };
         let seal = self.0.seal(&Sequence::default(), real);
         let mut message = Vec::new();
-        advert(3, priority).encode_sealed_into(src.into(), IpAddr::V4(GROUP4), Form::Pseudo, seal, &mut message);
+        advert(3, priority).encode_sealed_into(STRANGER.into(), IpAddr::V4(GROUP4), Form::Pseudo, seal, &mut message);
         message
     }
 }
@@ -134,13 +137,12 @@ fn what_is_too_old_or_was_changed_moves_nothing_and_what_is_neither_does() {
     }
     let (pair, _stranger, forger) = owner_and_forger();
     let signer = Signer::new();
-    let src = Ipv4Addr::new(10, 77, 0, 3);
     let before = [&pair.a, &pair.b].map(transitions);
     let refused = |counter: &str, make: &dyn Fn() -> Vec<u8>| {
         let hosts = [&pair.a, &pair.b];
         let so_far = hosts.map(|host| host.counter(counter));
         until("it is refused", || {
-            forger.send(src, GROUP4, 255, &make());
+            forger.send(STRANGER, GROUP4, 255, &make());
             hosts
                 .map(|host| host.counter(counter))
                 .iter()
@@ -150,24 +152,24 @@ fn what_is_too_old_or_was_changed_moves_nothing_and_what_is_neither_does() {
         assert_eq!(hosts.map(transitions), before, "{counter}");
     };
     let outside = WINDOW as i64 + 2;
-    refused("hmac_stale", &|| signer.sign(src, 254, -outside));
-    refused("hmac_stale", &|| signer.sign(src, 254, outside));
+    refused("hmac_stale", &|| signer.sign(254, -outside));
+    refused("hmac_stale", &|| signer.sign(254, outside));
     // A trailer of a harmless advert, behind another one whose checksum is right.
     refused("hmac_wrong_key", &|| {
-        let harmless = signer.sign(src, 100, 0);
-        let mut message = advert(3, 254).encode(src.into(), IpAddr::V4(GROUP4), Form::Pseudo);
+        let harmless = signer.sign(100, 0);
+        let mut message = advert(3, 254).encode(STRANGER.into(), IpAddr::V4(GROUP4), Form::Pseudo);
         message.extend(&harmless[harmless.len() - TRAILER..]);
         message
     });
     // A part of a trailer is none.
     refused("ignored", &|| {
-        let mut message = signer.sign(src, 254, 0);
+        let mut message = signer.sign(254, 0);
         message.truncate(message.len() - 4);
         message
     });
     // With the right time and nothing changed it is believed.
     until("the owner yields", || {
-        forger.send(src, GROUP4, 255, &signer.sign(src, 254, 0));
+        forger.send(STRANGER, GROUP4, 255, &signer.sign(254, 0));
         !pair.a.owns(VIP) && !pair.b.owns(VIP)
     });
     assert_eq!(pair.a.counter("left_master"), 1);
@@ -180,14 +182,13 @@ fn a_clock_that_is_nearly_outside_the_window_is_told_and_does_no_harm() {
     }
     let (pair, _stranger, forger) = owner_and_forger();
     let signer = Signer::new();
-    let src = Ipv4Addr::new(10, 77, 0, 3);
     let before = [&pair.a, &pair.b].map(transitions);
     let most = WINDOW as i64 * 3 / 4;
     until("both tell it", || {
-        forger.send(src, GROUP4, 255, &signer.sign(src, 100, most));
+        forger.send(STRANGER, GROUP4, 255, &signer.sign(100, most));
         [&pair.a, &pair.b].iter().all(|host| {
             let warnings = host.status()["warnings"].to_string();
-            warnings.contains(&format!("the clock of {src} is ")) && warnings.contains("set the clocks right")
+            warnings.contains(&format!("the clock of {STRANGER} is ")) && warnings.contains("set the clocks right")
         })
     });
     assert_eq!([&pair.a, &pair.b].map(transitions), before);
