@@ -35,7 +35,7 @@ impl Run<'_> {
 
     pub(super) async fn locked(&mut self, pair: &mut Pair) -> Result<(), RolloutError> {
         if self.options.operator.if_held == IfHeld::Break {
-            // Whose lock was broken may have changed something to the last.
+            // The run that lost its lock may have changed something until that moment.
             for member in &mut pair.members {
                 self.unmoved(member).await?;
             }

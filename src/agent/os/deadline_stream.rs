@@ -99,7 +99,7 @@ mod tests {
         let error = loop {
             match until.read(&mut byte) {
                 Ok(n) => assert_eq!(n, 1),
-                // A signal that another test of the process sends. Whoever reads to the end goes on as well.
+                // A signal of another test in this process. `Read::read_to_end` continues after it, too.
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break e,
             }

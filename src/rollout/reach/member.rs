@@ -163,7 +163,7 @@ pub(crate) struct Reconnect {
     pub(crate) settled: Option<String>,
     /// It is reached at one address, whatever becomes of its network.
     pub(crate) stable: bool,
-    /// Whose operator lock it holds for us.
+    /// The operator in whose name the host holds the operator lock for this run.
     pub(crate) holds: Option<Operator>,
     /// hapair reconnected, and the operator has not been told yet.
     pub(crate) unreported: bool,

@@ -15,7 +15,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Opens it. Whoever reads the state afterwards misses nothing.
+    /// Opens it. A caller that reads the state after this misses no change.
     pub(crate) fn open() -> io::Result<Monitor> {
         let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
         Ok(Monitor {
