@@ -29,6 +29,19 @@ impl Build<'_> {
         self.facts.release.major
     }
 
+    /// Refuses a value that could break out of what it is written into; `field` in the inventory's words.
+    pub(super) fn guard(&self, syntax: Syntax, field: &str, value: &str) -> Result<(), DesiredError> {
+        match offender(syntax, value) {
+            None => Ok(()),
+            Some(character) => Err(DesiredError::Unsafe {
+                host: self.host.name.clone(),
+                field: field.to_owned(),
+                character,
+                format: syntax.format(),
+            }),
+        }
+    }
+
     pub(super) fn check_release(&self) -> Result<(), DesiredError> {
         let found = self.release();
         if !RELEASES.contains(&found) {
@@ -147,19 +160,4 @@ pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr,
             "write it under `network` of that host, or under `mcast_src_ip` of the instance",
         )
     })
-}
-
-impl self::Build<'_> {
-    /// Refuses a value that could break out of its place; `field` in the inventory's words.
-    pub(super) fn guard(&self, place: Syntax, field: &str, value: &str) -> Result<(), super::DesiredError> {
-        match offender(place, value) {
-            None => Ok(()),
-            Some(character) => Err(super::DesiredError::Unsafe {
-                host: self.host.name.clone(),
-                field: field.to_owned(),
-                character,
-                format: place.format(),
-            }),
-        }
-    }
 }

@@ -57,7 +57,7 @@ impl Secrets {
     /// Every secret, once.
     pub fn all(&self) -> Vec<Secret> {
         let keys = self.hmac_keys.values().flat_map(BTreeMap::values);
-        self::distinct(self.auth_pass.values().chain(keys).cloned())
+        distinct(self.auth_pass.values().chain(keys).cloned())
     }
 }
 

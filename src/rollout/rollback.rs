@@ -443,10 +443,10 @@ impl Back<'_> {
     }
 
     fn lacking(&self, statuses: &[HostStatus; 2], owners: Owners) -> Option<String> {
-        let put_back = Side::BOTH
+        let rolled_back = Side::BOTH
             .into_iter()
             .filter(|host| self.done[*host] && self.what.plans[*host].engine_runs_after);
-        for host in put_back {
+        for host in rolled_back {
             let status = &statuses[host];
             if let Some(lacking) = self.unfit(host, status) {
                 return Some(format!("on {} {lacking}", status.host));
