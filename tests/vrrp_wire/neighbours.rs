@@ -325,6 +325,7 @@ fn another_host_with_our_own_address_is_named() {
     let mut heard = Tap::on(&pair.a.net, "eth0");
     ask();
     until("a hears it", || is_asked(&mut heard));
+    drop(heard);
     stranger.net.ip("addr flush dev eth0");
     stranger.net.ip("addr add 10.77.0.1/24 dev eth0");
     until("it is named", || {
@@ -349,6 +350,9 @@ fn another_host_with_our_own_address_is_named() {
     assert!(pair.a.agent(&["status"]).0.contains(&format!("warning: {line}")));
     assert_eq!(lines(&pair.a, &line, "eth0"), 1);
     assert!(pair.a.owns(VIP));
+    // One socket for that and for what it sends: each makes the death of the daemon some 10 ms longer, and the stop step waits for it.
+    let sockets = std::fs::read_to_string(format!("/proc/{}/net/packet", pair.a.pid())).unwrap();
+    assert_eq!(sockets.lines().skip(1).count(), 1, "{sockets}");
 }
 
 #[test]

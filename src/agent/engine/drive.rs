@@ -21,9 +21,9 @@ use crate::agent::config;
 use crate::agent::net::duplicate::Duplicates;
 use crate::agent::net::netlink::{Links, Netlink};
 use crate::agent::net::pacing::Pacer;
+use crate::agent::net::packet_socket::PacketSocket;
 use crate::agent::net::vrrp_socket::{Arrivals, Outbox, PACKETS, VrrpSocket};
 use crate::agent::os::epoll_registered::Watched;
-use crate::agent::os::sys::FrameSocket;
 use crate::agent::os::{log, sys};
 use crate::agent::tell::mail::Mailer;
 use crate::agent::tell::notify::Notifier;
@@ -76,7 +76,7 @@ pub(crate) struct Engine {
     pub(super) vips: BTreeSet<IpAddr>,
     pub(super) netlink: Netlink,
     pub(super) links: Links,
-    pub(super) frames: FrameSocket,
+    pub(super) packets: PacketSocket,
     pub(super) pacer: Pacer,
     pub(super) epoll: Rc<Epoll>,
     pub(super) tokens: Tokens,
@@ -125,7 +125,7 @@ impl Engine {
             vips: BTreeSet::new(),
             links: netlink.read()?,
             netlink,
-            frames: FrameSocket::open()?,
+            packets: PacketSocket::open()?,
             pacer: Pacer::default(),
             epoll: Rc::clone(epoll),
             tokens,

@@ -328,7 +328,7 @@ impl Engine {
     }
 
     fn tell(&self, index: u32, frames: &[&[u8]]) {
-        if let Err(e) = self.frames.send(index, frames) {
+        if let Err(e) = self.packets.send(index, frames) {
             log::event(
                 "warning",
                 "cannot announce addresses to the neighbours",

@@ -99,6 +99,7 @@ impl Engine {
                     _ => None,
                 },
             );
-        self.duplicates.look(now, sources.collect(), &self.links);
+        let sources = sources.collect();
+        self.duplicates.look(now, sources, &self.links, &mut self.packets);
     }
 }

@@ -7,22 +7,20 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use std::{io, mem};
 
 use serde_json::{Value, json};
 
 use super::netlink::Links;
-use crate::agent::os::{log, sys};
+use super::packet_socket::{ETHERNET, PacketSocket};
+use crate::agent::os::log;
 use crate::vrrp::{MEMORY, Time};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 /// Frames that are read in a look; what the socket has no room for is dropped by the kernel.
 const FRAMES: usize = 16;
-/// Bytes of the socket's buffer: the kernel makes of it the least that it allows.
-const ROOM: i32 = 2048;
 /// Addresses of ours that are watched.
 const SOURCES: usize = 64;
 /// Others that are remembered.
@@ -33,6 +31,8 @@ const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const SENDER_MAC: usize = 8;
 const SENDER_IP: usize = 14;
 const MESSAGE: usize = 28;
+/// A frame with such a message.
+const FRAME: usize = ETHERNET + MESSAGE;
 
 /// An interface's number, and an address of ours on it.
 pub(crate) type Source = (u32, Ipv4Addr);
@@ -55,9 +55,8 @@ pub(crate) struct Duplicate {
 /// What was seen of it.
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
-    socket: Option<OwnedFd>,
-    /// What the socket's filter lets through.
-    watched: BTreeSet<Source>,
+    /// What the socket's filter lets through; without one nothing is heard.
+    watched: Option<BTreeSet<Source>>,
     seen: Vec<Duplicate>,
     looked: Option<Time>,
     failed: bool,
@@ -70,9 +69,9 @@ impl Duplicates {
     }
 
     /// Looks for others that use these addresses. What is new is logged.
-    pub(crate) fn look(&mut self, now: Time, sources: BTreeSet<Source>, links: &Links) {
+    pub(crate) fn look(&mut self, now: Time, sources: BTreeSet<Source>, links: &Links, socket: &mut PacketSocket) {
         self.looked = Some(now);
-        if let Err(e) = self.watch(sources) {
+        if let Err(e) = self.watch(sources, socket) {
             // It is tried again every second, and decides nothing.
             if !mem::replace(&mut self.failed, true) {
                 let message = "cannot look for other hosts with our address";
@@ -81,21 +80,13 @@ impl Duplicates {
             return;
         }
         self.failed = false;
-        let Some(socket) = &self.socket else { return };
-        let mut frames: Vec<(u32, [u8; MESSAGE])> = Vec::new();
-        while frames.len() < FRAMES
-            && let Some(frame) = receive(socket)
-        {
-            frames.push(frame);
-        }
-        for (index, message) in frames {
-            let Some((mac, address)) = sender(&message) else {
+        for (index, frame) in std::iter::from_fn(|| socket.receive::<FRAME>()).take(FRAMES) {
+            let Some((mac, address)) = sender(&frame) else {
                 continue;
             };
             // Another interface of ours on the same segment hears what we say.
             let own = links.links.values().any(|l| l.mac == Some(mac));
-            if let (true, false, Some(link)) = (self.watched.contains(&(index, address)), own, links.links.get(&index))
-            {
+            if let (true, false, Some(link)) = (self.watches((index, address)), own, links.links.get(&index)) {
                 self.note(now, address, &link.name, mac);
             }
         }
@@ -127,18 +118,19 @@ impl Duplicates {
         self.seen.iter().filter(|d| now <= d.heard + MEMORY).cloned().collect()
     }
 
+    fn watches(&self, source: Source) -> bool {
+        self.watched.as_ref().is_some_and(|watched| watched.contains(&source))
+    }
+
     /// Makes the socket let through what is about these addresses.
-    fn watch(&mut self, sources: BTreeSet<Source>) -> io::Result<()> {
+    fn watch(&mut self, sources: BTreeSet<Source>, socket: &mut PacketSocket) -> io::Result<()> {
         let sources: BTreeSet<Source> = sources.into_iter().take(SOURCES).collect();
-        if sources == self.watched && (self.socket.is_some() || sources.is_empty()) {
+        if self.watched.as_ref() == Some(&sources) || (self.watched.is_none() && sources.is_empty()) {
             return Ok(());
         }
         let addresses: BTreeSet<Ipv4Addr> = sources.iter().map(|(_, ip)| *ip).collect();
-        self.socket = None;
-        if !addresses.is_empty() {
-            self.socket = Some(open(&addresses)?);
-        }
-        self.watched = sources;
+        socket.hear_arp(&filter(&addresses))?;
+        self.watched = Some(sources);
         Ok(())
     }
 }
@@ -166,8 +158,9 @@ fn colons(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Who sent an ARP message.
-fn sender(message: &[u8; MESSAGE]) -> Option<([u8; 6], Ipv4Addr)> {
+/// Who sent the ARP message in a frame.
+fn sender(frame: &[u8; FRAME]) -> Option<([u8; 6], Ipv4Addr)> {
+    let message = &frame[ETHERNET..];
     if message[..KIND.len()] != KIND {
         return None;
     }
@@ -176,7 +169,7 @@ fn sender(message: &[u8; MESSAGE]) -> Option<([u8; 6], Ipv4Addr)> {
     Some((mac, ip.into()))
 }
 
-/// A program for the kernel: lets ARP messages pass whose sender has one of these addresses.
+/// A program for the kernel: lets frames pass whose ARP message has one of these addresses as its sender.
 fn filter(addresses: &BTreeSet<Ipv4Addr>) -> Vec<libc::sock_filter> {
     let step = |code: u32, jt: usize, k: u32| libc::sock_filter {
         code: code as u16,
@@ -184,7 +177,11 @@ fn filter(addresses: &BTreeSet<Ipv4Addr>) -> Vec<libc::sock_filter> {
         jf: 0,
         k,
     };
-    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, SENDER_IP as u32)];
+    let mut program = vec![step(
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        0,
+        (ETHERNET + SENDER_IP) as u32,
+    )];
     for (at, address) in addresses.iter().enumerate() {
         // Over the comparisons that are left, and the step that drops.
         let to_pass = addresses.len() - at;
@@ -195,48 +192,8 @@ fn filter(addresses: &BTreeSet<Ipv4Addr>) -> Vec<libc::sock_filter> {
         ));
     }
     program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0));
-    program.push(step(libc::BPF_RET | libc::BPF_K, 0, MESSAGE as u32));
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, FRAME as u32));
     program
-}
-
-/// A socket that hears such ARP messages on every interface. What this host sends does not come back to it.
-fn open(addresses: &BTreeSet<Ipv4Addr>) -> io::Result<OwnedFd> {
-    // Protocol 0: nothing arrives before the filter is there.
-    let socket = sys::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?;
-    let program = filter(addresses);
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_ptr().cast_mut(),
-    };
-    sys::set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)?;
-    sys::set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &ROOM)?;
-    // SAFETY: all zero is a valid sockaddr_ll.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
-    sys::bind(&socket, &address)?;
-    Ok(socket)
-}
-
-/// The next message, and the number of its interface. Whatever goes wrong is as if there were none: the next look comes.
-fn receive(socket: &OwnedFd) -> Option<(u32, [u8; MESSAGE])> {
-    let mut message = [0u8; MESSAGE];
-    // SAFETY: all zero is a valid sockaddr_ll.
-    let mut from: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    let mut length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: both pointers are to live locals, each with its length.
-    let got = unsafe {
-        let (fd, bytes) = (socket.as_raw_fd(), message.as_mut_ptr().cast());
-        libc::recvfrom(
-            fd,
-            bytes,
-            MESSAGE,
-            libc::MSG_DONTWAIT,
-            (&raw mut from).cast(),
-            &raw mut length,
-        )
-    };
-    (got == MESSAGE as isize).then_some((from.sll_ifindex as u32, message))
 }
 
 #[cfg(test)]
@@ -244,7 +201,7 @@ mod tests {
     use super::*;
 
     /// What the kernel makes of such a program: the steps that it has.
-    fn passes(program: &[libc::sock_filter], message: &[u8]) -> bool {
+    fn passes(program: &[libc::sock_filter], frame: &[u8]) -> bool {
         let mut at = 0;
         let mut loaded = 0;
         loop {
@@ -253,7 +210,7 @@ mod tests {
             match u32::from(step.code) {
                 code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
                     let k = step.k as usize;
-                    loaded = u32::from_be_bytes(message[k..k + 4].try_into().unwrap());
+                    loaded = u32::from_be_bytes(frame[k..k + 4].try_into().unwrap());
                 }
                 code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
                     at += usize::from(if loaded == step.k { step.jt } else { step.jf });
@@ -264,12 +221,13 @@ mod tests {
         }
     }
 
-    fn message(mac: [u8; 6], ip: [u8; 4]) -> [u8; MESSAGE] {
-        let mut message = [0; MESSAGE];
+    fn frame(mac: [u8; 6], ip: [u8; 4]) -> [u8; FRAME] {
+        let mut frame = [0; FRAME];
+        let message = &mut frame[ETHERNET..];
         message[..6].copy_from_slice(&KIND);
         message[SENDER_MAC..SENDER_IP].copy_from_slice(&mac);
         message[SENDER_IP..SENDER_IP + 4].copy_from_slice(&ip);
-        message
+        frame
     }
 
     #[test]
@@ -280,18 +238,18 @@ mod tests {
             let program = filter(&watched);
             for n in 0..=255 {
                 let is_ours = usize::from(n) <= some && n > 0;
-                assert_eq!(passes(&program, &message([2; 6], [10, 0, 0, n])), is_ours, "{n}");
+                assert_eq!(passes(&program, &frame([2; 6], [10, 0, 0, n])), is_ours, "{n}");
             }
         }
     }
 
     #[test]
     fn who_sent_it_is_read_from_ethernet_and_ipv4_alone() {
-        let good = message([2, 0, 0, 0, 0, 7], [10, 0, 0, 1]);
+        let good = frame([2, 0, 0, 0, 0, 7], [10, 0, 0, 1]);
         assert_eq!(sender(&good), Some(([2, 0, 0, 0, 0, 7], Ipv4Addr::new(10, 0, 0, 1))));
         for at in 0..KIND.len() {
             let mut bad = good;
-            bad[at] ^= 4;
+            bad[ETHERNET + at] ^= 4;
             assert_eq!(sender(&bad), None);
         }
     }

@@ -3,4 +3,5 @@
 pub(super) mod duplicate;
 pub(super) mod netlink;
 pub(super) mod pacing;
+pub(super) mod packet_socket;
 pub(super) mod vrrp_socket;

@@ -81,43 +81,6 @@ pub(crate) fn bind<T>(fd: &OwnedFd, address: &T) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// Sends whole Ethernet frames (gratuitous ARP, neighbour advertisements).
-#[derive(Debug)]
-pub(crate) struct FrameSocket(OwnedFd);
-
-impl FrameSocket {
-    pub(crate) fn open() -> io::Result<FrameSocket> {
-        // Protocol 0: it only sends.
-        let fd = socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-        room(&fd, Buffer::Send, BURST)?;
-        Ok(FrameSocket(fd))
-    }
-
-    /// Sends frames on an interface with one system call for about a thousand. The first error counts, the rest is tried.
-    pub(crate) fn send(&self, index: u32, frames: &[&[u8]]) -> io::Result<()> {
-        // SAFETY: all zero is a valid sockaddr_ll.
-        let mut to: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        to.sll_family = libc::AF_PACKET as u16;
-        to.sll_ifindex = index as i32;
-        to.sll_halen = 6;
-        let mut iovs: Vec<libc::iovec> = frames.iter().map(|f| iovec(f)).collect();
-        let mut messages: Vec<libc::mmsghdr> = iovs
-            .iter_mut()
-            .map(|iov| {
-                let mut m = empty_message();
-                m.msg_hdr.msg_name = (&raw mut to).cast();
-                m.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_ll>() as socklen_t;
-                m.msg_hdr.msg_iov = iov;
-                m.msg_hdr.msg_iovlen = 1;
-                m
-            })
-            .collect();
-        // SAFETY: every pointer in `messages` is to a live local or to a frame, with its length.
-        let failed = unsafe { send_all(&self.0, &mut messages) };
-        failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
-    }
-}
-
 /// Bytes to be sent, as the kernel wants to be told.
 pub(crate) fn iovec(bytes: &[u8]) -> libc::iovec {
     libc::iovec {
