@@ -42,7 +42,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(600);
 const SILENCE_LIMIT: Duration = Duration::from_secs(180);
 
 /// Pairs of twins that there may be at the same time. Tests mostly wait: for elections, for a host that reverts in its own time.
-const PAIRS: usize = 2;
+const PAIRS: usize = 4;
 
 /// Numbers of the pairs that no test has.
 static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
