@@ -3,138 +3,158 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::event::{Cause, State};
-use super::router::Router;
-use super::router_state::{Hold, Owner};
+use super::candidate::Candidate;
+use super::event::Cause;
+use super::role::{Bid, Owner, Standby, Wait};
+use super::settings::Settings;
 use super::time::Time;
 
-impl Router {
-    pub(super) fn wait_for_silence(&mut self, from: Time) {
-        self.down_at = Some(from + self.settings.master_down(self.priority, self.owner_interval()));
-        self.down_cause = Cause::Silence;
-        self.overdue = false;
+impl Standby {
+    /// Waits for the silence of that owner, heard now, or of one that is not known.
+    pub(super) fn new(own: &Candidate, now: Time, owner: Option<Owner>) -> Standby {
+        let mut standby = Standby {
+            wait: Wait::Until(now),
+            cause: Cause::Silence,
+            owner,
+            passed_over: None,
+            lower_since: None,
+            bid: Bid::default(),
+        };
+        standby.wait_for_silence(own, now);
+        standby
     }
 
-    /// The owner that was heard last: the one that the wait is for, else a lower one that this router is about to replace.
-    pub(super) fn known_owner(&self) -> Option<Owner> {
-        self.owner.or(self.passed_over)
+    fn wait_for_silence(&mut self, own: &Candidate, from: Time) {
+        self.wait = Wait::Until(from + own.master_down(self.owner_interval(own)));
+        self.cause = Cause::Silence;
+    }
+
+    /// When its wait is over; `None`: it is, and something else is missing.
+    pub(super) fn until(&self) -> Option<Time> {
+        match self.wait {
+            Wait::Until(at) => Some(at),
+            Wait::ForChecks | Wait::ForGroup => None,
+        }
     }
 
     /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
-    pub(super) fn owner_interval(&self) -> Duration {
+    fn owner_interval(&self, own: &Candidate) -> Duration {
         self.known_owner()
-            .filter(|_| self.settings.version == 3)
-            .map_or(self.settings.interval(), |o| o.interval)
-    }
-
-    pub(super) fn held(&self, now: Time) -> bool {
-        let commanded = match self.hold {
-            Some(Hold::Until(time)) => now < time,
-            Some(Hold::Resume) => true,
-            None => false,
-        };
-        commanded || self.crash_hold.is_some_and(|until| now < until)
-    }
-
-    /// Does not take over from a living owner for this long; a takeover that is on its way ends.
-    pub(super) fn hold_back(&mut self, now: Time, time: Option<Duration>) {
-        self.hold = Some(time.map_or(Hold::Resume, |t| Hold::Until(now.saturating_add(t))));
-        self.outbid = None;
-        self.leave_it_to_the_owner();
+            .filter(|_| own.settings.version == 3)
+            .map_or(own.settings.interval(), |o| o.interval)
     }
 
     /// Ends a takeover from a lower owner that lives, if one is on its way.
-    pub(super) fn leave_it_to_the_owner(&mut self) {
-        if self.state == State::Backup
-            && let Some(lower) = self.passed_over
-        {
-            self.follow(lower.heard, lower);
+    pub(super) fn leave_it_to_the_owner(&mut self, own: &Candidate) {
+        if let Some(lower) = self.passed_over {
+            self.follow(own, lower.heard, lower);
         }
     }
 
     /// Whether a lower owner that is heard now may be replaced.
-    fn may_preempt(&mut self, now: Time) -> bool {
-        if self.held(now) {
+    fn may_preempt(&mut self, own: &Candidate, now: Time) -> bool {
+        if own.held(now) {
             self.lower_since = None;
             return false;
         }
-        if self.priority == 255 {
+        if own.priority == 255 {
             return true;
         }
         let since = *self.lower_since.get_or_insert(now);
-        self.settings.preempt && now >= since + self.settings.preempt_delay
+        own.settings.preempt && now >= since + own.settings.preempt_delay
     }
 
-    pub(super) fn as_backup(&mut self, now: Time, sender: Owner) {
+    /// An advert that counts.
+    pub(super) fn hear(&mut self, own: &Candidate, now: Time, sender: Owner) {
         if sender.priority == 0 {
-            return self.owner_stops(now, sender.src);
+            return self.owner_stops(own, now, sender.src);
         }
-        if sender.priority >= self.priority {
+        if sender.priority >= own.priority {
             self.lower_since = None;
-            return self.hear_owner(now, sender);
+            return self.hear_owner(own, now, sender);
         }
-        if !self.may_preempt(now) {
-            return self.hear_owner(now, sender);
+        if !self.may_preempt(own, now) {
+            return self.hear_owner(own, now, sender);
         }
         // The wait goes on as it is: three adverts and the skew time since this router came, or since somebody better was heard
         // last. It damps a host whose link or check comes and goes; each time it came back sooner, the VIP would move.
         self.passed_over = Some(sender);
         let fell = self
             .owner
-            .is_some_and(|o| o.src == sender.src && o.priority >= self.priority);
+            .is_some_and(|o| o.src == sender.src && o.priority >= own.priority);
         if fell {
             // We were here all the time, and the owner itself says that it is worse now: nothing to wait for.
             self.owner = None;
-            self.take_over_after_skew(now, Cause::Preempt);
+            self.take_over_after_skew(own, now, Cause::Preempt);
         }
     }
 
     /// Whom this router leaves the addresses to. An owner that yields sends a last advert, which comes after the first one of the
     /// better owner that it yields to; its interval may be a shorter one, but the wait for the better owner stays as long as it is.
-    fn hear_owner(&mut self, now: Time, sender: Owner) {
+    fn hear_owner(&mut self, own: &Candidate, now: Time, sender: Owner) {
         let better = |o: &Owner| o.src != sender.src && (o.priority, o.src) > (sender.priority, sender.src);
-        let before = self.owner.filter(better).and(self.down_at);
-        self.follow(now, sender);
-        self.down_at = self.down_at.max(before);
+        let before = self.owner.filter(better).and(self.until());
+        self.follow(own, now, sender);
+        if let (Wait::Until(at), Some(before)) = (&mut self.wait, before) {
+            *at = before.max(*at);
+        }
     }
 
     /// Priority 0 was heard. Only the owner's end matters: a loser of an election that stops says nothing about the winner.
-    fn owner_stops(&mut self, now: Time, src: IpAddr) {
+    fn owner_stops(&mut self, own: &Candidate, now: Time, src: IpAddr) {
         let ends = self.known_owner().is_none_or(|o| o.src == src);
         if self.passed_over.is_some_and(|o| o.src == src) {
             self.passed_over = None;
         }
-        if ends && !self.wants && !self.overdue {
-            self.take_over_after_skew(now, Cause::OwnerStopped);
+        if ends && self.until().is_some() {
+            self.take_over_after_skew(own, now, Cause::OwnerStopped);
             self.owner = None;
         }
     }
 
     /// Said twice, or when the wait is nearly over, it does not make the wait longer.
-    fn take_over_after_skew(&mut self, now: Time, cause: Cause) {
-        let takeover = now + self.settings.skew(self.priority, self.owner_interval());
-        if !self.wants && !self.overdue {
-            self.down_at = Some(self.down_at.map_or(takeover, |at| at.min(takeover)));
+    fn take_over_after_skew(&mut self, own: &Candidate, now: Time, cause: Cause) {
+        let takeover = now + own.skew(self.owner_interval(own));
+        if let Wait::Until(at) = &mut self.wait {
+            *at = takeover.min(*at);
         }
-        self.down_cause = cause;
+        self.cause = cause;
+    }
+
+    /// The effective priority was another one until now.
+    pub(super) fn priority_changed(&mut self, own: &Candidate, from: u8) {
+        let interval = self.owner_interval(own);
+        if self.passed_over.is_some_and(|o| o.priority >= own.priority) {
+            self.leave_it_to_the_owner(own);
+        } else if let Wait::Until(at) = &mut self.wait {
+            *at = (*at + own.skew(interval)).saturating_sub(own.settings.skew(from, interval));
+        }
+    }
+
+    /// The settings were other ones until now.
+    pub(super) fn settings_changed(&mut self, own: &Candidate, now: Time, old: &Settings) {
+        let timers = |s: &Settings| (s.interval(), s.down_adverts);
+        let waits_for_silence = self.cause == Cause::Silence && self.until().is_some();
+        if timers(old) != timers(&own.settings) && waits_for_silence {
+            self.wait_for_silence(own, self.owner.map_or(now, |o| o.heard));
+        }
     }
 
     /// Why the router becomes owner now that its wait is over.
-    pub(super) fn promotion_cause(&self, now: Time) -> Cause {
-        let patience = |o: &Owner| o.interval * u32::from(self.settings.down_adverts);
+    pub(super) fn promotion_cause(&self, own: &Candidate, now: Time) -> Cause {
+        let patience = |o: &Owner| o.interval * u32::from(own.settings.down_adverts);
         match self.passed_over {
-            Some(lower) if self.down_cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
-            _ => self.down_cause,
+            Some(lower) if self.cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
+            _ => self.cause,
         }
     }
 
     /// Waits until that owner, heard then, is silent.
-    pub(super) fn follow(&mut self, heard: Time, owner: Owner) {
+    fn follow(&mut self, own: &Candidate, heard: Time, owner: Owner) {
         self.owner = Some(owner);
         self.passed_over = None;
-        self.wants = false;
         // A takeover that its group did not join is over.
-        self.raise = None;
-        self.wait_for_silence(heard);
+        self.bid.raise = None;
+        self.wait_for_silence(own, heard);
     }
 }

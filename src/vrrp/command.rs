@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::event::{Cause, Output, State};
+use super::role::{Bid, Outbid, Raise, Role, Wait};
 use super::router::Router;
-use super::router_state::{Outbid, Raise};
 use super::time::Time;
 
 /// Why a router does not take over on command.
@@ -27,13 +27,13 @@ pub enum TakeoverRefusal {
 impl Router {
     /// Why [`Input::Takeover`](super::Input::Takeover) would do nothing; `None`: the router becomes, or is, owner.
     pub fn takeover_refusal(&self) -> Option<TakeoverRefusal> {
-        match self.state {
-            State::Stopped => Some(TakeoverRefusal::Stopped),
-            State::Fault => Some(TakeoverRefusal::Fault),
-            State::Master => None,
-            State::Backup if self.pending => Some(TakeoverRefusal::Pending),
-            State::Backup => {
-                let unbeatable = self.known_owner().is_some_and(|o| o.priority == 255);
+        match &self.role {
+            Role::Stopped => Some(TakeoverRefusal::Stopped),
+            Role::Fault { .. } => Some(TakeoverRefusal::Fault),
+            Role::Master(_) => None,
+            Role::Backup(_) if self.pending => Some(TakeoverRefusal::Pending),
+            Role::Backup(standby) => {
+                let unbeatable = standby.known_owner().is_some_and(|o| o.priority == 255);
                 unbeatable.then_some(TakeoverRefusal::Unbeatable)
             }
         }
@@ -43,61 +43,66 @@ impl Router {
         if self.takeover_refusal().is_some() {
             return;
         }
-        self.hold = None;
-        self.crash_hold = None;
+        self.own.hold = None;
+        self.own.crash_hold = None;
         let until = time.map(|t| now.saturating_add(t));
-        if self.state == State::Master {
-            if let Some(raise) = &mut self.raise {
-                raise.until = until;
+        let standby = match &mut self.role {
+            Role::Stopped | Role::Fault { .. } => return,
+            Role::Master(ownership) => {
+                if let Some(raise) = &mut ownership.bid.raise {
+                    raise.until = until;
+                }
+                return;
             }
-            return;
-        }
-        let all = [self.owner, self.passed_over].into_iter().flatten();
+            Role::Backup(standby) => standby,
+        };
+        let all = [standby.owner, standby.passed_over].into_iter().flatten();
         let best = all.map(|o| (o.priority, o.src)).max();
-        self.raise = best
-            .filter(|best| *best > (self.priority, self.settings.source))
-            .map(|(priority, _)| Raise {
-                priority: priority.saturating_add(1),
-                until,
-            });
-        // A router that has just started may not have heard its owner: that one answers at once.
-        self.outbid = best.is_none().then(|| Outbid {
-            before: now + self.settings.interval(),
+        let raise = |(priority, _): (u8, _)| Raise {
+            priority: priority.saturating_add(1),
             until,
-        });
-        self.down_cause = Cause::Takeover;
-        self.down_at = None;
-        if self.grouped {
-            self.wants = true;
-        } else {
+        };
+        standby.bid = Bid {
+            raise: best
+                .filter(|best| *best > (self.own.priority, self.own.settings.source))
+                .map(raise),
+            // A router that has just started may not have heard its owner: that one answers at once.
+            outbid: best.is_none().then(|| Outbid {
+                before: now + self.own.settings.interval(),
+                until,
+            }),
+        };
+        standby.cause = Cause::Takeover;
+        standby.wait = Wait::ForGroup;
+        if !self.grouped {
             self.promote(now, out);
         }
     }
 
     /// Outbids an owner that a takeover did not know of. Returns whether it did.
     pub(super) fn outbids(&mut self, now: Time, owner: u8, out: &mut Vec<Output>) -> bool {
-        let Some(outbid) = self.outbid.take().filter(|o| now <= o.before && owner < 255) else {
+        let Some(bid) = self.role.bid() else { return false };
+        let Some(outbid) = bid.outbid.take().filter(|o| now <= o.before && owner < 255) else {
             return false;
         };
-        self.raise = Some(Raise {
+        bid.raise = Some(Raise {
             priority: owner + 1,
             until: outbid.until,
         });
-        self.send(self.announced(), out);
-        self.advert_at = now + self.settings.interval();
+        self.send_in_turn(now, out);
         true
     }
 
     /// The priority that adverts carry while this router is owner.
     pub(super) fn announced(&self) -> u8 {
-        self.raise.map_or(self.priority, |raise| raise.priority)
+        self.role.raise().map_or(self.own.priority, |raise| raise.priority)
     }
 
     /// The owner returns to its own priority, and announces it at once: a better one takes over after its skew time.
     pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.raise.take().is_some() && self.state == State::Master {
-            self.send(self.priority, out);
-            self.advert_at = now + self.settings.interval();
+        let ended = self.role.bid().and_then(|bid| bid.raise.take());
+        if ended.is_some() && self.state() == State::Master {
+            self.send_in_turn(now, out);
         }
     }
 }

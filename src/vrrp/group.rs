@@ -21,12 +21,7 @@ impl Group {
     pub fn new(mut routers: Vec<Router>) -> Group {
         let grouped = routers.len() > 1;
         for router in &mut routers {
-            router.grouped = grouped;
-            if !grouped && router.wants {
-                // It waited for a group that it has left.
-                router.wants = false;
-                router.down_at = Some(Time::ZERO);
-            }
+            router.set_grouped(grouped);
         }
         let outputs = Vec::new();
         Group { routers, outputs }
@@ -128,7 +123,7 @@ impl Group {
                 collect(out, member, more);
             }
         }
-        if self.routers.iter().all(|r| r.state() == State::Backup && r.wants) {
+        if self.routers.iter().all(|r| r.waits_for_group()) {
             for member in 0..self.routers.len() {
                 let mut more = Vec::new();
                 self.routers[member].promote(now, &mut more);

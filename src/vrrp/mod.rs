@@ -23,6 +23,7 @@
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
 
 mod backup;
+mod candidate;
 mod command;
 mod event;
 pub mod frame;
@@ -33,8 +34,8 @@ mod master;
 mod neighbours;
 pub mod packet;
 mod reception;
+mod role;
 mod router;
-mod router_state;
 mod rules;
 mod sealing;
 mod settings;

@@ -7,8 +7,8 @@ use super::event::{Alarm, Output, Packet, State};
 use super::ignored::Ignored;
 use super::neighbours::{Heard, Neighbour, Said, Verdict};
 use super::packet::{Message, PacketError};
+use super::role::{Owner, Role};
 use super::router::Router;
-use super::router_state::Owner;
 use super::rules;
 use super::time::Time;
 
@@ -17,10 +17,10 @@ const MAX_MISMATCHED: usize = 32;
 
 impl Router {
     pub(super) fn packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Output>) {
-        if matches!(self.state, State::Stopped | State::Fault) {
+        if matches!(self.role, Role::Stopped | Role::Fault { .. }) {
             return;
         }
-        let (message, form) = match rules::read(&self.settings, packet) {
+        let (message, form) = match rules::read(&self.own.settings, packet) {
             Ok(read) => read,
             Err(reason) => {
                 // What it says is of interest, though it does not count: two owners may refuse each other.
@@ -34,17 +34,21 @@ impl Router {
         if rules::is_foreign(&self.vips, &message) {
             return self.refuse(now, packet.src, Ignored::Foreign, Some(&message), out);
         }
-        let agreed = rules::agree(&self.settings, &message).and_then(|()| self.authenticate(now, &message, out));
+        let agreed = rules::agree(&self.own.settings, &message).and_then(|()| self.authenticate(now, &message, out));
         if let Err(reason) = agreed {
             return self.refuse(now, packet.src, reason, Some(&message), out);
         }
         self.statistics.received += 1;
         self.statistics.zero_received += u64::from(message.priority == 0);
-        if self.settings.version == 3 && packet.src.is_ipv4() {
+        if self.own.settings.version == 3 && packet.src.is_ipv4() {
             self.learned = Some(form);
         }
-        let known = self.owner.is_some_and(|o| o.src == packet.src);
-        if !(self.settings.skip_check_adv_addr && known) {
+        let owner = match &self.role {
+            Role::Backup(standby) => standby.owner,
+            _ => None,
+        };
+        let known = owner.is_some_and(|o| o.src == packet.src);
+        if !(self.own.settings.skip_check_adv_addr && known) {
             self.compare_vips(packet.src, &message, out);
         }
         let verdict = match self.mismatched.contains(&packet.src) {
@@ -53,21 +57,22 @@ impl Router {
         };
         let heard = self.heard(packet.src, Some(&message));
         self.neighbours.note(now, heard, verdict);
-        let interval = self.settings.interval_of(message.interval);
+        let interval = self.own.settings.interval_of(message.interval);
         let sender = Owner {
             src: packet.src,
             priority: message.priority,
             interval,
             heard: now,
         };
-        match self.state {
-            State::Master => self.as_master(now, sender, out),
-            _ => self.as_backup(now, sender),
+        match &mut self.role {
+            Role::Stopped | Role::Fault { .. } => {}
+            Role::Backup(standby) => standby.hear(&self.own, now, sender),
+            Role::Master(_) => self.as_master(now, sender, out),
         }
     }
 
     fn compare_vips(&mut self, src: IpAddr, message: &Message<'_>, out: &mut Vec<Output>) {
-        let same = message.addresses().eq(self.settings.vips.iter().copied()) || {
+        let same = message.addresses().eq(self.own.settings.vips.iter().copied()) || {
             // The order does not matter; keepalived looks for each of its own.
             let mut theirs: Vec<IpAddr> = message.addresses().collect();
             theirs.sort_unstable();
@@ -125,7 +130,7 @@ impl Router {
                 _ => Duration::from_millis(10) * m.interval.into(),
             },
         });
-        let peers = self.settings.peers.as_ref();
+        let peers = self.own.settings.peers.as_ref();
         Heard {
             src,
             is_peer: peers.is_some_and(|peers| peers.iter().any(|p| p.ip == src)),
@@ -144,7 +149,7 @@ impl Router {
     pub fn second_owner(&self, now: Time) -> Option<IpAddr> {
         let other = self
             .neighbours
-            .refused_owner(now, self.settings.interval(), self.settings.down_adverts);
-        other.filter(|_| self.state == State::Master)
+            .refused_owner(now, self.own.settings.interval(), self.own.settings.down_adverts);
+        other.filter(|_| self.state() == State::Master)
     }
 }

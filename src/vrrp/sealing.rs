@@ -16,7 +16,7 @@ impl Router {
     pub fn set_real_time(&mut self, now: Time, real: Duration) {
         let (told, before) = self.real;
         let set_back = (before + now.saturating_sub(told)).saturating_sub(real);
-        if let Some(auth) = &self.settings.auth_hmac
+        if let Some(auth) = &self.own.settings.auth_hmac
             && let AntiReplay::Time { window } = auth.anti_replay
             && set_back > Duration::from_secs(window.into())
         {
@@ -27,7 +27,7 @@ impl Router {
 
     /// What its next message is signed with (`real`: time since 1970); `None`: it is not signed.
     pub fn seal(&self, real: Duration) -> Option<Seal<'_>> {
-        self.settings.auth_hmac.as_ref()?.seal(&self.sequence, real)
+        self.own.settings.auth_hmac.as_ref()?.seal(&self.sequence, real)
     }
 
     /// Whether a message that counts otherwise comes from somebody with a key. The last thing that is looked at: it costs most,
@@ -38,7 +38,7 @@ impl Router {
         message: &Message<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Ignored> {
-        let (auth, signed) = match (&self.settings.auth_hmac, &message.signed) {
+        let (auth, signed) = match (&self.own.settings.auth_hmac, &message.signed) {
             (None, None) => return Ok(()),
             (None, Some(_)) => return Err(Refusal::Unwanted.into()),
             (Some(auth), None) if auth.mode == Mode::Enforce => return Err(Refusal::Missing.into()),
@@ -47,7 +47,7 @@ impl Router {
         };
         let (told, real) = self.real;
         let real = (real + now.saturating_sub(told)).saturating_sub(told.saturating_sub(now));
-        self.senders.allow(self.settings.peers.as_ref().map_or(0, Vec::len));
+        self.senders.allow(self.own.settings.peers.as_ref().map_or(0, Vec::len));
         let ahead = auth.check(&mut self.senders, signed, real)?;
         let src = signed.src;
         match (self.senders.note(auth.anti_replay, src, ahead), auth.anti_replay) {
