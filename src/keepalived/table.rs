@@ -247,7 +247,10 @@ pub fn similar(place: In, name: &str) -> Option<&'static str> {
         .iter()
         .filter(|row| row.place & place != 0)
         .flat_map(|row| row.names.split(' '));
+    let length = name.chars().count();
     names
+        // A distance is never less than the difference of the lengths, and takes much longer to compute.
+        .filter(|n| n.len().abs_diff(length) <= n.len() / 4)
         .map(|n| (strsim::osa_distance(n, &name), n))
         .filter(|(d, n)| *d <= n.len() / 4)
         .min()

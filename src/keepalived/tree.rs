@@ -76,6 +76,7 @@ const MAX_DEPTH: usize = 32;
 pub(super) fn build(lines: &[Line], out: &mut Vec<Diagnostic>) -> Vec<Stmt> {
     let mut builder = Builder {
         open: vec![(None, Vec::new())],
+        last_known_is_skipped: false,
         too_deep: 0,
         out,
     };
@@ -88,6 +89,8 @@ pub(super) fn build(lines: &[Line], out: &mut Vec<Diagnostic>) -> Vec<Stmt> {
 struct Builder<'d> {
     /// Statements whose body is being read, outermost first; the first is the file itself.
     open: Vec<(Option<Stmt>, Vec<Stmt>)>,
+    /// Whether the last statement of the file itself that is known is one of load balancing or BFD.
+    last_known_is_skipped: bool,
     /// Braces opened beyond MAX_DEPTH.
     too_deep: usize,
     out: &'d mut Vec<Diagnostic>,
@@ -119,13 +122,20 @@ impl Builder<'_> {
         &mut self.open[last].1
     }
 
+    fn add(&mut self, stmt: Stmt) {
+        if self.open.len() <= 1 {
+            self.last_known_is_skipped = skipped(&stmt).unwrap_or(self.last_known_is_skipped);
+        }
+        self.siblings().push(stmt);
+    }
+
     fn statement(&mut self, words: Vec<Word>) {
         if self.too_deep > 0 {
             return;
         }
         if let Some(first) = words.first() {
             let place = first.place.clone();
-            self.siblings().push(Stmt {
+            self.add(Stmt {
                 words,
                 body: None,
                 place,
@@ -190,17 +200,15 @@ impl Builder<'_> {
         }
         if let Some((Some(mut owner), body)) = self.open.pop() {
             owner.body = Some(body);
-            self.siblings().push(owner);
+            self.add(owner);
         }
     }
 
     /// The last block of the file that is known is one of load balancing or BFD, or such a block is being read: braces
     /// that do not match there are nothing that VRRP would notice.
     fn in_skipped(&self) -> bool {
-        let skipped = |stmt: &Stmt| table::lookup(table::ROOT, stmt.keyword()).map(|row| row.does == Does::Skips);
         let inside = self.open.get(1).and_then(|(owner, _)| owner.as_ref()).and_then(skipped);
-        let before = self.open.first().map(|(_, all)| all.iter().rev().find_map(skipped));
-        inside.or(before.flatten()) == Some(true)
+        inside.unwrap_or(self.last_known_is_skipped)
     }
 
     fn finish(mut self) -> Vec<Stmt> {
@@ -229,6 +237,11 @@ impl Builder<'_> {
         }
         self.open.pop().map(|(_, statements)| statements).unwrap_or_default()
     }
+}
+
+/// Whether a block of the file itself is one of load balancing or BFD; `None`: it is not known.
+fn skipped(stmt: &Stmt) -> Option<bool> {
+    table::lookup(table::ROOT, stmt.keyword()).map(|row| row.does == Does::Skips)
 }
 
 enum Token {

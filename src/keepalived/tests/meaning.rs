@@ -334,6 +334,18 @@ fn of_two_the_first_counts_and_what_is_not_there_is_left_out() {
 }
 
 #[test]
+fn many_braces_that_do_not_match_are_read_in_time() {
+    // A file of the wrong kind, and a block of load balancing that is known but far away.
+    for first in ["", "virtual_server 10.0.0.1 80 {\n}\n"] {
+        let begin = std::time::Instant::now();
+        let found = found(&format!("{first}{}", "a\n}\n".repeat(20_000)));
+        // Each with its own message, and none that looks through all that stands before it.
+        assert!(found.iter().filter(|f| f.contains("`}` without a `{`")).count() == 20_000);
+        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
 fn braces_of_load_balancing_are_not_ours() {
     let ours = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n}\n";
     for lvs in [
