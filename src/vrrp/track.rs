@@ -147,17 +147,23 @@ mod tests {
 
     #[test]
     fn weight_zero_is_fault_and_reverse_turns_it_round() {
-        let t = |weight, reverse, good| Tracked { weight, reverse, good };
-        assert!(effective(100, [t(0, false, false)]).fault);
-        assert!(!effective(100, [t(0, true, false)]).fault);
-        assert_eq!(
-            effective(100, [t(20, false, true), t(20, false, false), t(-5, false, false)]).priority,
-            115
-        );
+        let good = |weight| Tracked {
+            weight,
+            reverse: false,
+            good: true,
+        };
+        let failing = |weight| Tracked {
+            good: false,
+            ..good(weight)
+        };
+        let reverse = |t| Tracked { reverse: true, ..t };
+        assert!(effective(100, [failing(0)]).fault);
+        assert!(!effective(100, [reverse(failing(0))]).fault);
+        assert_eq!(effective(100, [good(20), failing(20), failing(-5)]).priority, 115);
         // keepalived 2.2.7: `weight -20 reverse` makes 150 good and 170 failing; `weight 20 reverse` 130 and 150.
-        let reversed = |weight, good| effective(150, [t(weight, true, good)]).priority;
-        assert_eq!((reversed(-20, true), reversed(-20, false)), (150, 170));
-        assert_eq!((reversed(20, true), reversed(20, false)), (130, 150));
+        let reversed = |t| effective(150, [reverse(t)]).priority;
+        assert_eq!((reversed(good(-20)), reversed(failing(-20))), (150, 170));
+        assert_eq!((reversed(good(20)), reversed(failing(20))), (130, 150));
         assert!(!Counter::new(2, 3, true).good());
     }
 }

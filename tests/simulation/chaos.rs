@@ -6,8 +6,8 @@ use std::time::Duration;
 use hapair::vrrp::Input;
 use hapair::vrrp::track::Effective;
 
-use super::daemon::Daemon;
-use super::node::Link;
+use super::daemon::{Daemon, Grouping};
+use super::node::{FirstAnswer, Link};
 use super::rng::Rng;
 use super::service::Hit;
 use super::world::{Event, World, ns};
@@ -200,7 +200,7 @@ impl World {
             Kind::Rotate => {
                 self.rotate_all(rng);
             }
-            Kind::Mute => self.mute(node, true, self.now + soon),
+            Kind::Mute => self.mute(node, self.now + soon),
             Kind::Command => {
                 let time = match rng.below(3) {
                     0 => None,
@@ -271,7 +271,7 @@ impl World {
     /// The checks have answered for the first time since the daemon started, or since a reload added one.
     pub(crate) fn answered(&mut self, node: usize) {
         if self.nodes[node].tracked.pending {
-            let good = self.nodes[node].first_answer.is_none_or(|(_, good)| good);
+            let good = self.nodes[node].first_answer.is_none_or(|answer| answer.good);
             self.nodes[node].tracked.pending = false;
             self.nodes[node].good = good;
             self.track(node);
@@ -282,12 +282,15 @@ impl World {
     }
 
     /// What it sends gets nowhere, and its kernel says so, until then.
-    pub(crate) fn mute(&mut self, node: usize, mute: bool, until: u64) {
-        self.note(|| format!("h{node} cannot send: {mute}"));
-        self.nodes[node].mute = mute.then_some(self.now);
-        if mute {
-            self.push(until, Event::Voice(node));
-        }
+    pub(crate) fn mute(&mut self, node: usize, until: u64) {
+        self.note(|| format!("h{node} cannot send"));
+        self.nodes[node].mute = Some(self.now);
+        self.push(until, Event::Voice(node));
+    }
+
+    pub(crate) fn unmute(&mut self, node: usize) {
+        self.note(|| format!("h{node} can send again"));
+        self.nodes[node].mute = None;
     }
 
     /// As many adverts of lower priority as somebody who is let in can send.
@@ -413,9 +416,12 @@ impl World {
             && let Some(daemon) = &mut self.nodes[node].daemon
         {
             self.totals.regroups += 1;
-            let together = !daemon.together();
-            daemon.regroup(together);
-            self.note(|| format!("h{node} has its instances together: {together}"));
+            let grouping = match daemon.grouping() {
+                Grouping::Together => Grouping::Alone,
+                Grouping::Alone => Grouping::Together,
+            };
+            daemon.regroup(grouping);
+            self.note(|| format!("h{node}: its instances are {grouping:?}"));
         }
         let grow = rng.chance(50);
         let preempt = rng.chance(30).then(|| rng.chance(50));
@@ -444,7 +450,10 @@ impl World {
         if rng.chance(20) && self.nodes[node].daemon.is_some() {
             // It adds a check, which says nothing about who owns the addresses already.
             self.nodes[node].tracked.pending = true;
-            self.nodes[node].first_answer.get_or_insert((ns(self.interval), true));
+            self.nodes[node].first_answer.get_or_insert(FirstAnswer {
+                after: ns(self.interval),
+                good: true,
+            });
             self.push(self.now + rng.below(3 * ns(self.interval)), Event::Answered(node));
         }
         self.hit(node, Hit::Fall);

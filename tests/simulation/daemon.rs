@@ -11,6 +11,13 @@ pub(crate) enum Rules {
     Keepalived,
 }
 
+/// Whether the routers of a host are in one sync group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    Together,
+    Alone,
+}
+
 pub(crate) enum Daemon {
     /// Its routers, together or each alone.
     Agent(Vec<Group>),
@@ -43,8 +50,11 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn together(&self) -> bool {
-        self.groups().len() <= 1
+    pub(crate) fn grouping(&self) -> Grouping {
+        match self.groups().len() {
+            0 | 1 => Grouping::Together,
+            _ => Grouping::Alone,
+        }
     }
 
     pub(crate) fn next_timer(&self) -> Option<Time> {
@@ -93,12 +103,12 @@ impl Daemon {
     }
 
     /// A reload with a sync group that was not there, or without the one that was.
-    pub(crate) fn regroup(&mut self, together: bool) {
+    pub(crate) fn regroup(&mut self, grouping: Grouping) {
         let Daemon::Agent(groups) = self else { return };
         let routers = std::mem::take(groups).into_iter().flat_map(Group::into_routers);
-        *groups = match together {
-            true => vec![Group::new(routers.collect())],
-            false => routers.map(|router| Group::new(vec![router])).collect(),
+        *groups = match grouping {
+            Grouping::Together => vec![Group::new(routers.collect())],
+            Grouping::Alone => routers.map(|router| Group::new(vec![router])).collect(),
         };
     }
 }

@@ -41,8 +41,8 @@ pub(crate) struct Node {
     pub(crate) good: bool,
     /// What a failing check with a weight takes off.
     pub(crate) weight: u8,
-    /// How long its checks need to answer after a start, in ns, and whether the first answer is a good one.
-    pub(crate) first_answer: Option<(u64, bool)>,
+    /// Of its checks, if they do not answer at once.
+    pub(crate) first_answer: Option<FirstAnswer>,
     /// By how much its real clock is wrong, in ns.
     pub(crate) clock: i64,
     /// By how much it is wrong when nothing is the matter.
@@ -62,6 +62,14 @@ pub(crate) struct Node {
     pub(crate) drift: i64,
     /// Until when an owner that was heard last is alive, by member, local time; what `nopreempt` is judged by.
     pub(crate) owner_until: Vec<Option<Time>>,
+}
+
+/// What slow checks say first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstAnswer {
+    /// This long after the daemon's start, in ns.
+    pub(crate) after: u64,
+    pub(crate) good: bool,
 }
 
 /// A host's link to the switch.
@@ -229,7 +237,8 @@ impl Plan {
         let settings = settings.collect();
         let clock = self.hmac.as_ref().map_or(0, |auth| sealed::tolerated(auth, rng));
         let slow = rng.below(8 * self.longest()) + 1;
-        let first_answer = rng.chance(30).then_some((slow, rng.chance(70)));
+        let (answers_late, good) = (rng.chance(30), rng.chance(70));
+        let first_answer = answers_late.then_some(FirstAnswer { after: slow, good });
         Node {
             settings,
             daemon: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hapair::vrrp::{Cause, Input, State, Time};
 
-use super::daemon::{Daemon, Rules};
+use super::daemon::{Daemon, Grouping, Rules};
 use super::node::{Link, Node};
 use super::rng::Rng;
 use super::world::{DRIFT, Event, World, ns};
@@ -17,12 +17,18 @@ pub(crate) struct Oracle {
     pub(crate) one_owner: bool,
     /// From here on no transition.
     pub(crate) settled: bool,
-    /// Since when there is not one owner, and whether there is none.
-    wrong: Option<(u64, bool)>,
+    /// Since when there is not one owner.
+    wrong: Option<(u64, Wrong)>,
     /// How long a VIP may be without owner.
     pub(crate) gap: u64,
     /// How long it may have two, where that is less than usual.
     pub(crate) double: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    NoOwner,
+    TwoOwners,
 }
 
 impl World {
@@ -54,9 +60,13 @@ impl World {
                 self.command(node, &Input::Resume);
             }
             self.track(node);
-            if let Some(daemon) = self.nodes[node].daemon.as_mut().filter(|d| !d.together()) {
+            if let Some(daemon) = self.nodes[node]
+                .daemon
+                .as_mut()
+                .filter(|d| d.grouping() == Grouping::Alone)
+            {
                 // A group on one host and none on the other may leave a member without owner: not what is asked here.
-                daemon.regroup(true);
+                daemon.regroup(Grouping::Together);
                 self.configure(node);
             }
             if self.nodes[node].daemon.is_none() && starts {
@@ -273,23 +283,25 @@ impl World {
         let counts: Vec<usize> = members
             .map(|m| self.nodes.iter().filter(|n| n.holds[m]).count())
             .collect();
-        let wrong = counts.iter().any(|c| *c != 1).then(|| counts.contains(&0));
-        if let Some((since, none)) = self.oracle.wrong {
-            let most = match none {
-                true => self.oracle.gap,
-                false => self.oracle.double.unwrap_or(3 * self.max_delay),
+        let wrong = counts.iter().any(|c| *c != 1).then(|| match counts.contains(&0) {
+            true => Wrong::NoOwner,
+            false => Wrong::TwoOwners,
+        });
+        if let Some((since, before)) = self.oracle.wrong {
+            let (most, what) = match before {
+                Wrong::NoOwner => (self.oracle.gap, "a VIP without owner"),
+                Wrong::TwoOwners => (self.oracle.double.unwrap_or(3 * self.max_delay), "two owners"),
             };
             // Also if this very event ends it.
             if self.now > since + most {
                 let owners: Vec<&Vec<bool>> = self.nodes.iter().map(|n| &n.holds).collect();
                 let time = Duration::from_nanos(self.now - since);
-                let what = if none { "a VIP without owner" } else { "two owners" };
                 return self.fail(format!("{what} for {time:?}: {owners:?}"));
             }
         }
-        self.oracle.wrong = wrong.map(|none| match self.oracle.wrong {
-            Some((since, before)) if before == none => (since, none),
-            _ => (self.now, none),
+        self.oracle.wrong = wrong.map(|wrong| match self.oracle.wrong {
+            Some((since, before)) if before == wrong => (since, wrong),
+            _ => (self.now, wrong),
         });
     }
 

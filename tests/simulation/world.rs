@@ -320,7 +320,7 @@ impl World {
             Event::Clock { node, clock } => self.set_clock(node, clock),
             Event::Rotate { node, step } => self.rotate(node, step),
             Event::Told(owner) => self.judge_the_clocks(owner),
-            Event::Voice(node) => self.mute(node, false, 0),
+            Event::Voice(node) => self.unmute(node),
             Event::Stranger {
                 to,
                 attack,
@@ -368,9 +368,9 @@ impl World {
         }
         out.extend(daemon.handle_all(now, &Input::Start { crashed }));
         n.daemon = Some(daemon);
-        if let Some((time, _)) = slow {
+        if let Some(answer) = slow {
             self.totals.slow_checks += 1;
-            self.push(self.now + time, Event::Answered(node));
+            self.push(self.now + answer.after, Event::Answered(node));
         }
         self.note(|| format!("h{node} starts, {effective:?}, crashed before: {crashed}"));
         self.outputs(node, out);
