@@ -31,8 +31,37 @@ pub(crate) enum Hit {
     Deaf,
 }
 
-/// Time and host.
-pub(crate) type Struck = (u64, usize, Hit);
+/// What has come over a host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Struck {
+    at: u64,
+    node: usize,
+    what: Hit,
+    besides: Besides,
+}
+
+/// Who served while something came over a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Besides {
+    Nobody,
+    /// Of two owners one is lost, and clients go on to be served.
+    Another,
+}
+
+impl Struck {
+    /// The same fault in another run of the seed.
+    fn is_in(&self, others: &[Struck]) -> Option<Struck> {
+        let fault = |s: &Struck| (s.at, s.node, s.what);
+        others.iter().find(|other| fault(other) == fault(self)).copied()
+    }
+
+    /// It came over an owner here and not there, or ended the only one here and one of two there.
+    fn costs_more_than(&self, others: &[Struck]) -> bool {
+        self.is_in(others).is_none_or(|there| {
+            self.what == Hit::End && self.besides == Besides::Nobody && there.besides == Besides::Another
+        })
+    }
+}
 
 /// How the first instance is served just now.
 #[derive(Default)]
@@ -90,7 +119,17 @@ impl World {
     pub(crate) fn hit(&mut self, node: usize, hit: Hit) {
         if !self.watch.over && (hit == Hit::Deaf || self.nodes[node].serves(0)) {
             self.watch.total.falls += u64::from(hit == Hit::Fall);
-            self.watch.hits.push((self.now, node, hit));
+            let mut others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
+            let besides = match others.any(|(_, other)| other.serves(0)) {
+                true => Besides::Another,
+                false => Besides::Nobody,
+            };
+            self.watch.hits.push(Struck {
+                at: self.now,
+                node,
+                what: hit,
+                besides,
+            });
         }
     }
 }
@@ -157,7 +196,9 @@ impl Comparison {
     ///
     /// Both runs meet the same faults, but not always with the same owner: a fault that finds the agent's owner and not
     /// keepalived's costs at most one wait, and two changes (there and back), or one for each standby, where their skew times
-    /// differ by less than a packet's way. So does an owner that hangs: the agent's steps down when it runs again,
+    /// differ by less than a packet's way. So does a fault that takes the agent's only owner and one of keepalived's two: whether
+    /// the better one's advert passes while its link is back for less than an interval, and ends the other one's ownership
+    /// (RFC 9568, 6.4.3), is a matter of phase. So does an owner that hangs: the agent's steps down when it runs again,
     /// keepalived's goes on. Two changes more are due for an owner whose own priority falls (the
     /// agent's is replaced at once, keepalived's only if it stays low for three adverts), and for a standby that hears nobody
     /// for a while: whether its wait ends before or after its link is back is a matter of phase. Three waits are for the
@@ -172,13 +213,15 @@ impl Comparison {
         } = *run;
         let here = agent
             .iter()
-            .filter(|hit| hit.2 != Hit::Deaf && !keepalived.contains(hit))
+            .filter(|hit| hit.what != Hit::Deaf && hit.costs_more_than(keepalived))
             .count();
-        let of = |what: Hit| agent.iter().filter(|hit| hit.2 == what).count();
+        let of = |what: Hit| agent.iter().filter(|hit| hit.what == what).count();
         let waits = (3 + here + of(Hit::Stall)) as u64;
         // A host that does not run for a while keeps the addresses that it has, and takes none: where it owned by keepalived's rules
         // alone, the gap is as long as that.
-        let stalls_as_owner = keepalived.iter().any(|hit| hit.2 == Hit::Stall && !agent.contains(hit));
+        let stalls_as_owner = keepalived
+            .iter()
+            .any(|hit| hit.what == Hit::Stall && hit.is_in(agent).is_none());
         if !stalls_as_owner && self.agent.gap > self.keepalived.gap + waits * wait {
             return Err(format!(
                 "{} ns without owner, {} with keepalived, and no more than {waits} waits of {wait} are due",
