@@ -160,7 +160,7 @@ fn every_seed_ends_with_one_owner() {
             && totals.strangers > seeds
             && totals.flaps > seeds
             && totals.slow_checks > seeds / 4
-            && totals.unsent > seeds / 10
+            && totals.unsent > seeds / 20
             && totals.clocks > seeds / 50
             && totals.rotations > seeds / 50
     );
