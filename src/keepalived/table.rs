@@ -2,6 +2,9 @@
 //!
 //! Sources: keepalived.conf(5) of 2.2.7, parser sources of 1.3.5 to 2.4.3. `""` as version: 1.3.5 (CentOS 7) has it.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Where a keyword may stand (bits).
 pub type In = u32;
 /// The file itself.
@@ -224,19 +227,29 @@ pub const TABLE: &[Row] = &[
     r(INSTANCE, Any, Ignores, "", "debug kernel_rx_buf_size linkbeat_use_polling lvs_sync_daemon_interface garp_extra_if vmac_garp_intvl advert_lease timer_expired_backup dscp"),
 ];
 
+/// The rows of every keyword. A file may have a million lines, and each asks.
+static ROWS: LazyLock<HashMap<&'static str, Vec<&'static Row>>> = LazyLock::new(|| {
+    let mut rows: HashMap<&'static str, Vec<&'static Row>> = HashMap::new();
+    for row in TABLE {
+        for name in row.names.split(' ') {
+            rows.entry(name).or_default().push(row);
+        }
+    }
+    rows
+});
+
+fn rows(name: &str) -> &'static [&'static Row] {
+    ROWS.get(name).map_or(&[], Vec::as_slice)
+}
+
 /// The row of a keyword at a place.
 pub fn lookup(place: In, name: &str) -> Option<&'static Row> {
-    TABLE
-        .iter()
-        .find(|row| row.place & place != 0 && row.names.split(' ').any(|n| n == name))
+    rows(name).iter().find(|row| row.place & place != 0).copied()
 }
 
 /// The places where a keyword may stand, if it exists at all.
 pub fn places(name: &str) -> In {
-    TABLE
-        .iter()
-        .filter(|row| row.names.split(' ').any(|n| n == name))
-        .fold(0, |all, row| all | row.place)
+    rows(name).iter().fold(0, |all, row| all | row.place)
 }
 
 /// The keyword at a place that is written most alike, for "did you mean".
