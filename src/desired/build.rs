@@ -114,13 +114,21 @@ impl Build<'_> {
         resource
     }
 
-    /// Appends a service.
-    pub(super) fn push_service(&mut self, stage: Stage, unit: &str, on: bool, may_be_absent: bool) -> &mut Resource {
+    /// Appends a service that runs, now and after every boot.
+    pub(super) fn push_running(&mut self, stage: Stage, unit: &str) -> &mut Resource {
+        self.push_service(stage, unit, true)
+    }
+
+    /// Appends a service that runs neither now nor after a boot. It need not exist.
+    pub(super) fn push_stopped(&mut self, stage: Stage, unit: &str) -> &mut Resource {
+        self.push_service(stage, unit, false)
+    }
+
+    fn push_service(&mut self, stage: Stage, unit: &str, on: bool) -> &mut Resource {
         let spec = Spec::Service {
             unit: unit.to_owned(),
             enabled: Some(on),
             active: Some(on),
-            may_be_absent,
         };
         let short = unit.strip_suffix(".service").unwrap_or(unit);
         self.push(stage, format!("service {short}"), spec)

@@ -12,7 +12,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     match build.inventory.system.firewalld {
         None => {}
         Some(Firewalld::Disabled) => {
-            build.push_service(Stage::Firewall, FIREWALLD, false, true);
+            build.push_stopped(Stage::Firewall, FIREWALLD);
         }
         Some(Firewalld::Managed) => add_managed(build)?,
     }

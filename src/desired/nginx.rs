@@ -103,7 +103,7 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
              that address literally, or are named by server_name",
         );
     }
-    build.push_service(Stage::Nginx, UNIT, true, false);
+    build.push_running(Stage::Nginx, UNIT);
     Ok(())
 }
 

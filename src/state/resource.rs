@@ -203,7 +203,7 @@ pub enum Spec {
         /// Where the repository file points.
         to: String,
     },
-    /// A systemd unit.
+    /// A systemd unit. One that does not exist counts as stopped and disabled; wanted running, it is an error.
     Service {
         /// With suffix.
         unit: String,
@@ -211,9 +211,6 @@ pub enum Spec {
         enabled: Option<bool>,
         /// Runs now; `None`: not our business.
         active: Option<bool>,
-        /// A unit that does not exist counts as stopped and disabled; wanted running, it is an error.
-        #[serde(default)]
-        may_be_absent: bool,
     },
 }
 

@@ -70,6 +70,6 @@ pub(crate) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredE
 
 /// The other engine off, then this one on, with nothing in between: on a living pair the peer has the VIP meanwhile.
 pub(crate) fn add_services(build: &mut Build, engine: Engine) {
-    build.push_service(Stage::Vrrp, engine.other().unit(), false, true);
-    build.push_service(Stage::Vrrp, engine.unit(), true, false);
+    build.push_stopped(Stage::Vrrp, engine.other().unit());
+    build.push_running(Stage::Vrrp, engine.unit());
 }

@@ -57,12 +57,7 @@ pub(crate) fn of(spec: &Spec) -> Box<dyn Kind + '_> {
         Spec::PackageGroup { name, mandatory } => Box::new(PackageGroup { name, mandatory }),
         Spec::RepositoriesSetAside { directory, keep } => Box::new(Repositories { directory, keep }),
         Spec::MediaCopy { from, to } => Box::new(MediaCopy { from, to }),
-        Spec::Service {
-            unit,
-            enabled,
-            active,
-            may_be_absent: _,
-        } => Box::new(Service {
+        Spec::Service { unit, enabled, active } => Box::new(Service {
             unit,
             enabled: *enabled,
             active: *active,
