@@ -11,7 +11,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use hapair::host::record::request::Stored;
 use hapair::host::record::txn::Txn;
-use hapair::state::frame::{IfHeld, Operator, UnitAction};
+use hapair::state::UnitAction;
+use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{Reply, Request, TxnId};
 use host_support::*;
 

@@ -7,7 +7,8 @@ use super::order::{Phase, changes_in, standby_first};
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
 use crate::inventory::Side;
-use crate::state::frame::{IfHeld, UnitAction};
+use crate::state::UnitAction;
+use crate::state::frame::IfHeld;
 use crate::state::{Request, Stage};
 
 impl Run<'_> {

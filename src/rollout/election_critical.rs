@@ -7,7 +7,7 @@ use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
 use crate::desired;
 use crate::inventory::Side;
-use crate::state::frame::UnitAction;
+use crate::state::UnitAction;
 use crate::state::{Engine, HostState, HostStatus, Reaction, Stage};
 
 impl Run<'_> {

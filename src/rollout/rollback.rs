@@ -18,7 +18,8 @@ use super::selection::{Selection, select};
 use super::takeover::{self, Moved};
 use super::transact::ended;
 use crate::inventory::Side;
-use crate::state::frame::{Operator, UnitAction};
+use crate::state::UnitAction;
+use crate::state::frame::Operator;
 use crate::state::{
     Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostStatus, OutcomeKind, Reply, Request, Stage, Transaction,
     UnitState,

@@ -10,7 +10,8 @@ use super::reach::context::Context;
 use super::reach::locate::AddressPlan;
 use super::reach::pair::Pair;
 use crate::inventory::Side;
-use crate::state::frame::{Operator, UnitAction};
+use crate::state::UnitAction;
+use crate::state::frame::Operator;
 use crate::state::time::Utc;
 use crate::state::{Engine, HostStatus, Request, TxnId};
 

@@ -10,7 +10,7 @@ use super::reach::pair::Pair;
 use super::run::Run;
 use super::takeover::{self, Moved};
 use crate::inventory::Side;
-use crate::state::frame::UnitAction;
+use crate::state::UnitAction;
 use crate::state::resource::Spec;
 use crate::state::{Engine, Reaction, Request, Stage};
 

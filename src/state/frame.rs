@@ -22,6 +22,7 @@ use super::resource::{HostState, Stage};
 use super::status::HostStatus;
 use super::transaction::{HostRollback, HostRollbackPlan, Transaction};
 use super::txn_id::TxnId;
+use super::unit_action::UnitAction;
 
 /// Version of this protocol; both sides are built from one tree, so any difference is a stale executor.
 pub const PROTOCOL: u32 = 1;
@@ -288,32 +289,6 @@ pub enum Look {
     Glance,
     /// Also what somebody else changed, by whom, and the last transactions.
     Whole,
-}
-
-/// What to do with a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnitAction {
-    /// `systemctl start`.
-    Start,
-    /// `systemctl stop`.
-    Stop,
-    /// `systemctl reload`.
-    Reload,
-    /// `systemctl restart`.
-    Restart,
-}
-
-impl UnitAction {
-    /// systemctl's verb.
-    pub fn verb(self) -> &'static str {
-        match self {
-            UnitAction::Start => "start",
-            UnitAction::Stop => "stop",
-            UnitAction::Reload => "reload",
-            UnitAction::Restart => "restart",
-        }
-    }
 }
 
 /// From the host to the controller.

@@ -20,6 +20,7 @@ pub mod system;
 pub mod time;
 pub mod transaction;
 pub mod txn_id;
+pub mod unit_action;
 
 pub use drift::{By, Drift, Moment, Packaged, Remedy};
 pub use event::{Event, EventKind, Outcome, OutcomeKind};
@@ -36,3 +37,4 @@ pub use status::{
 pub use system::{Engine, NetworkManagerKind, SelinuxMode};
 pub use transaction::{Foreign, Goal, HostRollback, HostRollbackPlan, Transaction, TransactionOutcome};
 pub use txn_id::TxnId;
+pub use unit_action::UnitAction;

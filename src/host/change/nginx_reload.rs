@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::systemd;
 use crate::host::resource::worker::Worker;
+use crate::state::UnitAction;
 
 /// Where both nginx packages log.
 const NGINX_LOG: &str = "/var/log/nginx/error.log";
@@ -18,7 +19,7 @@ pub(crate) fn reload_nginx(worker: &mut Worker<'_>) -> Result<()> {
     let master = systemd::one(unit).main_pid;
     let before = children(master);
     let log_size = std::fs::metadata(NGINX_LOG).map_or(0, |m| m.len());
-    systemd::ctl("reload", unit)?;
+    systemd::ctl(UnitAction::Reload, unit)?;
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(line) = emergency(log_size) {

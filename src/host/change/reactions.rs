@@ -7,7 +7,7 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::{exec, package_manager, systemd};
 use crate::host::record::undo::Undo;
 use crate::host::resource::worker::Worker;
-use crate::state::Reaction;
+use crate::state::{Reaction, UnitAction};
 
 /// How long a package manager may take to fetch metadata.
 const METADATA: Duration = Duration::from_secs(15 * 60);
@@ -67,7 +67,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
         Reaction::MakeCache => make_cache(worker),
         Reaction::Restart { unit } if systemd::one(unit).is_active() => {
             worker.journal.log(&format!("restart {unit}"));
-            systemd::ctl("restart", unit)?;
+            systemd::ctl(UnitAction::Restart, unit)?;
             still_runs(unit)
         }
         Reaction::Reload { unit } if systemd::one(unit).is_active() => {
@@ -75,7 +75,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, reaction: &Reaction) -> Result<()> {
             if unit == "nginx.service" {
                 reload_nginx(worker)?;
             } else {
-                systemd::ctl("reload", unit)?;
+                systemd::ctl(UnitAction::Reload, unit)?;
             }
             still_runs(unit)
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
 use crate::host::os::{executor, files, private_json, systemd};
-use crate::state::{Engine, Fault};
+use crate::state::{Engine, Fault, UnitAction};
 
 /// What was before each fault that is in force.
 const DIRECTORY: &str = "/run/hapair/fault";
@@ -60,7 +60,7 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
     let program = executor::executor();
     let command = [program.as_str(), "undo-fault", "stop", unit.as_str()];
     systemd::spawn_after(undo_after, &traces.timer, "hapair: undo a drill's fault", &command)?;
-    let broken = hold(&traces, now.is_active()).and_then(|()| systemd::ctl("stop", unit));
+    let broken = hold(&traces, now.is_active()).and_then(|()| systemd::ctl(UnitAction::Stop, unit));
     if broken.is_err() {
         repair(root, fault)?;
     }
@@ -91,7 +91,7 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     let Fault::Stop { unit } = fault;
     let traces = traces(root, unit)?;
     if root.is_live() {
-        systemd::quiet("stop", &format!("{}.timer", traces.timer));
+        systemd::quiet(UnitAction::Stop, &format!("{}.timer", traces.timer));
     }
     let Ok(text) = fs::read(&traces.memory) else {
         return Ok(());
@@ -109,7 +109,7 @@ pub fn repair(root: &Root, fault: &Fault) -> Result<()> {
     systemd::daemon_reload()?;
     // Its package may have been removed meanwhile.
     if before.active && systemd::one(unit).exists() {
-        systemd::ctl("start", unit)
+        systemd::ctl(UnitAction::Start, unit)
     } else {
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::host::observe::facts::net;
 use crate::host::os::error::Result;
 use crate::host::os::systemd;
-use crate::state::Engine;
+use crate::state::{Engine, UnitAction};
 
 /// How long an engine may take to put its addresses back by itself.
 const BY_ITSELF: Duration = Duration::from_secs(3);
@@ -31,7 +31,7 @@ pub fn keep_vips(engine: Option<Engine>, before: &[String], log: &mut dyn FnMut(
         log(&format!(
             "the network change took the VIP off the interface; restarting {unit}"
         ));
-        systemd::ctl("restart", unit)?;
+        systemd::ctl(UnitAction::Restart, unit)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::host::os::error::Result;
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
-use crate::state::frame::UnitAction;
+use crate::state::UnitAction;
 
 /// A note of each, gone with the boot, which starts them.
 const DIRECTORY: &str = "/run/hapair/stopped";
@@ -21,11 +21,13 @@ fn note(root: &Root, unit: &str) -> PathBuf {
 /// # Errors
 /// systemd does not do it.
 pub(crate) fn apply_action(root: &Root, unit: &str, action: UnitAction) -> Result<()> {
-    systemd::ctl(action.verb(), unit)?;
+    systemd::ctl(action, unit)?;
     let noted = match action {
         // After it: the note's time tells this stop from a later one.
         UnitAction::Stop => remember(root, unit),
         UnitAction::Start | UnitAction::Reload | UnitAction::Restart => forget(root, unit),
+        // What boots do with a unit says nothing of who stopped it.
+        UnitAction::Enable | UnitAction::Disable => Ok(()),
     };
     // It is for people only; no change fails for it.
     drop(noted);

@@ -9,10 +9,13 @@ use std::time::Duration;
 use crate::host::os::clock::now_ms;
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::{exec, files};
-use crate::state::UnitState;
+use crate::state::{UnitAction, UnitState};
 
 /// A start of nginx or keepalived that takes longer hangs.
 const JOB: Duration = Duration::from_secs(100);
+
+/// How long systemd may take to accept a job.
+const JOB_ACCEPTED: Duration = Duration::from_secs(20);
 
 /// What systemd says of these units, with one call. Without systemd every unit counts as absent.
 pub fn show(units: &[String]) -> BTreeMap<String, UnitState> {
@@ -95,32 +98,50 @@ fn last_word_ms(unit: &str) -> Option<u64> {
 ///
 /// # Errors
 /// The job failed; the message ends with the unit's last lines in the journal.
-pub fn ctl(verb: &str, unit: &str) -> Result<()> {
-    if matches!(verb, "start" | "restart") {
+pub fn ctl(action: UnitAction, unit: &str) -> Result<()> {
+    let verb = action.verb();
+    if matches!(action, UnitAction::Start | UnitAction::Restart) {
         // systemd refuses a unit its sixth start within ten seconds, a restart after the stop: a network would stay down.
-        // Fails where there is nothing to forget.
-        let _ = exec::run("systemctl", &["reset-failed", "--", unit], JOB);
+        reset_failed(unit);
     }
     let output = exec::run("systemctl", &[verb, "--", unit], JOB)?;
     if output.ok() {
         return Ok(());
     }
     let mut error = exec::failed("systemctl", &[verb, unit], &output, JOB);
-    if matches!(verb, "start" | "restart" | "reload") {
-        let lines = journal(unit, 10);
-        if !lines.is_empty() {
-            error.message.push_str(&format!("; its journal: {lines}"));
+    match action {
+        UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
+            let lines = journal(unit, 10);
+            if !lines.is_empty() {
+                error.message.push_str(&format!("; its journal: {lines}"));
+            }
+            error = error.hint(format!(
+                "see `systemctl status {unit}` and `journalctl -u {unit}` on the host"
+            ));
         }
-        error = error.hint(format!(
-            "see `systemctl status {unit}` and `journalctl -u {unit}` on the host"
-        ));
+        // The unit's own program has no say in these.
+        UnitAction::Stop | UnitAction::Enable | UnitAction::Disable => {}
     }
     Err(error)
 }
 
 /// `systemctl VERB UNIT` that fails without a word: for what is only tidied up.
-pub fn quiet(verb: &str, unit: &str) {
-    let _ = exec::run("systemctl", &[verb, "--", unit], JOB);
+pub fn quiet(action: UnitAction, unit: &str) {
+    let _ = exec::run("systemctl", &[action.verb(), "--", unit], JOB);
+}
+
+/// `systemctl --no-block VERB UNIT`: asks for the job and does not wait for its end.
+///
+/// # Errors
+/// systemd does not accept the job.
+pub fn request(action: UnitAction, unit: &str) -> Result<()> {
+    exec::run("systemctl", &["--no-block", action.verb(), "--", unit], JOB_ACCEPTED).map(drop)
+}
+
+/// `systemctl reset-failed UNIT`: systemd forgets that it failed, and how often it was started. Fails without a word, as
+/// there may be nothing to forget.
+pub fn reset_failed(unit: &str) {
+    let _ = exec::run("systemctl", &["reset-failed", "--", unit], JOB);
 }
 
 /// `systemctl daemon-reload`.
@@ -166,7 +187,7 @@ pub fn spawn_after(seconds: u64, unit: &str, description: &str, command: &[&str]
 fn transient(unit: &str, description: &str, extra: &[&str], command: &[&str]) -> Result<()> {
     // 219 has no --collect: a failed unit of this name from before would be in the way.
     for suffix in ["service", "timer"] {
-        let _ = exec::run("systemctl", &["reset-failed", &format!("{unit}.{suffix}")], JOB);
+        reset_failed(&format!("{unit}.{suffix}"));
     }
     let unit = format!("--unit={unit}");
     let description = format!("--description={description}");

@@ -6,6 +6,7 @@ use crate::host::os::error::{Error, Result, at};
 use crate::host::os::executor::executor;
 use crate::host::os::systemd;
 use crate::host::record::txn::Txn;
+use crate::state::UnitAction;
 
 /// The unit that reverts at a boot.
 fn guard_unit(txn: &Txn) -> String {
@@ -62,7 +63,7 @@ pub(crate) fn remove_guard(txn: &Txn) {
 
 /// Takes timer and boot guard away. The marker must have been turned before.
 pub fn disarm(txn: &Txn) {
-    systemd::quiet("stop", &format!("{}.timer", revert_unit(txn)));
+    systemd::quiet(UnitAction::Stop, &format!("{}.timer", revert_unit(txn)));
     remove_guard(txn);
 }
 

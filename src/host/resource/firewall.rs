@@ -11,9 +11,10 @@ use crate::host::resource::firewall_zone;
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
-use crate::host::resource::service::switched;
+use crate::host::resource::switch::Switch;
 use crate::host::resource::undoing::{Planned, Undoing};
 use crate::host::resource::worker::Worker;
+use crate::state::UnitAction;
 use crate::state::resource::{FirewallSpec, Stage};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -96,10 +97,10 @@ impl Kind for Firewall<'_> {
             })?;
         }
         if !have.enabled {
-            systemd::ctl("enable", UNIT)?;
+            systemd::ctl(UnitAction::Enable, UNIT)?;
         }
         if !have.running {
-            systemd::ctl("start", UNIT)?;
+            systemd::ctl(UnitAction::Start, UNIT)?;
             await_rules()?;
         }
         Ok(())
@@ -115,8 +116,19 @@ impl Kind for Firewall<'_> {
         }
         let gone = now.missing.iter().filter(|m| !was.missing.contains(m));
         words.extend(gone.map(|m| format!("{} taken out", m.trim_start_matches("--add-").replacen('=', " ", 1))));
-        words.extend(switched(was.running, now.running, "started", "stopped"));
-        words.extend(switched(was.enabled, now.enabled, "enabled", "disabled"));
+        let runs = Switch {
+            was: was.running,
+            now: now.running,
+        };
+        let boots = Switch {
+            was: was.enabled,
+            now: now.enabled,
+        };
+        let turned = runs
+            .turned("started", "stopped")
+            .into_iter()
+            .chain(boots.turned("enabled", "disabled"));
+        words.extend(turned.map(str::to_owned));
         words
     }
 

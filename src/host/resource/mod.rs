@@ -33,6 +33,7 @@ pub mod selinux;
 pub mod selinux_booleans;
 pub mod service;
 pub mod staged;
+pub mod switch;
 pub mod text_diff;
 pub mod undoing;
 pub mod undoings;

@@ -18,8 +18,8 @@ use crate::host::resource::observed::Observed;
 use crate::host::resource::undoing::{Planned, Undoing, When};
 use crate::host::resource::worker::Worker;
 use crate::host::resource::{edited, write};
-use crate::state::NetworkManagerKind;
 use crate::state::resource::{NetworkSpec, Stage};
+use crate::state::{NetworkManagerKind, UnitAction};
 
 /// network.service's own limit is five minutes; an address conflict check and DAD cost seconds.
 const ACTIVATION: Duration = Duration::from_secs(100);
@@ -227,7 +227,7 @@ pub fn activate(manager: NetworkManagerKind, interface: &str, path: &Path, log: 
         NetworkManagerKind::NetworkManager => network_manager(interface, path, log),
         NetworkManagerKind::NetworkService => {
             log("restart network.service");
-            systemd::ctl("restart", "network.service").map_err(|e| e.hint(
+            systemd::ctl(UnitAction::Restart, "network.service").map_err(|e| e.hint(
                 "one stale ifcfg file of an absent interface makes network.service fail; a missing /etc/sysconfig/network too",
             ))
         }

@@ -5,7 +5,7 @@ use crate::host::os::root::Root;
 use crate::host::os::systemd;
 use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::undoing::Undoing;
-use crate::state::Reaction;
+use crate::state::{Reaction, UnitAction};
 
 /// A reaction that ran.
 pub(crate) struct ReactionUndo<'a> {
@@ -25,8 +25,8 @@ impl Undoing for ReactionUndo<'_> {
 
     fn readers(&self) -> Result<()> {
         match self.reaction {
-            Reaction::Reload { unit } if systemd::one(unit).is_active() => systemd::ctl("reload", unit),
-            Reaction::Restart { unit } if systemd::one(unit).is_active() => systemd::ctl("restart", unit),
+            Reaction::Reload { unit } if systemd::one(unit).is_active() => systemd::ctl(UnitAction::Reload, unit),
+            Reaction::Restart { unit } if systemd::one(unit).is_active() => systemd::ctl(UnitAction::Restart, unit),
             Reaction::Reload { .. } | Reaction::Restart { .. } | Reaction::DaemonReload | Reaction::MakeCache => Ok(()),
         }
     }

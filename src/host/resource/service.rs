@@ -10,9 +10,10 @@ use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, Trace, of_another_kind};
 use crate::host::resource::observed::Observed;
+use crate::host::resource::switch::Switch;
 use crate::host::resource::undoing::Undoing;
 use crate::host::resource::worker::Worker;
-use crate::state::Reaction;
+use crate::state::{Reaction, UnitAction};
 
 /// A systemd unit.
 pub(crate) struct Service<'a> {
@@ -57,18 +58,19 @@ impl Kind for Service<'_> {
         };
         let mut todo = Vec::new();
         match self.active {
-            Some(true) if !active => todo.push("start"),
-            Some(false) if *exists && !stopped => todo.push("stop"),
+            Some(true) if !active => todo.push(UnitAction::Start),
+            Some(false) if *exists && !stopped => todo.push(UnitAction::Stop),
             _ => {}
         }
         match self.enabled {
-            Some(true) if !starts_at_boot(*exists, enabled) => todo.push("enable"),
+            Some(true) if !starts_at_boot(*exists, enabled) => todo.push(UnitAction::Enable),
             Some(false) if *exists && matches!(enabled.as_str(), "enabled" | "enabled-runtime" | "linked") => {
-                todo.push("disable");
+                todo.push(UnitAction::Disable);
             }
             _ => {}
         }
-        Found::listed(&todo, " and ")
+        let verbs: Vec<&str> = todo.into_iter().map(UnitAction::verb).collect();
+        Found::listed(&verbs, " and ")
     }
 
     fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()> {
@@ -93,13 +95,15 @@ impl Kind for Service<'_> {
             )));
         }
         match self.enabled {
-            Some(true) if !now.is_enabled() && now.enabled != "static" => systemd::ctl("enable", unit)?,
-            Some(false) if !now.enabled.is_empty() && now.enabled != "disabled" => systemd::ctl("disable", unit)?,
+            Some(true) if !now.is_enabled() && now.enabled != "static" => systemd::ctl(UnitAction::Enable, unit)?,
+            Some(false) if !now.enabled.is_empty() && now.enabled != "disabled" => {
+                systemd::ctl(UnitAction::Disable, unit)?
+            }
             _ => {}
         }
         match self.active {
             Some(true) if !now.is_active() => start(worker, unit),
-            Some(false) => systemd::ctl("stop", unit),
+            Some(false) => systemd::ctl(UnitAction::Stop, unit),
             _ => Ok(()),
         }
     }
@@ -124,7 +128,15 @@ impl Kind for Service<'_> {
         if !exists {
             return vec!["the unit is gone".into()];
         }
-        let mut words = Vec::from_iter(switched(*ran, *active, "started", "stopped"));
+        let ran = Switch {
+            was: *ran,
+            now: *active,
+        };
+        let mut words: Vec<String> = ran
+            .turned("started", "stopped")
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
         if was != enabled {
             words.push(if enabled.is_empty() {
                 "not enabled".into()
@@ -150,17 +162,8 @@ fn starts_at_boot(exists: bool, have: &str) -> bool {
     exists && matches!(have, "enabled" | "static" | "indirect" | "generated" | "alias")
 }
 
-/// `on` or `off`, if it was switched.
-pub(crate) fn switched(was: bool, now: bool, on: &str, off: &str) -> Option<String> {
-    match (was, now) {
-        (true, false) => Some(off.to_owned()),
-        (false, true) => Some(on.to_owned()),
-        (true, true) | (false, false) => None,
-    }
-}
-
 fn start(worker: &mut Worker<'_>, unit: &str) -> Result<()> {
-    systemd::ctl("start", unit)?;
+    systemd::ctl(UnitAction::Start, unit)?;
     // It has read the new files: a reload would only repeat that.
     worker
         .pending

@@ -1,12 +1,12 @@
 //! Units as they were before a transaction, and putting them back to that.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::host::os::error::Result;
-use crate::host::os::{exec, systemd};
+use crate::host::os::systemd;
 use crate::host::record::undo::Undo;
 use crate::host::resource::undoing::When;
+use crate::state::UnitAction;
 
 /// A unit before the transaction.
 pub(crate) struct Before {
@@ -35,13 +35,13 @@ pub(crate) fn units_before(entries: &[Undo]) -> BTreeMap<&str, Before> {
 pub(crate) fn stop(unit: &str, before: &Before, when: When) -> Result<()> {
     let now = systemd::one(unit);
     if !before.enabled && now.is_enabled() {
-        systemd::quiet("disable", unit);
+        systemd::quiet(UnitAction::Disable, unit);
     }
     match when {
         _ if before.active || !now.exists() => Ok(()),
         // A job that waits would wait for this very boot.
-        When::AtBoot => exec::run("systemctl", &["--no-block", "stop", "--", unit], JOB_SENT).map(drop),
-        When::Now if now.is_active() => systemd::ctl("stop", unit),
+        When::AtBoot => systemd::request(UnitAction::Stop, unit),
+        When::Now if now.is_active() => systemd::ctl(UnitAction::Stop, unit),
         When::Now => Ok(()),
     }
 }
@@ -53,15 +53,12 @@ pub(crate) fn start(unit: &str, before: &Before, when: When) -> Result<()> {
         return Ok(());
     }
     if before.enabled && !now.is_enabled() {
-        systemd::quiet("enable", unit);
+        systemd::quiet(UnitAction::Enable, unit);
     }
     match when {
         _ if !before.active => Ok(()),
-        When::AtBoot => exec::run("systemctl", &["--no-block", "start", "--", unit], JOB_SENT).map(drop),
-        When::Now if !now.is_active() => systemd::ctl("start", unit),
+        When::AtBoot => systemd::request(UnitAction::Start, unit),
+        When::Now if !now.is_active() => systemd::ctl(UnitAction::Start, unit),
         When::Now => Ok(()),
     }
 }
-
-/// How long systemd may take to accept a job.
-const JOB_SENT: Duration = Duration::from_secs(20);

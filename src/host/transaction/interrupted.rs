@@ -124,7 +124,7 @@ pub(crate) fn settle(root: &Root, current: &Txn, journal: &mut Journal) -> BTree
         };
         // systemd remembers it as failed until told otherwise.
         if root.is_live() {
-            systemd::quiet("reset-failed", &format!("{}.service", txn.unit()));
+            systemd::reset_failed(&format!("{}.service", txn.unit()));
         }
         if let Ok(mut its) = Journal::open(&txn, &request.state.secrets) {
             let _ = its.write(EventKind::Finished { outcome: end });

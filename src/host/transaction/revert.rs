@@ -16,7 +16,7 @@ use crate::host::record::undo::{self, Undo};
 use crate::host::resource::undoing::{Undoing, When};
 use crate::host::resource::undoings;
 use crate::host::resource::unit_before::{self, units_before};
-use crate::state::{EventKind, Outcome, OutcomeKind, TxnId};
+use crate::state::{EventKind, Outcome, OutcomeKind, TxnId, UnitAction};
 
 /// Undoes everything: files first, newest change first; then what reads them. Continues after a failure, so that as
 /// much as possible is as it was; returns what stays changed, for the operator.
@@ -134,7 +134,7 @@ pub fn by_timer(root: &Root, id: &TxnId, when: When) -> Result<()> {
     }
     if when == When::Now {
         // It waits for the confirm that did not come, or hangs in the very step that is being reverted.
-        systemd::quiet("stop", &format!("{}.service", txn.unit()));
+        systemd::quiet(UnitAction::Stop, &format!("{}.service", txn.unit()));
     }
     txn.release();
     // No other transaction may converge during the revert; a process that was just stopped gives the lock up at once.

@@ -16,6 +16,7 @@ use crate::host::record::fingerprint;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, Undo};
+use crate::host::resource::switch::Switch;
 use crate::host::resource::text_diff::unified;
 use crate::host::resource::unit_before::{Before, units_before};
 use crate::host::resource::{kinds, undoings};
@@ -23,7 +24,7 @@ use crate::host::transaction::archive::{self, Archive};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
 use crate::state::hex::hex;
-use crate::state::{Change, Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostState, Plan, Stage};
+use crate::state::{Change, Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostState, Plan, Stage, UnitAction};
 
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
@@ -240,17 +241,17 @@ fn of_system(root: &Root, entries: &[Undo], units: &BTreeMap<&str, Before>) -> V
     }
     for (unit, before) in units {
         let now = systemd::one(unit);
-        let mut verbs = Vec::new();
-        match (before.active, now.is_active()) {
-            (true, false) => verbs.push("start"),
-            (false, true) => verbs.push("stop"),
-            _ => {}
+        let runs = Switch {
+            was: now.is_active(),
+            now: before.active,
         }
-        match (before.enabled, now.is_enabled()) {
-            (true, false) => verbs.push("enable"),
-            (false, true) => verbs.push("disable"),
-            _ => {}
+        .turned(UnitAction::Start, UnitAction::Stop);
+        let boots = Switch {
+            was: now.is_enabled(),
+            now: before.enabled,
         }
+        .turned(UnitAction::Enable, UnitAction::Disable);
+        let verbs: Vec<&str> = runs.into_iter().chain(boots).map(UnitAction::verb).collect();
         if !verbs.is_empty() {
             let short = unit.strip_suffix(".service").unwrap_or(unit);
             let stage = if *unit == "firewalld.service" {

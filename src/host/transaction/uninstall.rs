@@ -11,7 +11,7 @@ use crate::host::os::{files, systemd};
 use crate::host::record::undo::{Log, Undo};
 use crate::host::record::{exclusive, fingerprint, history};
 use crate::host::transaction::archive::Archive;
-use crate::state::Engine;
+use crate::state::{Engine, UnitAction};
 
 /// Where the executors are.
 const EXECUTORS: &str = "/usr/local/hapair";
@@ -59,8 +59,8 @@ pub(crate) fn run(root: &Root, undo: &mut Log, forgotten: &Archive, log: &mut dy
             active: agent.is_active(),
             enabled: agent.enabled,
         })?;
-        systemd::ctl("stop", unit)?;
-        systemd::quiet("disable", unit);
+        systemd::ctl(UnitAction::Stop, unit)?;
+        systemd::quiet(UnitAction::Disable, unit);
     }
     // What is in a directory before the directory.
     for path in all.into_iter().rev() {
