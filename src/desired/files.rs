@@ -34,7 +34,22 @@ pub fn files(state: &HostState) -> Vec<RenderedFile> {
                 ..
             } => (path, *mode, text.as_str()),
             Spec::Network(spec) => (&spec.path, spec.mode, spec.create.as_str()),
-            _ => continue,
+            // The executor's own bytes, and lines of files that are on the host already.
+            Spec::File {
+                content: Content::Executor,
+                ..
+            }
+            | Spec::Edit { create: None, .. } => continue,
+            Spec::Directory { .. }
+            | Spec::Selinux { .. }
+            | Spec::SelinuxBooleans { .. }
+            | Spec::Firewall(_)
+            | Spec::Hostname { .. }
+            | Spec::Packages { .. }
+            | Spec::PackageGroup { .. }
+            | Spec::RepositoriesSetAside { .. }
+            | Spec::MediaCopy { .. }
+            | Spec::Service { .. } => continue,
         };
         out.push(RenderedFile {
             path: path.clone(),

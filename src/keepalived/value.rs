@@ -143,7 +143,9 @@ impl Builder<'_> {
                     }
                 }
             }
-            _ => Value::Words(args),
+            Args::Text | Args::Words(..) | Args::Command | Args::Lines | Args::Any | Args::Body(_) | Args::Named(_) => {
+                Value::Words(args)
+            }
         })
     }
 

@@ -155,7 +155,7 @@ impl LabSpec {
                 BaseRepository::LocalMedia { path, copy_from } => {
                     Some(copy_from.clone().unwrap_or_else(|| path.clone()))
                 }
-                _ => None,
+                BaseRepository::Keep | BaseRepository::Aliyun | BaseRepository::Vault => None,
             },
         };
         for (index, host) in inventory.hosts.iter().enumerate() {

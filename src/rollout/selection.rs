@@ -42,10 +42,12 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
             .hint("`hapair status` names the last ones; older ones are no longer kept"));
     }
     for transaction in meant {
-        let why = match transaction.outcome {
-            TransactionOutcome::Running => "it still runs",
-            _ if !transaction.rolls_back.is_empty() => "it is a rollback itself",
-            _ => continue,
+        let why = if transaction.outcome == TransactionOutcome::Running {
+            "it still runs"
+        } else if !transaction.rolls_back.is_empty() {
+            "it is a rollback itself"
+        } else {
+            continue;
         };
         let message = format!("transaction {} cannot be rolled back: {why}", transaction.id);
         return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("run `hapair apply` to go forward"));

@@ -132,7 +132,11 @@ impl Run<'_> {
                             unless_leaving(&self.interrupt, txn, confirmed).await?;
                         }
                         EventKind::Finished { outcome } => return Ok(outcome),
-                        _ => {}
+                        EventKind::StageStarted { .. }
+                        | EventKind::ResourceStarted { .. }
+                        | EventKind::ResourceDone { .. }
+                        | EventKind::Log { .. }
+                        | EventKind::Confirmed => {}
                     }
                 }
                 Ok(Reply::Ack | Reply::Event { .. }) => {}

@@ -134,7 +134,12 @@ impl Engine {
             match output {
                 Output::Acquire => drop(wants.insert((*u, *m), true)),
                 Output::Release => drop(wants.insert((*u, *m), false)),
-                _ => {}
+                Output::Send { .. }
+                | Output::Announce { .. }
+                | Output::Transition { .. }
+                | Output::Priority { .. }
+                | Output::LowerHeard { .. }
+                | Output::Alarm(_) => {}
             }
         }
         let mut unsent: BTreeSet<(usize, usize)> = BTreeSet::new();

@@ -106,7 +106,8 @@ impl Engine {
                     suspect(router, &instance.name, now);
                 }
             }
-            _ => {}
+            // Carried out, and told to nobody.
+            Output::Send { .. } | Output::Acquire | Output::Release | Output::Announce { .. } => {}
         }
     }
 

@@ -134,7 +134,7 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
                     format!("virtual_router_id {} is in use by {}", row.instance.vrid, n.src)
                 }
                 Verdict::Refused(_) => format!("adverts of {} are refused", n.src),
-                _ => format!("adverts of {} count", n.src),
+                Verdict::Accepted | Verdict::ListDiffers => format!("adverts of {} count", n.src),
             };
             lines.push(format!("{name}: {what}: {why} ({count})"));
         }

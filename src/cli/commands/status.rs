@@ -83,7 +83,10 @@ fn line(ui: &Ui, transaction: &Transaction) -> String {
     let outcome = transaction.outcome.to_string();
     let outcome = match transaction.outcome {
         TransactionOutcome::Applied | TransactionOutcome::RolledBack => outcome,
-        _ => ui.style.yellow(&outcome),
+        TransactionOutcome::Running
+        | TransactionOutcome::Reverted
+        | TransactionOutcome::Interrupted
+        | TransactionOutcome::Failed => ui.style.yellow(&outcome),
     };
     let outcome = if transaction.rolls_back.is_empty() {
         outcome

@@ -101,7 +101,12 @@ impl Journal {
                 outcome.hints = outcome.hints.into_iter().map(mask).collect();
                 EventKind::Finished { outcome }
             }
-            other => other,
+            // Names, figures and addresses only: nothing that a program wrote or a file holds.
+            EventKind::StageStarted { .. }
+            | EventKind::ResourceDone { .. }
+            | EventKind::Armed { .. }
+            | EventKind::AwaitConfirm { .. }
+            | EventKind::Confirmed => kind,
         }
     }
 }

@@ -95,12 +95,22 @@ pub enum Undo {
     },
 }
 
+/// What an undo record says of paths.
+pub(crate) enum OnPaths<'a> {
+    /// This was there.
+    Saved(&'a Path, &'a Saved),
+    /// What was called `from` is called `to`.
+    Renamed { from: &'a Path, to: &'a Path },
+    /// Nothing.
+    Nothing,
+}
+
 impl Undo {
-    /// Paths that it is about.
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+    /// What it says of paths.
+    pub(crate) fn on_paths(&self) -> OnPaths<'_> {
         match self {
-            Undo::Path { path, .. } => vec![path.clone()],
-            Undo::Renamed { from, to } => vec![from.clone(), to.clone()],
+            Undo::Path { path, saved } => OnPaths::Saved(path, saved),
+            Undo::Renamed { from, to } => OnPaths::Renamed { from, to },
             Undo::Unit { .. }
             | Undo::Reaction { .. }
             | Undo::Hostname { .. }
@@ -110,7 +120,16 @@ impl Undo {
             | Undo::Network { .. }
             | Undo::Installed { .. }
             | Undo::CameAlong { .. }
-            | Undo::Stays { .. } => Vec::new(),
+            | Undo::Stays { .. } => OnPaths::Nothing,
+        }
+    }
+
+    /// Paths that it is about.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        match self.on_paths() {
+            OnPaths::Saved(path, _) => vec![path.to_owned()],
+            OnPaths::Renamed { from, to } => vec![from.to_owned(), to.to_owned()],
+            OnPaths::Nothing => Vec::new(),
         }
     }
 }

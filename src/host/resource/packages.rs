@@ -11,7 +11,7 @@ use crate::host::record::undo::{Log, Undo};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, Questions, of_another_kind};
 use crate::host::resource::observed::Observed;
-use crate::host::resource::undoing::Undoing;
+use crate::host::resource::undoing::{Installed, Undoing, Why};
 use crate::host::resource::worker::Worker;
 use crate::state::resource::Reaction;
 
@@ -148,20 +148,8 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     Err(no_such(&absent.join(" ")))
 }
 
-/// Why packages were installed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Why {
-    /// They were not there and had to be.
-    Wanted,
-    /// The package manager brought them along for those.
-    CameAlong,
-}
-
 /// Packages that were installed: they stay, but for a removal that takes them too.
-pub(crate) struct InstalledUndo<'a> {
-    pub(crate) packages: &'a [String],
-    pub(crate) why: Why,
-}
+pub(crate) struct InstalledUndo<'a>(pub(crate) Installed<'a>);
 
 impl Undoing for InstalledUndo<'_> {
     fn capture(&self, _root: &Root, _undo: &mut Log) -> Result<()> {
@@ -175,7 +163,7 @@ impl Undoing for InstalledUndo<'_> {
 
     fn stays(&self, root: &Root) -> Option<String> {
         // Noted before they were installed: some may never have been.
-        told(root, self.packages, |names| match self.why {
+        told(root, self.0.packages, |names| match self.0.why {
             Why::Wanted => {
                 format!("packages stay installed ({names}); remove them by hand if they are not wanted")
             }
@@ -183,6 +171,10 @@ impl Undoing for InstalledUndo<'_> {
                 format!("their dependencies stay installed ({names})")
             }
         })
+    }
+
+    fn installed(&self) -> Option<Installed<'_>> {
+        Some(self.0)
     }
 }
 

@@ -72,6 +72,11 @@ pub(crate) trait Undoing {
         None
     }
 
+    /// Packages that were installed, which stay but for a removal that takes them too.
+    fn installed(&self) -> Option<Installed<'_>> {
+        None
+    }
+
     /// What putting it back would change besides files and units.
     fn planned(&self, _root: &Root) -> Option<Planned> {
         None
@@ -85,6 +90,23 @@ pub enum When {
     Now,
     /// While it boots: network and units come up later, from the files that are back in place.
     AtBoot,
+}
+
+/// Packages that were installed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Installed<'a> {
+    /// Names without version.
+    pub(crate) packages: &'a [String],
+    pub(crate) why: Why,
+}
+
+/// Why packages were installed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Why {
+    /// They were not there and had to be.
+    Wanted,
+    /// The package manager brought them along for those.
+    CameAlong,
 }
 
 /// A change to come.

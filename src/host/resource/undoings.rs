@@ -5,14 +5,14 @@ use crate::host::resource::firewall::FirewallUndo;
 use crate::host::resource::hostname::HostnameUndo;
 use crate::host::resource::media_copy::StaysUndo;
 use crate::host::resource::network::NetworkUndo;
-use crate::host::resource::packages::{InstalledUndo, Why};
+use crate::host::resource::packages::InstalledUndo;
 use crate::host::resource::reaction::ReactionUndo;
 use crate::host::resource::repositories_set_aside::RenamedUndo;
 use crate::host::resource::saved_path::PathUndo;
 use crate::host::resource::selinux::SelinuxUndo;
 use crate::host::resource::selinux_booleans::BooleanUndo;
 use crate::host::resource::service::UnitUndo;
-use crate::host::resource::undoing::Undoing;
+use crate::host::resource::undoing::{Installed, Undoing, Why};
 
 /// The kind of an entry, with what it holds.
 pub(crate) fn of(entry: &Undo) -> Box<dyn Undoing + '_> {
@@ -34,14 +34,14 @@ pub(crate) fn of(entry: &Undo) -> Box<dyn Undoing + '_> {
             path,
         }),
         Undo::Renamed { from, to } => Box::new(RenamedUndo { from, to }),
-        Undo::Installed { packages } => Box::new(InstalledUndo {
+        Undo::Installed { packages } => Box::new(InstalledUndo(Installed {
             packages,
             why: Why::Wanted,
-        }),
-        Undo::CameAlong { packages } => Box::new(InstalledUndo {
+        })),
+        Undo::CameAlong { packages } => Box::new(InstalledUndo(Installed {
             packages,
             why: Why::CameAlong,
-        }),
+        })),
         Undo::Stays { text } => Box::new(StaysUndo { text }),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn refuse_odd(path: &Path, node: &Node) -> Result<()> {
     let what = match node {
         Node::Directory { .. } => "a directory",
         Node::Other { .. } => "not a regular file",
-        _ => return Ok(()),
+        Node::Missing | Node::File { .. } | Node::Symlink { .. } => return Ok(()),
     };
     Err(Error::new(format!("{} is {what}", path.display())).hint("move it away by hand and apply again"))
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::host::os::files::Saved;
 use crate::host::os::root::Root;
 use crate::host::record::txn::{LAST, Txn, all};
-use crate::host::record::undo::{self, Undo};
+use crate::host::record::undo::{self, OnPaths};
 use crate::host::record::{fingerprint, history};
+use crate::host::resource::undoing::{Installed, Why};
 use crate::host::resource::undoings;
 
 const FILE: &str = "/var/lib/hapair/pruned";
@@ -53,7 +54,7 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
     let mut entries = undo::read(txn);
     if !history::is_in_force(root, txn) {
         // What it replaced is in place again; what it installed stayed.
-        entries.retain(|e| matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. }));
+        entries.retain(|e| undoings::of(e).installed().is_some());
     }
     let notes = fingerprint::read(txn);
     let mut line = Line {
@@ -64,32 +65,32 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
         along: Vec::new(),
     };
     for entry in &entries {
-        match entry {
-            Undo::Path { path, saved } => {
-                // Its first state counts.
-                if *path != root.path(LAST) && line.paths.iter().all(|t| t.path != *path) {
-                    line.paths.push(Touched {
-                        path: path.clone(),
-                        before: fingerprint::fingerprint_of_saved(saved, &txn.old()),
-                        left: notes
-                            .get(path)
-                            .cloned()
-                            .filter(|_| !matches!(saved, Saved::Directory { .. })),
-                    });
-                }
+        if let OnPaths::Saved(path, saved) = entry.on_paths() {
+            // Its first state counts.
+            if path != root.path(LAST) && line.paths.iter().all(|t| t.path != path) {
+                line.paths.push(Touched {
+                    path: path.to_owned(),
+                    before: fingerprint::fingerprint_of_saved(saved, &txn.old()),
+                    left: notes
+                        .get(path)
+                        .cloned()
+                        .filter(|_| !matches!(saved, Saved::Directory { .. })),
+                });
             }
-            Undo::Installed { packages } => line.packages.extend(packages.iter().cloned()),
-            Undo::CameAlong { packages } => line.along.extend(packages.iter().cloned()),
-            Undo::Unit { .. }
-            | Undo::Reaction { .. }
-            | Undo::Hostname { .. }
-            | Undo::Selinux { .. }
-            | Undo::Boolean { .. }
-            | Undo::Firewall { .. }
-            | Undo::Network { .. }
-            | Undo::Renamed { .. }
-            | Undo::Stays { .. } => line.others.extend(undoings::of(entry).lost()),
         }
+        let undoing = undoings::of(entry);
+        match undoing.installed() {
+            Some(Installed {
+                packages,
+                why: Why::Wanted,
+            }) => line.packages.extend(packages.iter().cloned()),
+            Some(Installed {
+                packages,
+                why: Why::CameAlong,
+            }) => line.along.extend(packages.iter().cloned()),
+            None => {}
+        }
+        line.others.extend(undoing.lost());
     }
     if entries.is_empty() {
         return;

@@ -15,9 +15,10 @@ use crate::host::os::systemd;
 use crate::host::record::fingerprint;
 use crate::host::record::request::Stored;
 use crate::host::record::txn::{LAST, all};
-use crate::host::record::undo::{self, Undo};
+use crate::host::record::undo::{self, OnPaths, Undo};
 use crate::host::resource::switch::Switch;
 use crate::host::resource::text_diff::unified;
+use crate::host::resource::undoing::{Installed, Why};
 use crate::host::resource::unit_before::{Before, units_before};
 use crate::host::resource::{kinds, undoings};
 use crate::host::transaction::archive::{self, Archive};
@@ -73,15 +74,15 @@ fn walk(root: &Root, targets: &[Target]) -> (BTreeMap<PathBuf, End>, BTreeSet<Pa
         // Before its first entry for a path, which comes last.
         let mut before: BTreeMap<PathBuf, End> = BTreeMap::new();
         for entry in &target.entries {
-            match entry {
-                Undo::Path { path, saved } => drop(before.insert(path.clone(), End::saved(saved, &old))),
-                Undo::Renamed { from, to } => {
+            match entry.on_paths() {
+                OnPaths::Saved(path, saved) => drop(before.insert(path.to_owned(), End::saved(saved, &old))),
+                OnPaths::Renamed { from, to } => {
                     let moved = ends.remove(to).unwrap_or_else(|| End::now(to));
                     if moved.print != fingerprint::missing() {
-                        before.insert(from.clone(), moved);
+                        before.insert(from.to_owned(), moved);
                     }
                 }
-                _ => {}
+                OnPaths::Nothing => {}
             }
         }
         for (path, end) in before {
@@ -121,11 +122,9 @@ pub fn plan(root: &Root, what: &HostRollback) -> Result<HostRollbackPlan> {
     let units = units_before(&entries);
     let mut stays: BTreeSet<String> = entries
         .iter()
-        .filter(|e| {
-            let is_package = matches!(e, Undo::Installed { .. } | Undo::CameAlong { .. });
-            what.goal != Goal::RemoveWithPackages || !is_package
-        })
-        .filter_map(|e| undoings::of(e).stays(root))
+        .map(undoings::of)
+        .filter(|undoing| what.goal != Goal::RemoveWithPackages || undoing.installed().is_none())
+        .filter_map(|undoing| undoing.stays(root))
         .collect();
     if what.goal != Goal::Rollback {
         for path in uninstall::paths(root, &forgotten, |path| {
@@ -303,10 +302,16 @@ pub(crate) fn installed(root: &Root, forgotten: &Archive) -> Ours {
         along: forgotten.along.clone(),
     };
     for entry in all(root).iter().flat_map(undo::read) {
-        match entry {
-            Undo::Installed { packages } => ours.asked.extend(packages),
-            Undo::CameAlong { packages } => ours.along.extend(packages),
-            _ => {}
+        match undoings::of(&entry).installed() {
+            Some(Installed {
+                packages,
+                why: Why::Wanted,
+            }) => ours.asked.extend(packages.iter().cloned()),
+            Some(Installed {
+                packages,
+                why: Why::CameAlong,
+            }) => ours.along.extend(packages.iter().cloned()),
+            None => {}
         }
     }
     ours
