@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::netlink::{Assigned, Links, NewAddress};
-use crate::keepalived::{Address, Auth, Config, HmacMode, Instance, SyncGroup};
+use crate::keepalived::{Address, Auth, Config, Family, HmacMode, Instance, SyncGroup};
 use crate::vrrp::hmac::{AntiReplay, Key, Mode};
 use crate::vrrp::packet::{GROUP4, GROUP6};
 use crate::vrrp::{AuthHmac, Form, GarpTimes, Peer, Settings};
@@ -51,12 +51,12 @@ pub(crate) fn source(vips: &BTreeSet<IpAddr>, instance: &Instance, links: &Links
     let own = links
         .addresses
         .iter()
-        .filter(|a| a.index == link.index && a.ip.is_ipv6() == instance.ipv6 && !vips.contains(&a.ip));
-    match instance.ipv6 {
-        false => own.map(|a| a.ip).next(),
+        .filter(|a| a.index == link.index && Family::of(a.ip) == instance.family && !vips.contains(&a.ip));
+    match instance.family {
+        Family::V4 => own.map(|a| a.ip).next(),
         // RFC 9568, 5.1.2.1: the link-local one, except to a peer elsewhere.
-        true if !instance.unicast => own.map(|a| a.ip).find(is_link_local),
-        true => own.map(|a| a.ip).find(|ip| !is_link_local(ip)),
+        Family::V6 if !instance.unicast => own.map(|a| a.ip).find(is_link_local),
+        Family::V6 => own.map(|a| a.ip).find(|ip| !is_link_local(ip)),
     }
 }
 
@@ -66,9 +66,9 @@ fn is_link_local(ip: &IpAddr) -> bool {
 
 /// The multicast group of an instance.
 pub(crate) fn group(config: &Config, instance: &Instance) -> IpAddr {
-    let (global, standard) = match instance.ipv6 {
-        false => (config.global.mcast_group4, IpAddr::V4(GROUP4)),
-        true => (config.global.mcast_group6, IpAddr::V6(GROUP6)),
+    let (global, standard) = match instance.family {
+        Family::V4 => (config.global.mcast_group4, IpAddr::V4(GROUP4)),
+        Family::V6 => (config.global.mcast_group6, IpAddr::V6(GROUP6)),
     };
     instance.mcast_dst.or(global).unwrap_or(standard)
 }
@@ -89,7 +89,7 @@ pub(super) fn hops(instance: &Instance) -> u8 {
     // keepalived's defaults for unicast: 255 over IPv4, 64 over IPv6.
     match (instance.unicast, instance.unicast_ttl) {
         (true, Some(ttl)) => ttl,
-        (true, None) if instance.ipv6 => 64,
+        (true, None) if instance.family == Family::V6 => 64,
         _ => 255,
     }
 }

@@ -11,7 +11,7 @@ use super::notes::Notes;
 use super::os::run_marker::Claim;
 use super::os::{run_marker, sys};
 use super::{config, plan};
-use crate::keepalived::{Config, Instance};
+use crate::keepalived::{Config, Family, Instance};
 use crate::vrrp::Form;
 use crate::vrrp::hmac::Sequence;
 
@@ -39,9 +39,9 @@ fn remove(netlink: &mut Netlink, addresses: &[Assigned]) -> io::Result<()> {
 /// changes nothing. [`Form::PseudoGroup`] is only for who was heard to use it: a keepalived from 1.3.7 on that once hears it
 /// in unicast refuses every other form from then on, and so also the owner that is there again.
 fn forms(instance: &Instance, learned: Option<Form>) -> &'static [Form] {
-    match (instance.version, instance.ipv6, learned) {
+    match (instance.version, instance.family, learned) {
         // There is only one.
-        (2, ..) | (_, true, _) => &[Form::Pseudo],
+        (2, ..) | (_, Family::V6, _) => &[Form::Pseudo],
         (_, _, Some(Form::Plain)) => &[Form::Plain],
         (_, _, Some(Form::Pseudo)) => &[Form::Pseudo],
         (_, _, Some(Form::PseudoGroup)) => &[Form::PseudoGroup],
@@ -93,7 +93,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     let vips = plan::vips(&config);
     let removed = remove(&mut netlink, &off);
     let marked = if removed.is_ok() { mark.cleaned_up() } else { Ok(()) };
-    let mut by_wire: BTreeMap<(&str, bool), Outbox> = BTreeMap::new();
+    let mut by_wire: BTreeMap<(&str, Family), Outbox> = BTreeMap::new();
     for instance in &released {
         let Some(source) = plan::source(&vips, instance, &links) else {
             continue;
@@ -103,7 +103,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         let seal = auth
             .as_ref()
             .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));
-        let outbox = by_wire.entry((&instance.interface, instance.ipv6)).or_default();
+        let outbox = by_wire.entry((&instance.interface, instance.family)).or_default();
         // Who checks signatures understands this form: else it would not have stayed a standby, and would have been heard. The same
         // seal in a second form looks as if somebody sent the first one again.
         let signed = seal.map(|_| Form::Pseudo);
@@ -116,9 +116,9 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
     }
     // A wire that is down is no reason to say nothing on the others.
     let mut first = removed.err().or(marked.err()).or(unread);
-    for ((interface, ipv6), mut outbox) in by_wire {
+    for ((interface, family), mut outbox) in by_wire {
         let Some(link) = links.named(interface) else { continue };
-        match VrrpSocket::open(interface, link.index, ipv6) {
+        match VrrpSocket::open(interface, link.index, family) {
             Ok(socket) => first = first.or(socket.send(&mut outbox).into_iter().next().map(|(_, e)| e)),
             Err(e) => first = first.or(Some(e)),
         }

@@ -7,6 +7,7 @@ use super::escape::{Syntax, offender};
 use super::secrets::Secrets;
 use super::templates::Templates;
 use crate::inventory::{Host, Inventory};
+use crate::keepalived::Family;
 use crate::state::{Content, Facts, HostState, Reaction, Resource, Spec, Stage, Validator};
 
 /// Oldest and newest release hapair knows.
@@ -148,10 +149,10 @@ impl Build<'_> {
 }
 
 /// A host's own address: of its network, else where SSH connects, if that is an address.
-pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr, DesiredError> {
-    let written = match (&host.network, v4) {
-        (Some(network), true) => Some(IpAddr::V4(network.address.addr())),
-        (Some(network), false) => network.ipv6.as_ref().map(|v6| IpAddr::V6(v6.address.addr())),
+pub(super) fn address_of(build: &Build, host: &Host, family: Family) -> Result<IpAddr, DesiredError> {
+    let written = match (&host.network, family) {
+        (Some(network), Family::V4) => Some(IpAddr::V4(network.address.addr())),
+        (Some(network), Family::V6) => network.ipv6.as_ref().map(|v6| IpAddr::V6(v6.address.addr())),
         (None, _) => None,
     };
     let connected = || {
@@ -159,10 +160,13 @@ pub(super) fn address_of(build: &Build, host: &Host, v4: bool) -> Result<IpAddr,
             .as_ref()?
             .parse::<IpAddr>()
             .ok()
-            .filter(|a| a.is_ipv4() == v4)
+            .filter(|a| Family::of(*a) == family)
     };
     written.or_else(connected).ok_or_else(|| {
-        let family = if v4 { "IPv4" } else { "IPv6" };
+        let family = match family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
         build.impossible(
             format!("no {family} address of {} is known", host.name),
             "write it under `network` of that host, or under `mcast_src_ip` of the instance",

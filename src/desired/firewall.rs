@@ -3,6 +3,7 @@
 use super::build::{Build, address_of};
 use super::error::DesiredError;
 use crate::inventory::Firewalld;
+use crate::keepalived::Family;
 use crate::state::resource::FirewallSpec;
 use crate::state::{Spec, Stage};
 
@@ -61,15 +62,17 @@ fn add_managed(build: &mut Build) -> Result<(), DesiredError> {
     if let Some(vrrp) = &build.inventory.vrrp {
         let peer = build.peer;
         for instance in &vrrp.instances {
-            let v4 = instance.virtual_ipaddress.iter().any(|v| v.address.addr().is_ipv4());
+            let vips = &instance.virtual_ipaddress;
+            let v4 = vips.iter().any(|v| v.address.addr().is_ipv4());
+            let family = if v4 { Family::V4 } else { Family::V6 };
             let source = match instance.mcast_src_ip.get(&peer.name) {
                 Some(written) => *written,
                 // Multicast adverts of IPv6 come from the link-local address, which nobody writes down.
-                None if !v4 && !instance.unicast => {
+                None if family == Family::V6 && !instance.unicast => {
                     vrrp_peers.push("fe80::/10".to_owned());
                     continue;
                 }
-                None => address_of(build, peer, v4)?,
+                None => address_of(build, peer, family)?,
             };
             vrrp_peers.push(source.to_string());
         }

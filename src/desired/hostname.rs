@@ -3,6 +3,7 @@
 use super::build::{Build, address_of};
 use super::error::DesiredError;
 use super::escape::Syntax;
+use crate::keepalived::Family;
 use crate::state::edit::Edit;
 use crate::state::{Spec, Stage};
 
@@ -30,8 +31,8 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         })
         .collect();
     let peer = build.peer;
-    for v4 in [true, false] {
-        if let Ok(address) = address_of(build, peer, v4) {
+    for family in [Family::V4, Family::V6] {
+        if let Ok(address) = address_of(build, peer, family) {
             edits.push(Edit::Hosts {
                 address: address.to_string(),
                 names: names(&peer.name),

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::builder::Builder;
 use super::diag::Diagnostic;
-use super::instance::{Draft, Family};
+use super::family::Family;
+use super::instance::Draft;
 use super::model::*;
 use super::table;
 use super::tree::Stmt;

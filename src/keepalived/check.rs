@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::diag::{Diagnostic, Place};
+use super::family::Family;
 use super::model::*;
 
 /// Looks at a parsed configuration as a whole: what is missing, what contradicts, what will surprise.
@@ -148,10 +149,10 @@ impl Checker<'_> {
 
     /// Two instances must not be the same virtual router on the same wire.
     fn same_router(&mut self) {
-        let mut seen: HashMap<(&str, u8, bool, Option<std::net::IpAddr>), &Instance> = HashMap::new();
+        let mut seen: HashMap<(&str, u8, Family, Option<std::net::IpAddr>), &Instance> = HashMap::new();
         let c = self.config;
         for i in c.instances.iter().filter(|i| i.vrid != 0 && !i.unicast) {
-            if let Some(first) = seen.insert((&i.interface, i.vrid, i.ipv6, i.mcast_dst), i) {
+            if let Some(first) = seen.insert((&i.interface, i.vrid, i.family, i.mcast_dst), i) {
                 let message = format!(
                     "`{}` and `{}` are both router {} on {}",
                     first.name, i.name, i.vrid, i.interface

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::builder::Builder;
 use super::diag::{Diagnostic, Place};
-use super::instance::{AuthType, Draft, Family};
+use super::family::Family;
+use super::instance::{AuthType, Draft};
 use super::model::*;
 use super::tree::Stmt;
 
@@ -28,7 +29,7 @@ impl Builder<'_> {
     /// The instance as it runs.
     pub(super) fn complete(&mut self, stmt: &Stmt, mut d: Draft) -> Instance {
         d.i.strict = d.strict.unwrap_or(self.config.global.strict);
-        d.i.ipv6 = d.family == Some(Family::V6);
+        d.i.family = d.family.unwrap_or(Family::V4);
         self.required(stmt, &d);
         self.effective_version(stmt, &mut d);
         self.effective_role(stmt, &mut d);
@@ -57,22 +58,22 @@ impl Builder<'_> {
 
     fn effective_version(&mut self, stmt: &Stmt, d: &mut Draft) {
         let name = &d.i.name;
-        d.i.version = match (d.i.ipv6, d.version) {
-            (true, None) => 3,
-            (true, Some(2)) if d.i.strict => {
+        d.i.version = match (d.i.family, d.version) {
+            (Family::V6, None) => 3,
+            (Family::V6, Some(2)) if d.i.strict => {
                 self.warn(
                     at(stmt, "version"),
                     format!("strict mode: `{name}` speaks version 3, as its addresses are IPv6"),
                 );
                 3
             }
-            (true, Some(2)) => {
+            (Family::V6, Some(2)) => {
                 let message = format!("`{name}` has IPv6 addresses, which VRRP version 2 cannot announce");
                 self.error(&stmt.place, message);
                 2
             }
             (_, Some(version)) => version,
-            (false, None) => self.config.global.version.unwrap_or(2),
+            (Family::V4, None) => self.config.global.version.unwrap_or(2),
         };
     }
 
@@ -209,7 +210,7 @@ impl Builder<'_> {
         if !alone || i.no_vips || bad_vips || stmt.children().iter().any(unread) {
             return;
         }
-        if i.version == 3 || i.ipv6 || i.strict {
+        if i.version == 3 || i.family == Family::V6 || i.strict {
             let why = if i.version == 3 { "version 3" } else { "strict mode" };
             let message = format!(
                 "vrrp_instance `{}` has no virtual_ipaddress, which {why} requires",

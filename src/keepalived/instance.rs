@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::builder::Builder;
 use super::diag::{Diagnostic, Place, Severity};
+use super::family::Family;
 use super::garp::{garp_count, garp_time};
 use super::hmac::HmacDraft;
 use super::model::*;
@@ -16,19 +17,6 @@ use super::value::Value;
 
 /// Bytes of the password field of VRRPv2 (RFC 2338, 5.3.10).
 const AUTH_LEN: usize = 8;
-
-/// Address family of an instance: the first line that shows one decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(super) fn of(ip: IpAddr) -> Family {
-        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
-    }
-}
 
 /// `auth_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +28,7 @@ pub(super) enum AuthType {
 /// An instance while its lines are read: what is written, before it is known what it means together.
 pub(super) struct Draft {
     pub(super) i: Instance,
+    /// The first line that shows one decides.
     pub(super) family: Option<Family>,
     pub(super) state: Option<InitState>,
     pub(super) priority: Option<u8>,
@@ -163,7 +152,7 @@ impl Builder<'_> {
             strict: false,
             accept: None,
             v3_checksum_as_v2: false,
-            ipv6: false,
+            family: Family::V4,
             dont_track_primary: false,
             track_src_ip: false,
             tracks: Tracks::default(),

@@ -12,6 +12,7 @@ mod check;
 mod diag;
 mod effective;
 mod expand;
+mod family;
 mod garp;
 mod glob;
 mod hmac;
@@ -28,6 +29,7 @@ mod value;
 
 pub use check::check;
 pub use diag::{Diagnostic, Place, Severity};
+pub use family::Family;
 pub use glob::glob_match;
 pub use model::*;
 pub use parse::{blocks, lint, parse};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diag::Place;
+use super::family::Family;
 
 pub use auth::{Auth, AuthHmac, HmacKey, HmacMode};
 pub use notify::{Command, Deleted, Fifo, Notify, User};
@@ -271,8 +272,8 @@ pub struct Instance {
     pub accept: Option<bool>,
     /// Version 3 over IPv4: checksum without pseudo-header (RFC 9568).
     pub v3_checksum_as_v2: bool,
-    /// Address family of the adverts is IPv6: `native_ipv6`, or the first VIP is.
-    pub ipv6: bool,
+    /// Of the adverts: IPv6 with `native_ipv6`, or where the first VIP is IPv6.
+    pub family: Family,
     /// Losing the own interface is not FAULT.
     pub dont_track_primary: bool,
     /// FAULT while the source address is not there.

@@ -31,7 +31,7 @@ use crate::agent::track::checks::Checks;
 use crate::agent::track::debounce::Debounce;
 use crate::agent::track::processes::Processes;
 use crate::agent::track::track_files::Files;
-use crate::keepalived::Config;
+use crate::keepalived::{Config, Family, Instance};
 use crate::vrrp::{Input, Output, Packet, Time};
 
 /// So often a socket is read, up to [`PACKETS`] each time, before anything else gets its turn.
@@ -54,8 +54,27 @@ pub(crate) struct Tokens {
     pub(crate) processes: u64,
 }
 
-/// Interface and family: what a socket is for.
-pub(super) type Wire = (String, bool);
+/// What a socket is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wire {
+    pub(super) interface: String,
+    pub(super) family: Family,
+}
+
+impl Wire {
+    /// The one that an instance's adverts go over.
+    pub(super) fn of(instance: &Instance) -> Wire {
+        Wire {
+            interface: instance.interface.clone(),
+            family: instance.family,
+        }
+    }
+
+    /// Whether an instance's adverts go over it.
+    pub(super) fn carries(&self, instance: &Instance) -> bool {
+        self.interface == instance.interface && self.family == instance.family
+    }
+}
 
 /// A socket of a wire.
 pub(crate) struct Ear {
@@ -230,7 +249,7 @@ impl Engine {
                         log::event(
                             "warning",
                             "receiving failed",
-                            &[("interface", json!(wire.0)), ("error", json!(e.to_string()))],
+                            &[("interface", json!(wire.interface)), ("error", json!(e.to_string()))],
                         );
                         break;
                     }
@@ -251,7 +270,7 @@ impl Engine {
         let first = self.ids.partition_point(|(id, ..)| id < vrid);
         for (_, u, m) in self.ids[first..].iter().take_while(|(id, ..)| id == vrid) {
             let i = &self.units[*u].members[*m].instance;
-            if i.interface == wire.0 && i.ipv6 == wire.1 {
+            if wire.carries(i) {
                 let known = i.unicast_peers.iter().any(|p| p.ip == packet.src);
                 if chosen.is_none_or(|c| known && !c.2) {
                     chosen = Some((*u, *m, known));

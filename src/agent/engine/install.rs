@@ -42,7 +42,7 @@ impl Engine {
             let mut routers = Vec::with_capacity(instances.len());
             for instance in instances {
                 let source = plan::source(&self.vips, &instance, &self.links);
-                let settings = plan::settings(&instance, source.unwrap_or(unspecified(instance.ipv6)));
+                let settings = plan::settings(&instance, source.unwrap_or(unspecified(instance.family)));
                 let effective = Effective {
                     priority: instance.priority,
                     fault: source.is_none(),
@@ -127,7 +127,7 @@ impl Engine {
                 member.effective = effective;
                 let settings = plan::settings(
                     &member.instance,
-                    member.source.unwrap_or(unspecified(member.instance.ipv6)),
+                    member.source.unwrap_or(unspecified(member.instance.family)),
                 );
                 // What a former life may have left goes at once, also if we wait.
                 let waits = (!member.started && self.startup.is_some()).then(|| member.instance.clone());

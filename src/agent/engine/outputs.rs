@@ -14,7 +14,7 @@ use crate::agent::notes::Notes;
 use crate::agent::os::epoll_registered::Watched;
 use crate::agent::os::{log, sys};
 use crate::agent::plan;
-use crate::keepalived::Instance;
+use crate::keepalived::{Family, Instance};
 use crate::vrrp::{Advert, Form, Input, Output, Router, State, Time, frame};
 
 /// What a router wants: unit, member, output.
@@ -71,26 +71,26 @@ impl Engine {
     pub(super) fn open_sockets(&mut self, now: Time) {
         let mut wanted: BTreeMap<Wire, BTreeSet<IpAddr>> = BTreeMap::new();
         for instance in &self.config.instances {
-            let groups = wanted.entry((instance.interface.clone(), instance.ipv6)).or_default();
+            let groups = wanted.entry(Wire::of(instance)).or_default();
             if !instance.unicast {
                 groups.insert(plan::group(&self.config, instance));
             }
         }
         let links = &self.links;
         self.sockets.retain(|wire, ear| {
-            wanted.contains_key(wire) && links.named(&wire.0).is_some_and(|l| l.index == ear.index)
+            wanted.contains_key(wire) && links.named(&wire.interface).is_some_and(|l| l.index == ear.index)
         });
         for (wire, groups) in wanted {
-            let Some(index) = self.links.named(&wire.0).map(|l| l.index) else {
+            let Some(index) = self.links.named(&wire.interface).map(|l| l.index) else {
                 continue;
             };
             if !self.sockets.contains_key(&wire) {
-                let opened = VrrpSocket::open(&wire.0, index, wire.1)
+                let opened = VrrpSocket::open(&wire.interface, index, wire.family)
                     .and_then(|socket| Watched::new(socket, &self.epoll, self.tokens.packets));
                 let socket = match opened {
                     Ok(socket) => socket,
                     Err(e) => {
-                        let message = format!("cannot open a VRRP socket on {}", wire.0);
+                        let message = format!("cannot open a VRRP socket on {}", wire.interface);
                         self.undone.failed(now, &message, &e);
                         continue;
                     }
@@ -108,7 +108,7 @@ impl Engine {
                 match ear.socket.join(group) {
                     Ok(()) => drop(ear.joined.insert(group)),
                     Err(e) => {
-                        let message = format!("cannot join the multicast group {group} on {}", wire.0);
+                        let message = format!("cannot join the multicast group {group} on {}", wire.interface);
                         self.undone.failed(now, &message, &e);
                     }
                 }
@@ -118,9 +118,8 @@ impl Engine {
 
     /// Whether the adverts of others reach an instance: who does not hear an owner must not become one.
     pub(super) fn hears(&self, instance: &Instance) -> bool {
-        let its = |((interface, ipv6), _): &(&Wire, &Ear)| *interface == instance.interface && *ipv6 == instance.ipv6;
-        let ear = self.sockets.iter().find(its).map(|(_, ear)| ear);
-        ear.is_some_and(|ear| instance.unicast || ear.joined.contains(&plan::group(&self.config, instance)))
+        let ear = self.sockets.iter().find(|(wire, _)| wire.carries(instance));
+        ear.is_some_and(|(_, ear)| instance.unicast || ear.joined.contains(&plan::group(&self.config, instance)))
     }
 
     /// Does what the routers want: addresses off, adverts out, addresses on, neighbours told; each for all at once.
@@ -217,10 +216,8 @@ impl Engine {
         let mut unsent = BTreeSet::new();
         let mut outbox = self.outbox.borrow_mut();
         let real = sys::real_time();
-        for ((interface, ipv6), Ear { socket, .. }) in &self.sockets {
-            let here = adverts
-                .clone()
-                .filter(|(i, ..)| i.interface == *interface && i.ipv6 == *ipv6);
+        for (wire, Ear { socket, .. }) in &self.sockets {
+            let here = adverts.clone().filter(|(instance, ..)| wire.carries(instance));
             outbox.clear();
             for (instance, router, advert, form) in here.clone() {
                 // One for all peers: what they are sent is the same message.
@@ -306,7 +303,7 @@ impl Engine {
         for round in 0..rounds {
             for (index, ip, frame, count) in all.iter().filter(|(.., count)| round < *count) {
                 let name = self.links.links.get(index).map_or("", |l| &l.name);
-                if self.pacer.paces(name, ip.is_ipv6()) {
+                if self.pacer.paces(name, Family::of(*ip)) {
                     let (index, ip, frame) = (*index, *ip, frame.clone());
                     self.pacer.push(name, Waiting { index, ip, frame }, *count);
                 } else {

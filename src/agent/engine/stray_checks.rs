@@ -20,7 +20,7 @@ impl Engine {
             return;
         };
         let routers = &mut self.strays.routers;
-        let known = |r: &&mut OtherRouter| r.src == packet.src && r.vrid == vrid && r.interface == wire.0;
+        let known = |r: &&mut OtherRouter| r.src == packet.src && r.vrid == vrid && r.interface == wire.interface;
         if let Some(router) = routers.iter_mut().find(known).filter(|r| now <= r.heard + MEMORY) {
             router.heard = now;
             router.packets += 1;
@@ -32,7 +32,7 @@ impl Engine {
         }
         let router = OtherRouter {
             src: packet.src,
-            interface: wire.0.clone(),
+            interface: wire.interface.clone(),
             vrid,
             vip,
             since: now,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::keepalived::{Instance, SyncGroup};
+use crate::keepalived::{Family, Instance, SyncGroup};
 use crate::vrrp::track::Effective;
 use crate::vrrp::{Group, State, Time};
 
@@ -45,10 +45,9 @@ impl Clock {
 }
 
 /// The source of an instance whose interface has no address yet: it is in FAULT then and sends nothing.
-pub(super) fn unspecified(ipv6: bool) -> IpAddr {
-    if ipv6 {
-        IpAddr::from([0u8; 16])
-    } else {
-        IpAddr::from([0u8; 4])
+pub(super) fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from([0u8; 4]),
+        Family::V6 => IpAddr::from([0u8; 16]),
     }
 }

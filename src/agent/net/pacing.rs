@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::keepalived::Config;
+use crate::keepalived::{Config, Family};
 use crate::vrrp::Time;
 
 /// A message that waits.
@@ -23,7 +23,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 struct Lane {
     interfaces: BTreeSet<String>,
-    ipv6: bool,
+    family: Family,
     interval: Duration,
     /// The next message may go from here on.
     next: Time,
@@ -31,8 +31,8 @@ struct Lane {
 }
 
 impl Lane {
-    fn is_for(&self, interface: &str, ipv6: bool) -> bool {
-        self.ipv6 == ipv6 && self.interfaces.contains(interface)
+    fn is_for(&self, interface: &str, family: Family) -> bool {
+        self.family == family && self.interfaces.contains(interface)
     }
 }
 
@@ -77,7 +77,7 @@ impl Pacer {
             let new = self
                 .lanes
                 .iter_mut()
-                .find(|l| lane.interfaces.iter().any(|i| l.is_for(i, lane.ipv6)));
+                .find(|l| lane.interfaces.iter().any(|i| l.is_for(i, lane.family)));
             match new {
                 Some(new) => {
                     new.next = new.next.max(lane.next);
@@ -90,11 +90,11 @@ impl Pacer {
     }
 
     fn add(&mut self, interfaces: &BTreeSet<String>, garp: Option<Duration>, gna: Option<Duration>) {
-        for (ipv6, interval) in [(false, garp), (true, gna)] {
+        for (family, interval) in [(Family::V4, garp), (Family::V6, gna)] {
             if let Some(interval) = interval.filter(|i| !i.is_zero()) {
                 self.lanes.push(Lane {
                     interfaces: interfaces.clone(),
-                    ipv6,
+                    family,
                     interval,
                     next: Time::ZERO,
                     queue: VecDeque::new(),
@@ -104,14 +104,14 @@ impl Pacer {
     }
 
     /// Whether messages of that kind wait for their turn on an interface.
-    pub(crate) fn paces(&self, interface: &str, ipv6: bool) -> bool {
-        self.lanes.iter().any(|l| l.is_for(interface, ipv6))
+    pub(crate) fn paces(&self, interface: &str, family: Family) -> bool {
+        self.lanes.iter().any(|l| l.is_for(interface, family))
     }
 
     /// Puts a message at the end; `most`: so many of one address wait at once, more would say the same again.
     pub(crate) fn push(&mut self, interface: &str, message: Waiting, most: u32) {
-        let ipv6 = message.ip.is_ipv6();
-        let Some(lane) = self.lanes.iter_mut().find(|l| l.is_for(interface, ipv6)) else {
+        let family = Family::of(message.ip);
+        let Some(lane) = self.lanes.iter_mut().find(|l| l.is_for(interface, family)) else {
             return;
         };
         let same = |w: &&Waiting| w.index == message.index && w.ip == message.ip;
@@ -173,8 +173,8 @@ mod tests {
         pacer.configure(&config(
             "global_defs {\n vrrp_garp_interval 0\n vrrp_gna_interval 0.1\n}\n",
         ));
-        assert!(!pacer.paces("eth0", false));
-        assert!(pacer.paces("eth0", true));
+        assert!(!pacer.paces("eth0", Family::V4));
+        assert!(pacer.paces("eth0", Family::V6));
         assert_eq!(pacer.next_timer(), None);
     }
 

@@ -11,6 +11,7 @@ use libc::{c_int, socklen_t};
 
 use crate::agent::os::sys;
 use crate::agent::os::sys::{BURST, Buffer, empty_message, iovec, room, set, socket};
+use crate::keepalived::Family;
 use crate::vrrp::frame::parse_ipv4;
 use crate::vrrp::hmac::{Seal, TRAILER};
 use crate::vrrp::packet::PROTOCOL;
@@ -38,7 +39,7 @@ fn sockaddr_in6(ip: Ipv6Addr, scope: u32) -> libc::sockaddr_in6 {
 pub(crate) struct VrrpSocket {
     fd: OwnedFd,
     index: u32,
-    v6: bool,
+    family: Family,
     /// What the kernel was last told, so that it need not be told with every advert.
     hops: Cell<u8>,
 }
@@ -195,8 +196,11 @@ fn told(header: &libc::msghdr) -> Told {
 
 impl VrrpSocket {
     /// Opens it; `device` and `index` name the same interface.
-    pub(crate) fn open(device: &str, index: u32, v6: bool) -> io::Result<VrrpSocket> {
-        let domain = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+    pub(crate) fn open(device: &str, index: u32, family: Family) -> io::Result<VrrpSocket> {
+        let domain = match family {
+            Family::V4 => libc::AF_INET,
+            Family::V6 => libc::AF_INET6,
+        };
         let fd = socket(domain, libc::SOCK_RAW, PROTOCOL.into())?;
         let mut name = [0u8; libc::IFNAMSIZ];
         let len = device.len().min(libc::IFNAMSIZ - 1);
@@ -208,7 +212,7 @@ impl VrrpSocket {
         room(&fd, Buffer::Receive, BURST)?;
         // When a packet came counts, not when there was time to read it. Without the stamps the latter must do.
         drop(set(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1i32));
-        if v6 {
+        if family == Family::V6 {
             let hops = 255i32;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &hops)?;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, &hops)?;
@@ -234,7 +238,7 @@ impl VrrpSocket {
         Ok(VrrpSocket {
             fd,
             index,
-            v6,
+            family,
             hops: Cell::new(255),
         })
     }
@@ -297,7 +301,7 @@ impl VrrpSocket {
 
     fn set_hops(&self, hops: u8) -> io::Result<()> {
         if self.hops.get() != hops {
-            let (level, name) = if self.v6 {
+            let (level, name) = if self.family == Family::V6 {
                 (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)
             } else {
                 (libc::IPPROTO_IP, libc::IP_TTL)
@@ -343,7 +347,7 @@ impl VrrpSocket {
         for ((header, bytes), from) in received.zip(&arrivals.from) {
             let bytes = &bytes[..(header.msg_len as usize).min(PACKET)];
             let told = told(&header.msg_hdr);
-            let packet = if self.v6 {
+            let packet = if self.family == Family::V6 {
                 packet_v6(bytes, from, &told)
             } else {
                 packet_v4(bytes)

@@ -1,5 +1,6 @@
 //! A `vrrp_instance` as the template sees it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use crate::desired::build::{Build, address_of};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
 use crate::inventory::{InitialState, Instance, Vip, Vrrp};
+use crate::keepalived::Family;
 
 #[derive(Debug, Serialize)]
 pub(super) struct InstanceView {
@@ -72,13 +74,18 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
             "write one for each host under `priorities`, or leave `priorities` out",
         ));
     };
-    let v4 = written.virtual_ipaddress.iter().all(|v| v.address.addr().is_ipv4());
-    if !v4 && written.virtual_ipaddress.iter().any(|v| v.address.addr().is_ipv4()) {
+    let families: BTreeSet<Family> = written
+        .virtual_ipaddress
+        .iter()
+        .map(|v| Family::of(v.address.addr()))
+        .collect();
+    if families.len() > 1 {
         return Err(build.impossible(
             format!("instance {name} has IPv4 and IPv6 addresses, and an advert carries only one kind"),
             "make an instance for each, or move one kind to `virtual_ipaddress_excluded`",
         ));
     }
+    let family = families.into_iter().next().unwrap_or(Family::V4);
     for (tracked, _) in &written.track_interface {
         build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
     }
@@ -89,11 +96,11 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
     let (unicast_src_ip, unicast_peer) = if written.unicast {
         let to = match written.mcast_src_ip.get(&build.peer.name) {
             Some(address) => *address,
-            None => address_of(build, build.peer, v4)?,
+            None => address_of(build, build.peer, family)?,
         };
         let from: IpAddr = match source {
             Some(address) => address,
-            None => address_of(build, build.host, v4)?,
+            None => address_of(build, build.host, family)?,
         };
         (Some(from.to_string()), Some(to.to_string()))
     } else {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::keepalived::{Auth, AuthHmac, HmacMode, Instance, NoFiles, Options, parse};
+use crate::keepalived::{Auth, AuthHmac, Family, HmacMode, Instance, NoFiles, Options, parse};
 use crate::state::resource::InstanceRef;
 
 /// What the peers of one instance must have in common: what is really sent and asked for, whatever words say so.
@@ -98,8 +98,8 @@ const OPTIONS: Options<'static> = Options {
 /// One instance of a text, and by what it is known in another one.
 struct Known {
     name: String,
-    /// Interface, `virtual_router_id`, IPv6: the virtual router of the RFC.
-    router: (String, u8, bool),
+    /// Interface, `virtual_router_id`, family: the virtual router of the RFC.
+    router: (String, u8, Family),
     election: Election,
 }
 
@@ -120,7 +120,7 @@ fn elections(text: &str) -> Vec<Known> {
     let (config, _) = parse(text, &OPTIONS);
     let known = |i: &Arc<Instance>| Known {
         name: i.name.clone(),
-        router: (i.interface.clone(), i.vrid, i.ipv6),
+        router: (i.interface.clone(), i.vrid, i.family),
         election: Election::from(&**i),
     };
     config.instances.iter().map(known).collect()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hapair::keepalived::{Include, Options, Resolver, Severity, Unread, blocks, lint, split_command};
+use hapair::keepalived::{Family, Include, Options, Resolver, Severity, Unread, blocks, lint, split_command};
 
 /// Separates the main text from the files `1`, `2`, … that it may include.
 const SEPARATOR: u8 = 0xff;
@@ -57,7 +57,7 @@ pub(crate) fn run(data: &[u8]) {
         if runnable {
             assert!(i.vrid > 0 && !i.interface.is_empty() && i.advert_int.as_millis() >= 10);
             assert!(i.version == 2 || !i.vips.is_empty() || i.no_vips);
-            assert!(i.vips.len() <= 255 && i.vips.iter().all(|v| v.ip.is_ipv6() == i.ipv6));
+            assert!(i.vips.len() <= 255 && i.vips.iter().all(|v| Family::of(v.ip) == i.family));
         }
     }
     blocks(text, &options);
