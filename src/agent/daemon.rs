@@ -140,13 +140,15 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
             return Err(e);
         }
     };
-    let crashed = before == Before::Crash;
     log::event(
         "info",
         "started",
-        &[("crashed_before", json!(crashed)), ("config", json!(options.config))],
+        &[
+            ("crashed_before", json!(before == Before::Crash)),
+            ("config", json!(options.config)),
+        ],
     );
-    daemon.engine.start(sys::now(), crashed);
+    daemon.engine.start(sys::now(), before);
     daemon.remember();
     systemd::notify("READY=1");
     let result = daemon.serve();

@@ -268,7 +268,7 @@ fn tokens(line: &Line, out: &mut Vec<Diagnostic>) -> Vec<Token> {
                 i += 1;
             }
             _ => {
-                let (text, used, closed) = word(&plain[i..], true);
+                let (text, used, closed) = word(&plain[i..], Braces::Structure);
                 let place = line.place(at);
                 if !closed {
                     out.push(Diagnostic::error(&place, "a quote is opened and not closed"));
@@ -281,8 +281,18 @@ fn tokens(line: &Line, out: &mut Vec<Diagnostic>) -> Vec<Token> {
     tokens
 }
 
+/// What braces mean where a word is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Braces {
+    /// They open and close a body, and end a word.
+    Structure,
+    /// They are characters like others.
+    Text,
+}
+
 /// Reads one word: its text, the characters used, and whether its last quote was closed.
-fn word(chars: &[char], braces: bool) -> (String, usize, bool) {
+fn word(chars: &[char], braces: Braces) -> (String, usize, bool) {
+    let structure = braces == Braces::Structure;
     let mut text = String::new();
     let mut quote: Option<char> = None;
     let mut i = 0;
@@ -290,13 +300,13 @@ fn word(chars: &[char], braces: bool) -> (String, usize, bool) {
         let c = chars[i];
         match quote {
             None if c.is_whitespace() => break,
-            None if braces && c == '$' && chars.get(i + 1) == Some(&'{') => {
+            None if structure && c == '$' && chars.get(i + 1) == Some(&'{') => {
                 // An undefined `${NAME}` stays as it is; its braces are not those of a body.
                 let end = (i..chars.len()).find(|k| chars[*k] == '}').unwrap_or(chars.len() - 1);
                 text.extend(&chars[i..=end]);
                 i = end;
             }
-            None if braces && (c == '{' || c == '}') => break,
+            None if structure && (c == '{' || c == '}') => break,
             None if c == '"' || c == '\'' => quote = Some(c),
             Some(q) if c == q => quote = None,
             _ if c == '\\' && i + 1 < chars.len() => {
@@ -361,7 +371,7 @@ pub fn split_command(command: &str) -> Vec<String> {
             i += 1;
             continue;
         }
-        let (text, used, _) = word(&chars[i..], false);
+        let (text, used, _) = word(&chars[i..], Braces::Text);
         words.push(text);
         i += used.max(1);
     }

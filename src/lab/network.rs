@@ -158,19 +158,29 @@ pub(super) fn in_namespace<T: Send>(
     })
 }
 
+/// A twin's cable at the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cable {
+    /// Plugged in.
+    Joined,
+    /// Pulled out; it stays out over a reboot.
+    Cut,
+}
+
 /// Cuts or joins a twin's cables at the bridge: the twin sees its carrier go and come.
-pub(super) fn set_cable(paths: &Paths, index: usize, twin: &TwinSpec, joined: bool) -> Result<(), LabError> {
+pub(super) fn set_cable(paths: &Paths, index: usize, twin: &TwinSpec, cable: Cable) -> Result<(), LabError> {
     let mark = paths.host(&twin.name).join("cut");
     // The mark makes a cut outlive a reboot.
-    if joined {
-        match std::fs::remove_file(&mark) {
+    let state = match cable {
+        Cable::Joined => match std::fs::remove_file(&mark) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).at("remove", &mark),
-            _ => {}
+            _ => "up",
+        },
+        Cable::Cut => {
+            std::fs::write(&mark, "").at("write", &mark)?;
+            "down"
         }
-    } else {
-        std::fs::write(&mark, "").at("write", &mark)?;
-    }
-    let state = if joined { "up" } else { "down" };
+    };
     for interface in 0..1 + usize::from(twin.management.is_some()) {
         ip(&paths.bridge_ns(), &["link", "set", &port(index, interface), state])?;
     }

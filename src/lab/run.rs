@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, LabError};
 use super::image::{self, Image};
+use super::network::Cable;
 use super::paths::{self, DirLock, Paths, STATE};
 use super::spec::{LabSpec, TwinSpec};
 use super::{cgroup, guest, hosts, keys, network, process, requirements, services};
@@ -329,7 +330,7 @@ impl Lab {
     /// # Errors
     /// When the lab has no such host, or when it is off.
     pub fn cut_link(&self, host: &str) -> Result<(), LabError> {
-        network::set_cable(&self.paths, self.index(host)?, self.spec.host(host)?, false)
+        network::set_cable(&self.paths, self.index(host)?, self.spec.host(host)?, Cable::Cut)
     }
 
     /// Plugs the cable in again.
@@ -337,7 +338,7 @@ impl Lab {
     /// # Errors
     /// When the lab has no such host, or when it is off.
     pub fn join_link(&self, host: &str) -> Result<(), LabError> {
-        network::set_cable(&self.paths, self.index(host)?, self.spec.host(host)?, true)
+        network::set_cable(&self.paths, self.index(host)?, self.spec.host(host)?, Cable::Joined)
     }
 
     /// What a twin's console and supervisor said.

@@ -106,6 +106,15 @@ pub(super) fn authenticate(
     }
 }
 
+/// Why a key file is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The inventory or ssh_config names it.
+    Named,
+    /// It is one of ssh's defaults, which need not exist.
+    Default,
+}
+
 impl Auth<'_> {
     fn run(&mut self, password: Option<&Secret>) -> Result<bool, String> {
         let mut methods = None;
@@ -119,7 +128,7 @@ impl Auth<'_> {
         if methods.as_deref().is_none_or(|m| m.contains("publickey")) {
             let (named, others) = self.to.identity_files.split_at(self.to.explicit);
             for path in named {
-                if self.key_file(path, true)? {
+                if self.key_file(path, Origin::Named)? {
                     return Ok(true);
                 }
             }
@@ -127,7 +136,7 @@ impl Auth<'_> {
                 return Ok(true);
             }
             for path in others {
-                if self.key_file(path, false)? {
+                if self.key_file(path, Origin::Default)? {
                     return Ok(true);
                 }
             }
@@ -149,12 +158,11 @@ impl Auth<'_> {
         }
     }
 
-    fn key_file(&mut self, path: &Path, named: bool) -> Result<bool, String> {
+    fn key_file(&mut self, path: &Path, origin: Origin) -> Result<bool, String> {
         let shown = path.display();
         let key = match keyfile::read(path) {
             Ok(key) => key,
-            // ssh_config's defaults name files that need not exist.
-            Err(why) if why.missing && !named => return Ok(false),
+            Err(why) if why.missing && origin == Origin::Default => return Ok(false),
             Err(why) => {
                 self.report.push(format!("key {shown}: {}", why.why));
                 self.hints.extend(why.hint);
@@ -230,19 +238,24 @@ impl Auth<'_> {
         let result = self
             .session
             .userauth_pubkey_memory(&self.to.user, public.as_deref(), &key.text, passphrase);
-        self.judge(result, key.encrypted)
+        match result {
+            // LIBSSH2_ERROR_*: -16 and -48 the private half cannot be read; -19 the server wanted the key and no good
+            // signature came.
+            Err(e) if key.encrypted && !is_gone(&e) && matches!(e.code(), ErrorCode::Session(-16 | -48 | -19)) => {
+                Offer::BadPassphrase
+            }
+            result => self.judge(result),
+        }
     }
 
-    fn judge(&self, result: Result<(), ssh2::Error>, encrypted: bool) -> Offer {
-        // LIBSSH2_ERROR_*: -18 the server does not want the key; -19 it wanted it and no good signature came;
-        // -51 no signature algorithm in common; -16 and -48 the private half cannot be read.
+    fn judge(&self, result: Result<(), ssh2::Error>) -> Offer {
+        // LIBSSH2_ERROR_*: -18 the server does not want the key; -51 no signature algorithm in common.
         match result {
             Ok(()) => Offer::Accepted,
             Err(e) if is_gone(&e) => Offer::Gone(e.message().to_owned()),
             Err(e) => match e.code() {
                 ErrorCode::Session(-18) => Offer::Refused,
                 ErrorCode::Session(-51 | -33) => Offer::NoCommonAlgorithm,
-                ErrorCode::Session(-16 | -48 | -19) if encrypted => Offer::BadPassphrase,
                 _ => Offer::Refused,
             },
         }
@@ -322,7 +335,7 @@ impl Auth<'_> {
                 continue;
             }
             self.offered.insert(key.blob().to_vec());
-            let outcome = self.judge(agent.userauth(&self.to.user, key), false);
+            let outcome = self.judge(agent.userauth(&self.to.user, key));
             if self.note(&what, outcome)? {
                 return Ok(true);
             }
@@ -391,7 +404,7 @@ impl Auth<'_> {
                 self.hints.push("log in once by hand and change it".to_owned());
                 return Ok(false);
             }
-            other => self.judge(other, false),
+            other => self.judge(other),
         };
         if let Offer::Refused = result {
             if self.to.user == "root" {

@@ -50,6 +50,15 @@ enum Heard {
     NeedsTty,
 }
 
+/// One exec of the executor.
+#[derive(Clone, Copy)]
+struct Exec {
+    /// Through sudo.
+    sudo: bool,
+    /// With the installer, which waits for the executor's bytes.
+    delivering: bool,
+}
+
 /// What the dialogue before the first frame needs to know.
 pub(super) struct Opening<'a> {
     /// The executor.
@@ -95,11 +104,13 @@ impl Opening<'_> {
                 .map_err(|e| OpenFailure::new(format!("cannot duplicate a socket: {e}"), ""))?;
             let prompt = sudo.then_some(become_root.prompt.as_str());
             let mut conversation = Conversation::new(SshWire::new(session, channel), woken, prompt, self.patience);
-            let heard = self.listen(&mut conversation, sudo, delivering).inspect_err(|_| {
-                // Before the channel is freed: freeing one of a living session waits for the peer.
-                conversation.wire.hang_up();
-                self.deadline.cut();
-            })?;
+            let heard = self
+                .listen(&mut conversation, Exec { sudo, delivering })
+                .inspect_err(|_| {
+                    // Before the channel is freed: freeing one of a living session waits for the peer.
+                    conversation.wire.hang_up();
+                    self.deadline.cut();
+                })?;
             match heard {
                 Heard::Hello(facts) => return Ok((conversation, *facts)),
                 Heard::NeedsTty if !become_root.pty => become_root.pty = true,
@@ -128,7 +139,11 @@ impl Opening<'_> {
 
     /// Waits for the first frame of a local child.
     pub(super) fn over<W: Wire>(&self, conversation: &mut Conversation<W>) -> Result<Facts, OpenFailure> {
-        match self.listen(conversation, false, false)? {
+        let local = Exec {
+            sudo: false,
+            delivering: false,
+        };
+        match self.listen(conversation, local)? {
             Heard::Hello(facts) => Ok(*facts),
             Heard::Unsound(why) => Err(OpenFailure::new(why, "")),
             Heard::Missing(_) | Heard::NeedsTty => Err(OpenFailure::new("the executor is missing", "")),
@@ -161,12 +176,8 @@ impl Opening<'_> {
     }
 
     /// Reads until the greeting; answers sudo, feeds the installer.
-    fn listen<W: Wire>(
-        &self,
-        conversation: &mut Conversation<W>,
-        sudo: bool,
-        delivering: bool,
-    ) -> Result<Heard, OpenFailure> {
+    fn listen<W: Wire>(&self, conversation: &mut Conversation<W>, exec: Exec) -> Result<Heard, OpenFailure> {
+        let delivering = exec.delivering;
         let mut junk = Tail::new(4096);
         let mut asked = 0;
         let mut failed: Option<String> = None;
@@ -210,7 +221,7 @@ impl Opening<'_> {
                     return Err(OpenFailure::new(message, hint));
                 }
                 junk.push(conversation.unfinished());
-                return self.unexpected_end(conversation, &junk, &ending, sudo);
+                return self.unexpected_end(conversation, exec, &junk, &ending);
             }
         }
     }
@@ -269,12 +280,12 @@ impl Opening<'_> {
     fn unexpected_end<W: Wire>(
         &self,
         conversation: &Conversation<W>,
+        exec: Exec,
         junk: &Tail,
         ending: &Ending,
-        sudo: bool,
     ) -> Result<Heard, OpenFailure> {
         let said = format!("{}\n{}", junk.text(), conversation.stderr.text());
-        if sudo {
+        if exec.sudo {
             match sudo_trouble(&said, ending, self.user) {
                 Some(SudoTrouble::NeedsTty) => return Ok(Heard::NeedsTty),
                 Some(SudoTrouble::Fatal { message, hint }) => return Err(OpenFailure::new(message, hint)),

@@ -2,6 +2,7 @@
 
 use super::clocks;
 use super::error::{RolloutError, RolloutErrorKind, both, with_engine_restart};
+use super::health::gate::Until;
 use super::health::roles::{Owners, is_living_pair};
 use super::order::{Phase, changes_in, standby_first};
 use super::reach::pair::Pair;
@@ -172,8 +173,8 @@ impl Run<'_> {
             self.return_vips(pair, host, moved, done).await?;
             if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
                 // At bootstrap the first host owns the VIP alone; from the second one on the election decides.
-                let settled = host == order[1];
-                let statuses = self.gate().one_owner(pair, settled).await?;
+                let until = if host == order[1] { Until::Settled } else { Until::Owned };
+                let statuses = self.gate().one_owner(pair, until).await?;
                 self.tell_owners(&statuses);
             }
         }

@@ -2,6 +2,7 @@
 //! reject the other's adverts and both would own the VIP.
 
 use super::error::{RolloutError, RolloutErrorKind};
+use super::health::gate::Until;
 use super::order::changes_in;
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
@@ -149,7 +150,7 @@ impl Run<'_> {
             return Err(with_stopped_standby(pair[standby].host(), error));
         }
         self.gate().host(&mut pair[standby]).await?;
-        let statuses = self.gate().one_owner(pair, true).await?;
+        let statuses = self.gate().one_owner(pair, Until::Settled).await?;
         self.tell_owners(&statuses);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::{RolloutError, RolloutErrorKind};
-use super::health::gate::Gate;
+use super::health::gate::{Gate, Until};
 use super::interrupt::Interrupt;
 use super::reach::context::Context;
 use super::reach::pair::Pair;
@@ -51,7 +51,7 @@ pub async fn hand_over(
     interrupt: Interrupt,
 ) -> Result<Handover, RolloutError> {
     let gate = gate(cx, options, interrupt);
-    let statuses = gate.one_owner(pair, false).await?;
+    let statuses = gate.one_owner(pair, Until::Owned).await?;
     let from = giver(&statuses, options.from.as_deref())?;
     let to = from.other();
     let [giving, taking] = [from, to].map(|i| statuses[i].host.clone());
@@ -70,7 +70,7 @@ pub async fn hand_over(
     let moved = async {
         cx.observer.wait(&taking, "the VIP to arrive");
         move_to(cx, pair, [from, to], engines, options.hold).await?;
-        let now = gate.one_owner(pair, false).await?;
+        let now = gate.one_owner(pair, Until::Owned).await?;
         match instances.iter().find(|name| !now[to].owns(name)) {
             None => Ok(()),
             Some(name) => {
@@ -152,7 +152,7 @@ pub async fn resume(
         for host in Side::BOTH {
             takeover::preempt_at_once(cx, pair, host).await?;
         }
-        gate.one_owner(pair, true).await
+        gate.one_owner(pair, Until::Settled).await
     }
     .await;
     pair.unlock().await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::error::{RolloutError, RolloutErrorKind};
+use super::health::gate::Until;
 use super::health::roles::is_living_pair;
 use super::health::verify::verify;
 use super::interrupt::Interrupt;
@@ -171,7 +172,7 @@ impl Run<'_> {
             if how == Moved::NotYet {
                 pair[host].order(Request::Vrrp { order }).await?;
             }
-            let now = self.gate().one_owner(pair, false).await?;
+            let now = self.gate().one_owner(pair, Until::Owned).await?;
             match mine.iter().find(|name| !now[host.other()].owns(name)) {
                 None => Ok(()),
                 Some(name) => {
@@ -242,7 +243,8 @@ impl Run<'_> {
             if let Some(moved) = given {
                 self.return_vips(pair, host, moved, Ok(())).await?;
             }
-            let statuses = self.gate().one_owner(pair, given.is_some()).await?;
+            let until = if given.is_some() { Until::Settled } else { Until::Owned };
+            let statuses = self.gate().one_owner(pair, until).await?;
             self.tell_owners(&statuses);
         }
         let member = &mut pair[host];

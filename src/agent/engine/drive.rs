@@ -24,6 +24,7 @@ use crate::agent::net::pacing::Pacer;
 use crate::agent::net::packet_socket::PacketSocket;
 use crate::agent::net::vrrp_socket::{Arrivals, Outbox, PACKETS, VrrpSocket};
 use crate::agent::os::epoll_registered::Watched;
+use crate::agent::os::run_marker::Before;
 use crate::agent::os::{log, sys};
 use crate::agent::tell::mail::Mailer;
 use crate::agent::tell::notify::Notifier;
@@ -113,8 +114,8 @@ pub(crate) struct Engine {
     pub(crate) processes: Processes,
     pub(super) files: Files,
     pub(super) debounce: Debounce,
-    /// `vrrp_startup_delay`: the routers begin then, with or without a crash before.
-    pub(super) startup: Option<(Time, bool)>,
+    /// `vrrp_startup_delay`: the routers begin then.
+    pub(super) startup: Option<(Time, Before)>,
     pub(crate) notifier: Notifier,
     pub(crate) mailer: Mailer,
     /// Outputs of this round.
@@ -174,7 +175,7 @@ impl Engine {
     }
 
     /// Begins with the configuration given to `new`.
-    pub(crate) fn start(&mut self, now: Time, crashed: bool) {
+    pub(crate) fn start(&mut self, now: Time, before: Before) {
         let config = std::mem::take(&mut self.config);
         let delay = config.global.startup_delay;
         if !delay.is_zero() {
@@ -183,9 +184,9 @@ impl Engine {
                 "starting is delayed",
                 &[("seconds", json!(delay.as_secs_f64()))],
             );
-            self.startup = Some((now + delay, crashed));
+            self.startup = Some((now + delay, before));
         }
-        self.install(now, config, crashed);
+        self.install(now, config, before);
     }
 
     /// Reads the configuration again and changes what differs; a broken one changes nothing.
@@ -202,7 +203,7 @@ impl Engine {
         if !loaded.is_runnable() {
             return Err("the configuration has errors; the old one stays".to_owned());
         }
-        self.install(now, loaded.config, false);
+        self.install(now, loaded.config, Before::Clean);
         if self.config.global.fifo_write_states_on_reload {
             self.write_states(now);
         }

@@ -9,6 +9,7 @@ use super::drive::Engine;
 use super::units::{Clock, Member, Unit, unspecified};
 use crate::agent::net::netlink::Assigned;
 use crate::agent::os::log;
+use crate::agent::os::run_marker::Before;
 use crate::agent::plan;
 use crate::agent::tell::notify::About;
 use crate::keepalived::{Config, Deleted, Instance};
@@ -17,7 +18,7 @@ use crate::vrrp::{Group, Input, Output, Router, State, Time};
 
 impl Engine {
     /// Makes the units of a configuration, keeping every router that is still the same one.
-    pub(super) fn install(&mut self, now: Time, config: Config, crashed: bool) {
+    pub(super) fn install(&mut self, now: Time, config: Config, before: Before) {
         self.checks.configure(&config, now);
         self.processes.configure(&config, now);
         self.files.configure(&config, now);
@@ -135,7 +136,7 @@ impl Engine {
                 member.started |= begins;
                 self.give(now, u, m, Input::Configure(Box::new(settings), effective));
                 if begins {
-                    self.give(now, u, m, Input::Start { crashed });
+                    self.give(now, u, m, start_after(before));
                 }
                 if let Some(instance) = waits {
                     self.remove_addresses(now, &instance, &kept_addresses);
@@ -147,13 +148,13 @@ impl Engine {
 
     /// Ends `vrrp_startup_delay`.
     pub(super) fn start_delayed(&mut self, now: Time) {
-        let Some((_, crashed)) = self.startup.take_if(|(at, _)| *at <= now) else {
+        let Some((_, before)) = self.startup.take_if(|(at, _)| *at <= now) else {
             return;
         };
         for u in 0..self.units.len() {
             for m in 0..self.units[u].members.len() {
                 if !std::mem::replace(&mut self.units[u].members[m].started, true) {
-                    self.give(now, u, m, Input::Start { crashed });
+                    self.give(now, u, m, start_after(before));
                 }
             }
         }
@@ -178,5 +179,12 @@ impl Engine {
             .filter(|a| !keep.contains(a))
             .collect();
         self.remove(now, &gone);
+    }
+}
+
+/// How a router begins after the run before.
+fn start_after(before: Before) -> Input<'static> {
+    Input::Start {
+        crashed: before == Before::Crash,
     }
 }

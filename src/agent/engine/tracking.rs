@@ -16,6 +16,14 @@ struct Findings {
 }
 
 impl Findings {
+    fn good(&mut self, weight: Weight) {
+        self.push(weight, true);
+    }
+
+    fn failing(&mut self, weight: Weight) {
+        self.push(weight, false);
+    }
+
     fn push(&mut self, weight: Weight, good: bool) {
         self.all.push(Tracked {
             weight: weight.value.into(),
@@ -76,11 +84,11 @@ impl Engine {
             let weight = own(t, self.config.script(&t.name).map(|s| s.weight));
             match self.checks.standing(&t.name) {
                 Standing::Dropped => {}
-                Standing::Good => out.push(weight, true),
-                Standing::Failing => out.push(weight, false),
+                Standing::Good => out.good(weight),
+                Standing::Failing => out.failing(weight),
                 Standing::Unknown => out.pending = true,
                 Standing::PresumedGood => {
-                    out.push(weight, true);
+                    out.good(weight);
                     out.pending = true;
                 }
             }
@@ -101,7 +109,7 @@ impl Engine {
             let weighing = |value: i16| Weight { value, reverse: false };
             match (weight, clamped) {
                 (0, _) => out.push(weighing(0), number == 0),
-                (_, ..=-254) => out.push(weighing(0), false),
+                (_, ..=-254) => out.failing(weighing(0)),
                 (_, 0) => {}
                 (_, sum) => out.push(weighing(sum), sum > 0),
             }

@@ -148,11 +148,18 @@ fn length(list: &Value) -> Value {
     list.as_array().map_or(0, Vec::len).into()
 }
 
+/// What becomes of a neighbour's adverts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Adverts {
+    Accepted,
+    Refused,
+}
+
 /// Hosts that were heard for an instance.
-fn neighbours(instance: &Value, accepted: bool) -> f64 {
+fn neighbours(instance: &Value, adverts: Adverts) -> f64 {
     let all = instance["neighbours"].as_array().into_iter().flatten();
     let hosts: BTreeSet<&str> = all
-        .filter(|n| n["accepted"] == accepted)
+        .filter(|n| n["accepted"] == (adverts == Adverts::Accepted))
         .filter_map(|n| n["address"].as_str())
         .collect();
     hosts.len() as f64
@@ -234,7 +241,7 @@ pub(crate) fn render(status: &Value) -> String {
                 Gauge,
                 "hosts whose adverts were accepted in the last five minutes",
             ),
-            |i| neighbours(i, true),
+            |i| neighbours(i, Adverts::Accepted),
         ),
         (
             (
@@ -242,7 +249,7 @@ pub(crate) fn render(status: &Value) -> String {
                 Gauge,
                 "hosts whose adverts were refused in the last five minutes",
             ),
-            |i| neighbours(i, false),
+            |i| neighbours(i, Adverts::Refused),
         ),
         (
             (

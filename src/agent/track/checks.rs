@@ -204,7 +204,7 @@ impl Check {
             run.signals += 1;
             run.limit = now + GRACE;
             // Once, and again and again for one that cannot even be killed: that is what a hung disk looks like.
-            return run.signals != 2 && self.ended(false, "timeout");
+            return run.signals != 2 && self.failed("timeout");
         }
         if now < self.next {
             return false;
@@ -225,7 +225,7 @@ impl Check {
                 });
                 false
             }
-            Err(e) => self.ended(false, &e.to_string()),
+            Err(e) => self.failed(&e.to_string()),
         }
     }
 
@@ -237,6 +237,10 @@ impl Check {
         self.next = self.next.max(now);
         // The timeout has been counted when it struck.
         !terminated && self.ended(end.success(), &end.to_string())
+    }
+
+    fn failed(&mut self, how: &str) -> bool {
+        self.ended(false, how)
     }
 
     fn ended(&mut self, success: bool, how: &str) -> bool {

@@ -19,7 +19,8 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
     let session = Session::load(global)?;
     match command {
         LabCommand::Up { nm } => {
-            let lab = up(&session, *nm, ui)?;
+            let manager = if *nm { Manager::NetworkManager } else { Manager::Scripts };
+            let lab = up(&session, manager, ui)?;
             ui.say(format!(
                 "{}: twins of {} are up",
                 lab.name(),
@@ -27,7 +28,10 @@ pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit
             ));
             ways_in(&session, ui);
         }
-        LabCommand::Down { purge } => down(&session, *purge, ui)?,
+        LabCommand::Down { purge } => {
+            let image = if *purge { Image::Purge } else { Image::Keep };
+            down(&session, image, ui)?;
+        }
         LabCommand::Status => status(&Lab::open(&session.inventory.name)?, ui)?,
         LabCommand::Ssh { host, command } => {
             let words: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -52,8 +56,17 @@ pub(crate) fn ways_in(session: &Session, ui: &Ui) {
     ui.note(format!("`hapair -i {path} lab down` removes them"));
 }
 
+/// What manages the twins' network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    /// The network service of CentOS 7, from its `ifcfg` files.
+    Scripts,
+    /// NetworkManager.
+    NetworkManager,
+}
+
 /// Boots the twins of an inventory; what is missing on this machine is named, and installed if the operator agrees.
-pub(crate) fn up(session: &Session, networkmanager: bool, ui: &Ui) -> Result<Lab, Failure> {
+pub(crate) fn up(session: &Session, manager: Manager, ui: &Ui) -> Result<Lab, Failure> {
     install_what_is_missing(ui)?;
     let mut prompt = |text: &str| {
         rpassword::prompt_password(format!("{text}: "))
@@ -69,7 +82,7 @@ pub(crate) fn up(session: &Session, networkmanager: bool, ui: &Ui) -> Result<Lab
         })
     };
     let mut spec = LabSpec::from_inventory(&session.inventory, None, &mut resolve)?;
-    spec.nm = networkmanager;
+    spec.nm = manager == Manager::NetworkManager;
     let lab = Lab::up(spec, UpOptions::default(), &mut |progress| {
         let host = Some(progress.host.unwrap_or_else(|| "lab".to_owned()));
         ui.tell(Progress::Fact {
@@ -80,10 +93,17 @@ pub(crate) fn up(session: &Session, networkmanager: bool, ui: &Ui) -> Result<Lab
     Ok(lab)
 }
 
-/// Removes the twins, and with `purge` the image that the next ones would be made from.
-pub(crate) fn down(session: &Session, purge: bool, ui: &Ui) -> Result<(), Failure> {
+/// What becomes of the image that the next twins would be made from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Image {
+    Keep,
+    Purge,
+}
+
+/// Removes the twins.
+pub(crate) fn down(session: &Session, image: Image, ui: &Ui) -> Result<(), Failure> {
     lab::down(&session.inventory.name)?;
-    if purge {
+    if image == Image::Purge {
         lab::purge()?;
     }
     ui.tell(Progress::Fact {

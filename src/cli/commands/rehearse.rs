@@ -56,7 +56,7 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
     if args.keep {
         lab::ways_in(&session, ui);
     } else {
-        let down = steps.run("down", || lab::down(&session, false, ui).map(|()| 0));
+        let down = steps.run("down", || lab::down(&session, lab::Image::Keep, ui).map(|()| 0));
         if result.is_ok() {
             down?;
         }
@@ -90,7 +90,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
     // From here on there is something to take down; the twins need no further questions.
     let interrupt = interrupts()?;
     ui.stop_asking();
-    let twins = steps.run("up", || lab::up(session, false, ui))?;
+    let twins = steps.run("up", || lab::up(session, lab::Manager::Scripts, ui))?;
     in_lab(&twins, async || {
         if interrupt.count() > 0 {
             return Err(Failure::new(Exit::Failed, "interrupted"));

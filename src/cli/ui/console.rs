@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::human::Human;
+use super::human::{Human, Shape};
 use super::style::Style;
 use crate::cli::args::{Global, Output};
 use crate::rollout::{Observer, Progress};
@@ -23,10 +23,14 @@ impl Ui {
     pub(crate) fn new(global: &Global) -> Ui {
         let colours = |tty: bool| Style::new(tty && !global.no_color && std::env::var_os("NO_COLOR").is_none());
         let tty = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
-        let bars = tty && !global.no_progress;
+        let shape = if tty && !global.no_progress {
+            Shape::Bars
+        } else {
+            Shape::Lines
+        };
         Ui {
             output: global.output,
-            human: Human::new(bars, global.verbose, colours(tty)),
+            human: Human::new(shape, colours(tty), global.verbose),
             style: colours(std::io::stdout().is_terminal()),
             assume_yes: AtomicBool::new(global.yes),
         }

@@ -27,12 +27,23 @@ struct Bars {
     by_host: Mutex<BTreeMap<String, ProgressBar>>,
 }
 
+/// How progress is shown.
+pub(super) enum Shape {
+    /// One living line a host.
+    Bars,
+    /// A line for each piece of news.
+    Lines,
+}
+
 impl Human {
-    pub(super) fn new(bars: bool, verbose: bool, style: Style) -> Human {
-        let bars = bars.then(|| Bars {
-            all: MultiProgress::new(),
-            by_host: Mutex::default(),
-        });
+    pub(super) fn new(shape: Shape, style: Style, verbose: bool) -> Human {
+        let bars = match shape {
+            Shape::Bars => Some(Bars {
+                all: MultiProgress::new(),
+                by_host: Mutex::default(),
+            }),
+            Shape::Lines => None,
+        };
         Human {
             began: Instant::now(),
             verbose,

@@ -107,8 +107,15 @@ pub fn failed(program: &str, args: &[&str], output: &Output, limit: Duration) ->
     })
 }
 
+/// Where a command wrote.
+#[derive(Clone, Copy)]
+enum Stream {
+    Out,
+    Err,
+}
+
 enum Part {
-    Line(bool, String),
+    Line(Stream, String),
     End,
 }
 
@@ -120,10 +127,10 @@ pub fn finish(program: &str, mut command: Command, limit: Duration, line: &mut d
     let mut child = command.spawn().map_err(|e| spawn_error(program, &e))?;
     let (sender, parts) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
-        pump(out, true, sender.clone());
+        pump(out, Stream::Out, sender.clone());
     }
     if let Some(err) = child.stderr.take() {
-        pump(err, false, sender.clone());
+        pump(err, Stream::Err, sender.clone());
     }
     drop(sender);
     let deadline = Instant::now() + limit;
@@ -133,12 +140,11 @@ pub fn finish(program: &str, mut command: Command, limit: Duration, line: &mut d
     loop {
         if ended < 2 {
             match parts.recv_timeout(Duration::from_millis(20)) {
-                Ok(Part::Line(is_out, text)) => {
+                Ok(Part::Line(stream, text)) => {
                     line(text.trim_end_matches(['\n', '\r']));
-                    if is_out {
-                        output.stdout.push_str(&text)
-                    } else {
-                        output.stderr.push_str(&text)
+                    match stream {
+                        Stream::Out => output.stdout.push_str(&text),
+                        Stream::Err => output.stderr.push_str(&text),
                     }
                     // A child that floods its pipe must not postpone the deadline.
                     if Instant::now() < deadline {
@@ -177,13 +183,13 @@ fn spawn_error(program: &str, cause: &std::io::Error) -> Error {
     }
 }
 
-fn pump(source: impl Read + Send + 'static, is_out: bool, sender: mpsc::Sender<Part>) {
+fn pump(source: impl Read + Send + 'static, stream: Stream, sender: mpsc::Sender<Part>) {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(source);
         let mut bytes = Vec::new();
         while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
             if sender
-                .send(Part::Line(is_out, String::from_utf8_lossy(&bytes).into_owned()))
+                .send(Part::Line(stream, String::from_utf8_lossy(&bytes).into_owned()))
                 .is_err()
             {
                 return;

@@ -32,6 +32,15 @@ enum Part {
     AsBefore,
 }
 
+/// How far an election must have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// One of the hosts is the owner.
+    Owned,
+    /// The same, and the preferred host is wherever it may preempt.
+    Settled,
+}
+
 impl Gate<'_> {
     /// nginx answers locally and every instance is in election.
     pub(crate) async fn host(&self, member: &mut Member) -> Result<(), RolloutError> {
@@ -145,10 +154,8 @@ impl Gate<'_> {
     }
 
     /// Every instance has exactly one owner, and keeps it for a full look at both hosts.
-    ///
-    /// `settled` asks for more: the owner is the preferred host wherever it may preempt.
-    pub(crate) async fn one_owner(&self, pair: &mut Pair, settled: bool) -> Result<[HostStatus; 2], RolloutError> {
-        self.owned(pair, &|statuses| self.ownership_problem(statuses, settled))
+    pub(crate) async fn one_owner(&self, pair: &mut Pair, until: Until) -> Result<[HostStatus; 2], RolloutError> {
+        self.owned(pair, &|statuses| self.ownership_problem(statuses, until))
             .await
     }
 
@@ -188,7 +195,7 @@ impl Gate<'_> {
         }
     }
 
-    fn ownership_problem(&self, statuses: &[HostStatus; 2], settled: bool) -> Option<String> {
+    fn ownership_problem(&self, statuses: &[HostStatus; 2], until: Until) -> Option<String> {
         let vrrp = self.inventory.vrrp.as_ref()?;
         // A host that holds back, after a crash or on command, does not take the VIP however long we wait; nor does one whose peer
         // took the VIP over on command.
@@ -208,7 +215,12 @@ impl Gate<'_> {
                 .collect();
             match owners[..] {
                 [] => Some(format!("no host owns the VIP of {}", instance.name)),
-                [owner] if settled && preempts(instance) && owner != instance.preferred() && !held(instance) => {
+                [owner]
+                    if until == Until::Settled
+                        && preempts(instance)
+                        && owner != instance.preferred()
+                        && !held(instance) =>
+                {
                     Some(format!(
                         "{owner} still owns the VIP of {}, not {}",
                         instance.name,

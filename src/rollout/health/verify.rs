@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::gate::Gate;
+use super::gate::{Gate, Until};
 use crate::inventory::{Side, VipEndpoint};
 use crate::probe;
 use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
@@ -87,7 +87,7 @@ pub async fn verify(
         timeout,
         interrupt,
     };
-    let mut statuses = gate.one_owner(pair, false).await?;
+    let mut statuses = gate.one_owner(pair, Until::Owned).await?;
     let mut proven = Vec::new();
     let endpoints = cx.inventory.vip_endpoints();
     if endpoints.is_empty() {
@@ -118,7 +118,7 @@ pub async fn verify(
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
             // Also where Ctrl-C is heard.
-            statuses = gate.one_owner(pair, false).await?;
+            statuses = gate.one_owner(pair, Until::Owned).await?;
         });
     }
     for status in &statuses {

@@ -68,21 +68,28 @@ pub(crate) async fn dial_until_back(
             }
         }
         if Instant::now() >= deadline {
-            return Err(not_back(&host, &said, left, patience));
+            return Err(if left {
+                not_back(&host, &said, patience)
+            } else {
+                never_left(&host, patience)
+            });
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-pub(crate) fn not_back(host: &str, said: &str, left: bool, patience: Duration) -> Away {
+/// It answered all the while.
+fn never_left(host: &str, patience: Duration) -> Away {
+    let message = format!("was asked to reboot {} s ago and has not rebooted", patience.as_secs());
+    Away::NeverLeft(
+        RolloutError::on(host, RolloutErrorKind::Failed, message)
+            .hint("run `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
+    )
+}
+
+/// It went, and does not answer: with these words, last.
+fn not_back(host: &str, said: &str, patience: Duration) -> Away {
     let seconds = patience.as_secs();
-    if !left {
-        let message = format!("was asked to reboot {seconds} s ago and has not rebooted");
-        return Away::NeverLeft(
-            RolloutError::on(host, RolloutErrorKind::Failed, message)
-                .hint("run `systemctl list-jobs` and `journalctl -u hapair-reboot` on the host"),
-        );
-    }
     let message = format!("not back from its reboot within {seconds} s: {said}");
     Away::Gone(
         RolloutError::on(host, RolloutErrorKind::Unreachable, message)
@@ -100,11 +107,11 @@ mod tests {
     #[test]
     fn a_host_that_never_went_is_told_from_one_that_did_not_come_back() {
         let patience = Duration::from_secs(30);
-        let Away::NeverLeft(error) = not_back("one", "no answer", false, patience) else {
+        let Away::NeverLeft(error) = never_left("one", patience) else {
             panic!("it answers all the while");
         };
         assert_eq!(error.kind, RolloutErrorKind::Failed);
-        let Away::Gone(error) = not_back("one", "connection refused", true, patience) else {
+        let Away::Gone(error) = not_back("one", "connection refused", patience) else {
             panic!("it went and is not back");
         };
         assert_eq!(error.kind, RolloutErrorKind::Unreachable);

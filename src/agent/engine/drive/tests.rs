@@ -141,7 +141,7 @@ fn assigned(address: &str) -> Assigned {
 fn what_was_lost_in_an_overrun_is_added_again_and_old_news_do_not_count() {
     inside(|| {
         let mut world = World::new(&owner());
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         assert!(world.state(0) == State::Master && there(VIP));
         ip("addr del 10.77.0.99/24 dev eth0");
         // That the source was away for a while was told before the overrun, that it came back was not told any more.
@@ -161,7 +161,7 @@ fn what_was_lost_in_an_overrun_is_added_again_and_old_news_do_not_count() {
 fn an_overrun_that_hid_a_dead_link_is_a_fault() {
     inside(|| {
         let mut world = World::new(&owner());
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         ip("link set wire0 down");
         carrier(false);
         world.engine.changed(T(1100), &[Change::Overrun]);
@@ -178,7 +178,7 @@ fn an_overrun_that_hid_a_dead_link_is_a_fault() {
 fn what_cannot_be_removed_is_tried_again_and_remembered() {
     inside(|| {
         let mut world = World::new(&owner());
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         without(CAP_NET_ADMIN, || {
             world.engine.command(T(1100), None, &Input::Handover(None))
         });
@@ -205,7 +205,7 @@ fn what_cannot_be_removed_is_tried_again_and_remembered() {
 fn what_cannot_be_put_on_is_tried_again() {
     inside(|| {
         let mut world = World::new(&owner());
-        without(CAP_NET_ADMIN, || world.engine.start(T(1000), false));
+        without(CAP_NET_ADMIN, || world.engine.start(T(1000), Before::Clean));
         assert!(world.state(0) == State::Master && !there(VIP));
         world.engine.tick(T(1100));
         assert!(there(VIP));
@@ -218,7 +218,7 @@ fn what_cannot_be_put_on_is_tried_again() {
 fn who_cannot_hear_takes_no_part() {
     inside(|| {
         let mut world = World::new(&owner());
-        without(CAP_NET_RAW, || world.engine.start(T(1000), false));
+        without(CAP_NET_RAW, || world.engine.start(T(1000), Before::Clean));
         assert!(world.state(0) == State::Fault && !there(VIP));
         world.engine.tick(T(1100));
         assert!(world.state(0) == State::Master && there(VIP));
@@ -231,7 +231,7 @@ fn a_delay_that_ends_with_another_change_still_counts() {
         let mut monitor = Monitor::open().unwrap();
         let delays = "interface_up_down_delays {\n eth0 1 1\n}\n";
         let mut world = World::new(&(delays.to_owned() + &owner()));
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         ip("link set wire0 down");
         carrier(false);
         world.engine.changed(T(1100), &monitor.changes().unwrap());
@@ -247,7 +247,7 @@ fn an_address_that_a_reload_gives_to_a_standby_goes() {
     inside(|| {
         let other = "10.77.0.98";
         let mut world = World::new(&(instance(1, 255, &[VIP, other]) + &instance(2, 100, &["10.77.0.97"])));
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         assert!(world.state(0) == State::Master && world.state(1) == State::Backup && there(other));
         world.reload(
             T(1100),
@@ -278,7 +278,7 @@ fn adverts_that_are_due_nearly_together_go_together_and_stay_by_the_clock() {
     inside(|| {
         let mut world = World::new(&owner());
         let later = Duration::from_micros(300);
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         world.reload(
             T(1000) + later,
             &(owner() + &instance(2, 255, &["10.77.0.98"]) + &instance(3, 100, &["10.77.0.97"])),
@@ -325,7 +325,7 @@ fn who_cannot_send_gets_no_address_and_tells_nobody_of_it() {
             " unicast_peer {\n 10.77.0.255\n }\n virtual_ipaddress",
         );
         let mut world = World::new(&text);
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         assert!(world.state(0) == State::Backup && !there(VIP));
         let row = &world.engine.look(T(1000)).rows[0];
         let statistics = row.router.statistics;
@@ -355,7 +355,7 @@ fn nothing_is_sent_from_a_tentative_address() {
         assert!(tentative(), "the kernel was faster than the test");
         let mut monitor = Monitor::open().unwrap();
         let mut world = World::new(&text);
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         assert!(world.state(0) == State::Fault && !there("fd00:77::99"));
         let mut now = 1000;
         while world.state(0) != State::Master {

@@ -56,7 +56,7 @@ fn a_check_that_is_not_there_counts_for_nothing() {
         let tracks = " track_script {\n gone\n lost\n away\n }\n}\n";
         let text = scripts.to_owned() + instance(1, 150, &[VIP]).trim_end_matches("}\n") + tracks;
         let mut world = World::new(&text);
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         world.engine.tick(T(5000));
         let row = &world.engine.look(T(5000)).rows[0];
         assert_eq!((row.router.state, row.router.priority), (State::Master, 150));
@@ -71,7 +71,7 @@ fn the_interface_of_an_address_elsewhere_is_tracked_unless_it_is_said_not_to_be(
             ip("link add name far0 type veth peer name eth1");
             let vips = format!("10.78.0.99/24 dev eth1{word}\n 10.77.0.98");
             let mut world = World::new(&instance(1, 255, &[VIP]).replace(VIP, &vips));
-            world.engine.start(T(1000), false);
+            world.engine.start(T(1000), Before::Clean);
             assert_eq!(world.state(0), state, "eth1 is down{word}");
         });
     }
@@ -85,7 +85,7 @@ fn a_group_says_priority_0() {
         let global = format!("global_defs {{\n vrrp_notify_fifo {}\n}}\n", fifo.display());
         let group = "vrrp_sync_group G {\n group {\n V1\n }\n}\n";
         let mut world = World::new(&(global + group + &owner()));
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         let mut options = std::fs::OpenOptions::new();
         let mut reader = std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), libc::O_NONBLOCK)
             .open(&fifo)
@@ -113,7 +113,7 @@ fn an_address_that_is_still_being_detected_is_not_lost() {
                   garp_master_refresh 0\n garp_master_delay 0\n virtual_ipaddress {\n fd00:77::95/64 -nodad\n }\n}\n";
         ip("addr add fe80::77:1/64 dev eth0 nodad");
         let mut world = World::new(v6);
-        world.engine.start(T(1000), false);
+        world.engine.start(T(1000), Before::Clean);
         assert!(world.state(0) == State::Master && there("fd00:77::95"));
         let told = monitor.changes().unwrap();
         let unusable =
