@@ -24,6 +24,18 @@ pub(super) struct Build<'a> {
     pub(super) state: HostState,
 }
 
+/// A text file owned by root.
+pub(super) struct TextFile<'a> {
+    /// Absolute.
+    pub(super) path: &'a str,
+    pub(super) content: String,
+    /// Permission bits.
+    pub(super) mode: u32,
+    pub(super) validator: Option<Validator>,
+    /// What must happen if it changed.
+    pub(super) reactions: Vec<Reaction>,
+}
+
 impl Build<'_> {
     /// Major release of the host's operating system.
     pub(super) fn release(&self) -> u8 {
@@ -93,15 +105,14 @@ impl Build<'_> {
     }
 
     /// Appends a text file owned by root.
-    pub(super) fn push_file(
-        &mut self,
-        stage: Stage,
-        path: &str,
-        content: String,
-        mode: u32,
-        validator: Option<Validator>,
-        reactions: Vec<Reaction>,
-    ) -> &mut Resource {
+    pub(super) fn push_file(&mut self, stage: Stage, file: TextFile<'_>) -> &mut Resource {
+        let TextFile {
+            path,
+            content,
+            mode,
+            validator,
+            reactions,
+        } = file;
         let spec = Spec::File {
             path: path.to_owned(),
             content: Content::Text(content),

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::build::Build;
+use super::build::{Build, TextFile};
 use super::error::DesiredError;
 use super::escape::Syntax;
 use crate::inventory::{BalanceMethod, Inventory, Nginx, Server};
@@ -65,7 +65,16 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     let view = view(build, nginx)?;
     let text = build.render(SITE, &view)?;
     let path = format!("{CONF_D}/{SITE_FILE}");
-    build.push_file(Stage::Nginx, &path, text, 0o644, Some(Validator::Nginx), reload());
+    build.push_file(
+        Stage::Nginx,
+        TextFile {
+            path: &path,
+            content: text,
+            mode: 0o644,
+            validator: Some(Validator::Nginx),
+            reactions: reload(),
+        },
+    );
     for file in &nginx.extra_files {
         let reserved = [SITE_FILE, "default.conf"].contains(&file.name.as_str());
         if reserved || file.name.contains('/') || file.name.starts_with('.') || !file.name.ends_with(".conf") {
@@ -78,17 +87,28 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
         let path = format!("{CONF_D}/{}", file.name);
         build.push_file(
             Stage::Nginx,
-            &path,
-            file.content.clone(),
-            0o644,
-            Some(Validator::Nginx),
-            reload(),
+            TextFile {
+                path: &path,
+                content: file.content.clone(),
+                mode: 0o644,
+                validator: Some(Validator::Nginx),
+                reactions: reload(),
+            },
         );
     }
     if layout(build.inventory, build.facts) == NginxLayout::NginxOrg {
         let text = build.render(DEFAULT, &serde_json::json!({}))?;
         let path = format!("{CONF_D}/default.conf");
-        build.push_file(Stage::Nginx, &path, text, 0o644, Some(Validator::Nginx), reload());
+        build.push_file(
+            Stage::Nginx,
+            TextFile {
+                path: &path,
+                content: text,
+                mode: 0o644,
+                validator: Some(Validator::Nginx),
+                reactions: reload(),
+            },
+        );
     }
     if nginx.servers.is_empty() {
         build.note(format!(
@@ -277,11 +297,13 @@ fn add_nonlocal_bind(build: &mut Build, nginx: &Nginx) -> Result<(), DesiredErro
     }];
     build.push_file(
         Stage::Packages,
-        "/etc/sysctl.d/90-hapair.conf",
-        text,
-        0o644,
-        None,
-        apply,
+        TextFile {
+            path: "/etc/sysctl.d/90-hapair.conf",
+            content: text,
+            mode: 0o644,
+            validator: None,
+            reactions: apply,
+        },
     );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::build::Build;
+use super::build::{Build, TextFile};
 use super::error::DesiredError;
 use super::escape::Syntax;
 use crate::inventory::{BaseRepository, NginxRepository};
@@ -263,11 +263,13 @@ fn push_repository(build: &mut Build, file: &str, text: String) {
     let reactions = vec![Reaction::MakeCache];
     build.push_file(
         Stage::Repositories,
-        &path,
-        text,
-        0o644,
-        Some(Validator::Repository),
-        reactions,
+        TextFile {
+            path: &path,
+            content: text,
+            mode: 0o644,
+            validator: Some(Validator::Repository),
+            reactions,
+        },
     );
 }
 

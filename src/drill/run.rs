@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use self::settled::Seen;
+use self::settled::{Answers, Seen};
 use super::error::{DrillError, DrillErrorKind, refuse};
 use super::event::{DrillEvent, Phase};
 use super::link::HostLink;
@@ -296,7 +296,10 @@ impl<'a, L: HostLink> Work<'a, L> {
         let deadline = self.session.epoch + Duration::from_micros(fault_us) + move_within;
         let moved = self
             .session
-            .wait(&mut live, deadline, |l, o| seen.settled_on(other, fault_us, l, o))
+            .wait(&mut live, deadline, |live, owners| {
+                let after_us = fault_us;
+                seen.settled_on(other, Answers { after_us, live, owners })
+            })
             .await?;
         let moved_us = moved.then(|| seen.since(&live.borrow()));
         let owner_after = if moved {
@@ -344,7 +347,9 @@ impl<'a, L: HostLink> Work<'a, L> {
         let after_us = if moved { fault_us } else { 0 };
         let back = self
             .session
-            .wait(&mut live, deadline, |l, o| seen.each_settled_on(&ends, after_us, l, o))
+            .wait(&mut live, deadline, |live, owners| {
+                seen.each_settled_on(&ends, Answers { after_us, live, owners })
+            })
             .await?;
         let settled_us = back.then(|| seen.since(&live.borrow()).max(repair_us));
         // Once more: what came up with the repair may have died since.

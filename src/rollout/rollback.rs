@@ -36,6 +36,8 @@ pub struct RollbackOptions {
     pub operator: Operator,
     /// How long a health gate waits.
     pub gate_timeout: Duration,
+    /// An engine that an earlier failure left stopped: it is started again at the end.
+    pub left_stopped: Option<StoppedEngine>,
 }
 
 /// What is to be rolled back, by host in the inventory's order.
@@ -128,15 +130,12 @@ async fn plan(member: &mut Member, back: &HostRollback) -> Result<HostRollbackPl
 
 /// Rolls back what was planned. `report` is filled in also where it fails.
 ///
-/// `left_stopped` is an engine that an earlier failure left stopped: it is started again at the end.
-///
 /// # Errors
 /// The first failure ends it: that host is as it was before its own part of this.
 pub async fn rollback(
     cx: &Context<'_>,
     pair: &mut Pair,
     what: &Rollback,
-    left_stopped: Option<StoppedEngine>,
     options: &RollbackOptions,
     interrupt: Interrupt,
     report: &mut RollbackReport,
@@ -156,7 +155,7 @@ pub async fn rollback(
         asked,
     };
     pair.lock(cx.observer, &options.operator).await?;
-    let result = back.pair(pair, left_stopped).await;
+    let result = back.pair(pair, options.left_stopped).await;
     let one_is_back = back.done.contains(&true);
     pair.unlock().await;
     result.map_err(|error| match one_is_back {

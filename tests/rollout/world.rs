@@ -223,6 +223,7 @@ impl World {
             confirm_timeout: 20,
             operator: operator(),
             gate_timeout: PATIENCE,
+            left_stopped: None,
         };
         let mut report = RollbackReport::default();
         let done = block_on(async {
@@ -230,7 +231,7 @@ impl World {
             let mut pair = self.pair(&cx).await;
             let what = plan_rollback(&mut pair, &Selection::Everything, Foreign::Refuse, goal).await?;
             let interrupt = nobody_interrupts();
-            rollback(&cx, &mut pair, &what, None, &options, interrupt, &mut report).await
+            rollback(&cx, &mut pair, &what, &options, interrupt, &mut report).await
         });
         (done, report)
     }

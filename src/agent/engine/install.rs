@@ -11,7 +11,7 @@ use crate::agent::net::netlink::Assigned;
 use crate::agent::os::log;
 use crate::agent::os::run_marker::Before;
 use crate::agent::plan;
-use crate::agent::tell::notify::About;
+use crate::agent::tell::notify::Subject;
 use crate::keepalived::{Config, Deleted, Instance};
 use crate::vrrp::track::Effective;
 use crate::vrrp::{Group, Input, Output, Router, State, Time};
@@ -90,12 +90,11 @@ impl Engine {
             log::event("info", "instance is gone", &[("instance", json!(member.instance.name))]);
             let was_master = router.state() == State::Master;
             let priority = router.snapshot(now).priority;
-            let (gone, notify) = (&member.instance.name, &member.instance.notify);
-            self.notifier.deleted(&self.config, gone, notify, priority);
-            if notify.deleted == Deleted::Fault {
-                let global = &self.config.global;
+            let gone = &*member.instance;
+            self.notifier.deleted(&self.config, gone, priority);
+            if gone.notify.deleted == Deleted::Fault {
                 self.mailer
-                    .transition(global, About::Instance, gone, notify, State::Fault);
+                    .transition(&self.config.global, Subject::instance(gone), State::Fault);
             }
             let farewell = router.handle(now, Input::Stop);
             if was_master {

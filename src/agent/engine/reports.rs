@@ -10,7 +10,7 @@ use super::units::{Member, Unit};
 use crate::agent::net::netlink::Assigned;
 use crate::agent::os::log;
 use crate::agent::plan;
-use crate::agent::tell::notify::{About, word};
+use crate::agent::tell::notify::{About, Subject, word};
 use crate::agent::tell::report::{Report, Row};
 use crate::vrrp::{Alarm, Ignored, Output, Router, Time};
 
@@ -38,10 +38,9 @@ impl Engine {
                 ];
                 log::event("info", "transition", &fields);
                 suspect(router, &instance.name, now);
-                let (about, name, notify) = (About::Instance, &instance.name, &instance.notify);
-                self.notifier
-                    .transition(&self.config, about, name, notify, to, priority);
-                self.mailer.transition(&self.config.global, about, name, notify, to);
+                let subject = Subject::instance(instance);
+                self.notifier.transition(&self.config, subject, to, priority);
+                self.mailer.transition(&self.config.global, subject, to);
             }
             Output::Priority { from, to } => {
                 log::event(
@@ -59,7 +58,7 @@ impl Engine {
                 let fields = [("instance", name), ("from", json!(src)), ("priority", json!(priority))];
                 log::event("warning", "heard an advert of lower priority", &fields);
                 let own = router.snapshot(now).priority;
-                self.notifier.lower(&self.config, &instance.name, &instance.notify, own);
+                self.notifier.lower(&self.config, instance, own);
             }
             Output::Alarm(alarm) => {
                 let (level, message, src) = match &alarm {
@@ -121,16 +120,9 @@ impl Engine {
             let started = unit.members.iter().all(|m| m.started);
             if started && states.len() == 1 && unit.told != Some(state) {
                 unit.told = Some(state);
-                self.notifier.transition(
-                    &self.config,
-                    About::Group,
-                    &sync.name,
-                    &sync.notify,
-                    state,
-                    GROUP_PRIORITY,
-                );
-                self.mailer
-                    .transition(&self.config.global, About::Group, &sync.name, &sync.notify, state);
+                let subject = Subject::group(sync);
+                self.notifier.transition(&self.config, subject, state, GROUP_PRIORITY);
+                self.mailer.transition(&self.config.global, subject, state);
             }
         }
     }

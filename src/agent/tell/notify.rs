@@ -9,7 +9,7 @@ use super::fifo::Fifos;
 use crate::agent::os::script::Prepared;
 use crate::agent::os::spawn::Child;
 use crate::agent::os::{log, script, spawn, users};
-use crate::keepalived::{Command, Config, Deleted, Notify};
+use crate::keepalived::{Command, Config, Deleted, Instance, Notify, SyncGroup};
 use crate::vrrp::{State, Time};
 
 /// A notify script that runs longer is killed: the next one waits for it.
@@ -39,6 +39,35 @@ pub(crate) enum About {
     Group,
 }
 
+/// The instance or group that a notification is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) about: About,
+    pub(crate) name: &'a str,
+    /// Who wants to be told.
+    pub(crate) notify: &'a Notify,
+}
+
+impl<'a> Subject<'a> {
+    /// An instance.
+    pub(crate) fn instance(instance: &'a Instance) -> Subject<'a> {
+        Subject {
+            about: About::Instance,
+            name: &instance.name,
+            notify: &instance.notify,
+        }
+    }
+
+    /// A sync group.
+    pub(crate) fn group(group: &'a SyncGroup) -> Subject<'a> {
+        Subject {
+            about: About::Group,
+            name: &group.name,
+            notify: &group.notify,
+        }
+    }
+}
+
 impl About {
     /// keepalived's word for it.
     pub(crate) fn word(self) -> &'static str {
@@ -66,42 +95,29 @@ impl Notifier {
     }
 
     /// Tells of a transition.
-    pub(crate) fn transition(
-        &mut self,
-        config: &Config,
-        about: About,
-        name: &str,
-        notify: &Notify,
-        state: State,
-        priority: u8,
-    ) {
+    pub(crate) fn transition(&mut self, config: &Config, subject: Subject<'_>, state: State, priority: u8) {
+        let notify = subject.notify;
         let own = match state {
             State::Master => &notify.master,
             State::Backup => &notify.backup,
             State::Fault => &notify.fault,
             State::Stopped => &notify.stop,
         };
-        self.say(config, (about, name), notify, own.as_ref(), word(state), priority);
+        self.say(config, subject, own.as_ref(), word(state), priority);
     }
 
     /// Tells that a reload took an instance away.
-    pub(crate) fn deleted(&mut self, config: &Config, name: &str, notify: &Notify, priority: u8) {
+    pub(crate) fn deleted(&mut self, config: &Config, instance: &Instance, priority: u8) {
+        let notify = &instance.notify;
         let (own, word) = match &notify.deleted {
             Deleted::Fault => (notify.fault.as_ref(), word(State::Fault)),
             Deleted::Deleted(command) => (command.as_ref(), "DELETED"),
         };
-        self.say(config, (About::Instance, name), notify, own, word, priority);
+        self.say(config, Subject::instance(instance), own, word, priority);
     }
 
-    fn say(
-        &mut self,
-        config: &Config,
-        (about, name): (About, &str),
-        notify: &Notify,
-        own: Option<&Command>,
-        word: &str,
-        priority: u8,
-    ) {
+    fn say(&mut self, config: &Config, subject: Subject<'_>, own: Option<&Command>, word: &str, priority: u8) {
+        let Subject { about, name, notify } = subject;
         if let Some(command) = own {
             self.push(config, name, command, &[]);
         }
@@ -132,8 +148,9 @@ impl Notifier {
     }
 
     /// A lower priority was heard.
-    pub(crate) fn lower(&mut self, config: &Config, name: &str, notify: &Notify, priority: u8) {
-        if let Some(command) = &notify.master_rx_lower_pri {
+    pub(crate) fn lower(&mut self, config: &Config, instance: &Instance, priority: u8) {
+        let name = &instance.name;
+        if let Some(command) = &instance.notify.master_rx_lower_pri {
             self.push(config, name, command, &[]);
         }
         self.line(About::Instance, name, "MASTER_RX_LOWER_PRI", priority);

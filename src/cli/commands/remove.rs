@@ -48,6 +48,7 @@ pub(crate) async fn run(global: &Global, args: &RemoveArgs, ui: &Ui) -> Result<E
         confirm_timeout: args.confirm_timeout,
         operator: session.operator(),
         gate_timeout: Duration::from_secs(45),
+        left_stopped: None,
     };
     let again = "run `hapair remove` again to finish";
     let report = back.carry_out(&options).await.map_err(|failure| failure.hint(again))?;

@@ -36,6 +36,7 @@ pub(crate) async fn run(global: &Global, args: &RollbackArgs, ui: &Ui) -> Result
         confirm_timeout: args.confirm_timeout,
         operator: session.operator(),
         gate_timeout: Duration::from_secs(args.gate_timeout),
+        left_stopped: None,
     };
     let report = back.carry_out(&options).await?;
     ui.finish();

@@ -42,7 +42,7 @@ impl<'a> RollbackFlow<'a> {
     pub(super) async fn carry_out(&mut self, options: &RollbackOptions) -> Result<RollbackReport, Failure> {
         let mut report = RollbackReport::default();
         let (cx, pair) = (&self.cx, &mut self.pair);
-        let done = rollout::rollback(cx, pair, &self.what, None, options, interrupts()?, &mut report).await;
+        let done = rollout::rollback(cx, pair, &self.what, options, interrupts()?, &mut report).await;
         match done {
             Ok(()) => Ok(report),
             Err(error) => Err(Failure {

@@ -51,12 +51,13 @@ impl FailedRun<'_> {
             confirm_timeout: options.confirm_timeout,
             operator: options.operator.clone(),
             gate_timeout: options.gate_timeout,
+            left_stopped: report.left_stopped,
         };
         let undone = async {
             let which = Selection::Named(TxnId::new(stamp).expect("letters, digits and dashes"));
             let what = rollout::plan_rollback(pair, &which, Foreign::Refuse, Goal::Rollback).await?;
             let mut done = RollbackReport::default();
-            rollout::rollback(cx, pair, &what, report.left_stopped, &back, interrupt, &mut done).await?;
+            rollout::rollback(cx, pair, &what, &back, interrupt, &mut done).await?;
             Ok::<_, RolloutError>(done)
         };
         match undone.await {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::view::{MAX_NAME_SERVERS, SCRIPTS, View, with_route_block};
 use super::{ifcfg, keyfile};
-use crate::desired::build::Build;
+use crate::desired::build::{Build, TextFile};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
 use crate::inventory::Network;
@@ -33,7 +33,16 @@ pub(crate) fn add(build: &mut Build) -> Result<(), DesiredError> {
                 network: network.is_some(),
             },
         )?;
-        build.push_file(Stage::Network, CLOUD_PATH, text, 0o644, None, Vec::new());
+        build.push_file(
+            Stage::Network,
+            TextFile {
+                path: CLOUD_PATH,
+                content: text,
+                mode: 0o644,
+                validator: None,
+                reactions: Vec::new(),
+            },
+        );
     }
     let Some(network) = network else { return Ok(()) };
     build.guard(Syntax::ShellWord, "network.interface", &network.interface)?;

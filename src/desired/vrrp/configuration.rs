@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::instance::{InstanceView, instance, number};
 use super::{engine, scripts};
-use crate::desired::build::Build;
+use crate::desired::build::{Build, TextFile};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
 use crate::inventory::{GlobalDefs, Script, ScriptKind, TrackProcess, Vrrp};
@@ -125,11 +125,13 @@ pub(crate) fn add(build: &mut Build) -> Result<(), DesiredError> {
     build
         .push_file(
             Stage::Vrrp,
-            CONF_PATH,
-            text,
-            0o600,
-            Some(engine::validator(vrrp.engine)),
-            reload,
+            TextFile {
+                path: CONF_PATH,
+                content: text,
+                mode: 0o600,
+                validator: Some(engine::validator(vrrp.engine)),
+                reactions: reload,
+            },
         )
         .election_critical = true;
     engine::add_services(build, vrrp.engine);

@@ -1,6 +1,6 @@
 //! The engine that speaks VRRP on the host: its program, its unit, its service; the other engine is off.
 
-use crate::desired::build::Build;
+use crate::desired::build::{Build, TextFile};
 use crate::desired::error::DesiredError;
 use crate::inventory::Vrrp;
 use crate::state::{Content, Engine, Reaction, Spec, Stage, Validator};
@@ -33,11 +33,13 @@ pub(crate) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredE
         let text = build.render(DROP_IN, &view)?;
         build.push_file(
             Stage::Vrrp,
-            DROP_IN_PATH,
-            text,
-            0o644,
-            None,
-            vec![Reaction::DaemonReload],
+            TextFile {
+                path: DROP_IN_PATH,
+                content: text,
+                mode: 0o644,
+                validator: None,
+                reactions: vec![Reaction::DaemonReload],
+            },
         );
         return Ok(());
     }
@@ -59,11 +61,13 @@ pub(crate) fn add_program(build: &mut Build, vrrp: &Vrrp) -> Result<(), DesiredE
     let text = build.render(AGENT_UNIT, &view)?;
     build.push_file(
         Stage::Vrrp,
-        AGENT_UNIT_PATH,
-        text,
-        0o644,
-        Some(Validator::Unit),
-        vec![Reaction::DaemonReload, restart],
+        TextFile {
+            path: AGENT_UNIT_PATH,
+            content: text,
+            mode: 0o644,
+            validator: Some(Validator::Unit),
+            reactions: vec![Reaction::DaemonReload, restart],
+        },
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::desired::build::Build;
+use crate::desired::build::{Build, TextFile};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
 use crate::desired::nginx;
@@ -90,7 +90,16 @@ pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
             }
         };
         let path = format!("{DIRECTORY}/{}", file_name(&script.name, &mut taken));
-        build.push_file(Stage::Vrrp, &path, rendered, 0o755, None, Vec::new());
+        build.push_file(
+            Stage::Vrrp,
+            TextFile {
+                path: &path,
+                content: rendered,
+                mode: 0o755,
+                validator: None,
+                reactions: Vec::new(),
+            },
+        );
         commands.push(path);
     }
     Ok(commands)

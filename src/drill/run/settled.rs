@@ -13,21 +13,32 @@ pub(super) struct Seen<'a> {
     pub(super) settled: u64,
 }
 
+/// What prober and hosts say at a moment.
+#[derive(Clone, Copy)]
+pub(super) struct Answers<'a> {
+    /// Answers count that were given after this, in µs of the session.
+    pub(super) after_us: u64,
+    /// By VIP.
+    pub(super) live: &'a [Live],
+    pub(super) owners: &'a OwnerLog,
+}
+
 impl Seen<'_> {
-    /// All VIPs are steadily answered by `host`, since after `after_us`.
-    pub(super) fn settled_on(&self, host: Side, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
-        self.vips.iter().all(|vip| self.on(*vip, host, after_us, live, owners))
+    /// All VIPs are steadily answered by `host`.
+    pub(super) fn settled_on(&self, host: Side, answers: Answers<'_>) -> bool {
+        self.vips.iter().all(|vip| self.on(*vip, host, answers))
     }
 
     /// Each VIP by its own host.
-    pub(super) fn each_settled_on(&self, ends: &[Side], after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+    pub(super) fn each_settled_on(&self, ends: &[Side], answers: Answers<'_>) -> bool {
         self.vips
             .iter()
             .zip(ends)
-            .all(|(vip, host)| self.on(*vip, *host, after_us, live, owners))
+            .all(|(vip, host)| self.on(*vip, *host, answers))
     }
 
-    fn on(&self, vip: usize, host: Side, after_us: u64, live: &[Live], owners: &OwnerLog) -> bool {
+    fn on(&self, vip: usize, host: Side, answers: Answers<'_>) -> bool {
+        let Answers { after_us, live, owners } = answers;
         let view = &live[vip];
         // The answers themselves are the best witness; the hosts' word must agree, or two would own it.
         let named = view

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::host::os::error::{Error, Result, at};
+use crate::host::os::files::Access;
 use crate::host::os::root::Root;
+use crate::host::os::systemd::TransientUnit;
 use crate::host::os::{executor, files, private_json, systemd};
 use crate::state::{Engine, Fault, UnitAction};
 
@@ -58,8 +60,12 @@ pub fn inject(root: &Root, fault: &Fault, undo_after: u64) -> Result<()> {
         return Err(Error::new(format!("there is no unit {unit} on this host")));
     }
     let program = executor::executor();
-    let command = [program.as_str(), "undo-fault", "stop", unit.as_str()];
-    systemd::spawn_after(undo_after, &traces.timer, "hapair: undo a drill's fault", &command)?;
+    let undo = TransientUnit {
+        name: &traces.timer,
+        description: "hapair: undo a drill's fault",
+        command: &[&program, "undo-fault", "stop", unit],
+    };
+    undo.start_after(undo_after)?;
     let broken = hold(&traces, now.is_active()).and_then(|()| systemd::ctl(UnitAction::Stop, unit));
     if broken.is_err() {
         repair(root, fault)?;
@@ -79,7 +85,7 @@ fn hold(traces: &Traces, active: bool) -> Result<()> {
         "# hapair's drill holds this unit down\n[Unit]\nConditionPathExists=!{}\n",
         traces.memory.display()
     );
-    files::write_atomic(&traces.hold, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::write_atomic(&traces.hold, text.as_bytes(), Access::roots(0o644), None)?;
     systemd::daemon_reload()
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::root::Root;
+use crate::host::os::systemd::TransientUnit;
 use crate::host::os::{exec, executor, files, systemd};
 use crate::host::record::exclusive;
 
@@ -32,7 +33,12 @@ pub fn order(root: &Root, hold_seconds: Option<u64>) -> Result<()> {
         systemd::start_at_boot(HOLD, &unit(&executor::executor(), seconds))?;
     }
     // Not by this process: the shutdown may end it and its connection before the answer is out.
-    let ordered = systemd::spawn_after(NOTICE, "hapair-reboot", "hapair: reboot", &[&systemctl, "reboot"]);
+    let unit = TransientUnit {
+        name: "hapair-reboot",
+        description: "hapair: reboot",
+        command: &[&systemctl, "reboot"],
+    };
+    let ordered = unit.start_after(NOTICE);
     if ordered.is_err() {
         systemd::forget_at_boot(HOLD);
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::host::os::error::Result;
+use crate::host::os::files::Access;
 use crate::host::os::root::Root;
 use crate::host::os::{files, systemd};
 use crate::state::UnitAction;
@@ -36,8 +37,7 @@ pub(crate) fn apply_action(root: &Root, unit: &str, action: UnitAction) -> Resul
 
 fn remember(root: &Root, unit: &str) -> Result<()> {
     files::private_directory(&root.path(DIRECTORY))?;
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    files::write_atomic(&note(root, unit), b"", 0o600, uid, gid, None)
+    files::write_atomic(&note(root, unit), b"", Access::ours(0o600), None)
 }
 
 fn forget(root: &Root, unit: &str) -> Result<()> {

@@ -25,12 +25,9 @@ pub enum Saved {
     File {
         /// Where its bytes are kept, inside the transaction.
         stored: String,
-        /// Permission bits.
-        mode: u32,
-        /// Numeric owner.
-        uid: u32,
-        /// Numeric group.
-        gid: u32,
+        /// Of the file.
+        #[serde(flatten)]
+        access: Access,
         /// SELinux label.
         label: Option<String>,
     },
@@ -41,13 +38,65 @@ pub enum Saved {
     },
     /// A directory; only its attributes are kept.
     Directory {
-        /// Permission bits.
-        mode: u32,
-        /// Numeric owner.
-        uid: u32,
-        /// Numeric group.
-        gid: u32,
+        /// Of the directory.
+        #[serde(flatten)]
+        access: Access,
     },
+}
+
+/// Who may do what with a file or a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+}
+
+impl Access {
+    /// root's own, with these permission bits.
+    pub const fn roots(mode: u32) -> Access {
+        Access { mode, uid: 0, gid: 0 }
+    }
+
+    /// This process's own, with these permission bits.
+    pub fn ours(mode: u32) -> Access {
+        Access {
+            mode,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        }
+    }
+
+    /// As it is.
+    pub fn of(meta: &fs::Metadata) -> Access {
+        Access {
+            mode: meta.permissions().mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        }
+    }
+
+    /// With owner and group by name.
+    ///
+    /// # Errors
+    /// `/etc/passwd` or `/etc/group` has no such name.
+    pub fn named(root: &Root, mode: u32, owner: &str, group: &str) -> Result<Access> {
+        use crate::host::os::root::Database;
+        let find = |what: &str, database: Database, name: &str| {
+            root.id_of(database, name).ok_or_else(|| {
+                Error::new(format!("there is no {what} `{name}` on this host"))
+                    .hint("the package that creates it may be missing: see whether its repository is reachable")
+            })
+        };
+        Ok(Access {
+            mode,
+            uid: find("user", Database::Passwd, owner)?,
+            gid: find("group", Database::Group, group)?,
+        })
+    }
 }
 
 /// Copies what is at `path` into `store` (a new file there, readable by root only).
@@ -60,7 +109,7 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Saved::Missing),
         Err(e) => return Err(Error::io("look at", path, &e)),
     };
-    let (mode, uid, gid) = (meta.permissions().mode() & 0o7777, meta.uid(), meta.gid());
+    let access = Access::of(&meta);
     if meta.is_symlink() {
         let target = fs::read_link(path).map_err(at("read the link", path))?;
         return Ok(Saved::Symlink {
@@ -68,7 +117,7 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
         });
     }
     if meta.is_dir() {
-        return Ok(Saved::Directory { mode, uid, gid });
+        return Ok(Saved::Directory { access });
     }
     let bytes = fs::read(path).map_err(at("read", path))?;
     let mut file = OpenOptions::new()
@@ -87,9 +136,7 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
         .unwrap_or_default();
     Ok(Saved::File {
         stored,
-        mode,
-        uid,
-        gid,
+        access,
         label: label_of(path),
     })
 }
@@ -101,45 +148,39 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
 pub fn restore(path: &Path, saved: &Saved, old: &Path) -> Result<()> {
     match saved {
         Saved::Missing => remove(path),
-        Saved::File {
-            stored,
-            mode,
-            uid,
-            gid,
-            label,
-        } => {
+        Saved::File { stored, access, label } => {
             let kept = old.join(stored);
             let bytes = fs::read(&kept).map_err(at("read", &kept))?;
             // What was never touched needs no space to be restored.
-            if is_as(path, &bytes, *mode, *uid, *gid) {
+            if is_as(path, &bytes, *access) {
                 return Ok(());
             }
             if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
                 remove(path)?;
             }
-            write_atomic(path, &bytes, *mode, *uid, *gid, label.as_deref())
+            write_atomic(path, &bytes, *access, label.as_deref())
         }
         Saved::Symlink { target } => {
             remove(path)?;
             symlink(target, path).map_err(at("restore the link", path))
         }
-        Saved::Directory { mode, uid, gid } => {
+        Saved::Directory { access } => {
             if !path.is_dir() {
                 remove(path)?;
                 fs::create_dir_all(path).map_err(at("create", path))?;
             }
-            set_attributes(path, *mode, *uid, *gid)
+            set_access(path, *access)
         }
     }
 }
 
 /// A regular file with exactly these bytes and attributes.
-fn is_as(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> bool {
+fn is_as(path: &Path, bytes: &[u8], access: Access) -> bool {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return false;
     };
     meta.is_file()
-        && (meta.permissions().mode() & 0o7777, meta.uid(), meta.gid()) == (mode, uid, gid)
+        && Access::of(&meta) == access
         && meta.len() == bytes.len() as u64
         && fs::read(path).is_ok_and(|have| have == bytes)
 }
@@ -164,7 +205,7 @@ pub fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Whatever fails leaves the old file as it was and no temporary behind.
-pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, label: Option<&str>) -> Result<()> {
+pub fn write_atomic(path: &Path, bytes: &[u8], access: Access, label: Option<&str>) -> Result<()> {
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
@@ -172,7 +213,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, la
     // A name that neither yum, nginx, sudo nor network.service takes for its own.
     let temporary = path.with_file_name(format!(".hapair-{name}.tmp"));
     let _ = fs::remove_file(&temporary);
-    let written = write_temporary(path, &temporary, bytes, mode, uid, gid, label)
+    let written = write_temporary(path, &temporary, bytes, access, label)
         .and_then(|()| fs::rename(&temporary, path).map_err(at("rename into place", path)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -184,23 +225,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32, la
     sync_parent(path)
 }
 
-fn write_temporary(
-    path: &Path,
-    temporary: &Path,
-    bytes: &[u8],
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    label: Option<&str>,
-) -> Result<()> {
+fn write_temporary(path: &Path, temporary: &Path, bytes: &[u8], access: Access, label: Option<&str>) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(temporary)
         .map_err(at("write a temporary file for", path))?;
-    std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))
+    std::os::unix::fs::fchown(&file, Some(access.uid), Some(access.gid)).map_err(at("set the owner of", path))?;
+    file.set_permissions(fs::Permissions::from_mode(access.mode))
         .map_err(at("set the mode of", path))?;
     let policy = if label.is_none() { label_by_policy(path) } else { None };
     if let Some(label) = label.or(policy.as_deref()) {
@@ -214,9 +247,9 @@ fn write_temporary(
 ///
 /// # Errors
 /// The system refuses.
-pub fn set_attributes(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
-    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))
+pub fn set_access(path: &Path, access: Access) -> Result<()> {
+    std::os::unix::fs::lchown(path, Some(access.uid), Some(access.gid)).map_err(at("set the owner of", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode)).map_err(at("set the mode of", path))
 }
 
 /// Makes the rename or removal itself durable.
@@ -308,41 +341,18 @@ fn set_label(file: &File, label: &str) {
     }
 }
 
-/// Numeric owner and group for names.
-///
-/// # Errors
-/// `/etc/passwd` or `/etc/group` has no such name.
-pub fn resolve_ids(root: &Root, owner: &str, group: &str) -> Result<(u32, u32)> {
-    use crate::host::os::root::Database;
-    let find = |what: &str, database: Database, name: &str| {
-        root.id_of(database, name).ok_or_else(|| {
-            Error::new(format!("there is no {what} `{name}` on this host"))
-                .hint("the package that creates it may be missing: see whether its repository is reachable")
-        })
-    };
-    Ok((
-        find("user", Database::Passwd, owner)?,
-        find("group", Database::Group, group)?,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn me() -> (u32, u32) {
-        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
-    }
 
     #[test]
     fn save_and_restore_give_the_same_bytes_and_mode() {
         let dir = tempfile::tempdir().unwrap();
         let (path, old) = (dir.path().join("a.conf"), dir.path().join("old"));
         fs::create_dir(&old).unwrap();
-        let (uid, gid) = me();
-        write_atomic(&path, b"before", 0o640, uid, gid, None).unwrap();
+        write_atomic(&path, b"before", Access::ours(0o640), None).unwrap();
         let saved = save(&path, &old.join("1")).unwrap();
-        write_atomic(&path, b"after", 0o600, uid, gid, None).unwrap();
+        write_atomic(&path, b"after", Access::ours(0o600), None).unwrap();
         restore(&path, &saved, &old).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"before");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -351,13 +361,45 @@ mod tests {
     }
 
     #[test]
+    fn what_was_there_is_stored_as_it_always_was() {
+        let access = Access {
+            mode: 0o640,
+            uid: 1,
+            gid: 2,
+        };
+        let file = Saved::File {
+            stored: "0001".into(),
+            access,
+            label: Some("l".into()),
+        };
+        let written = [
+            (Saved::Missing, r#"{"was":"missing"}"#),
+            (
+                file,
+                r#"{"was":"file","stored":"0001","mode":416,"uid":1,"gid":2,"label":"l"}"#,
+            ),
+            (
+                Saved::Symlink { target: "t".into() },
+                r#"{"was":"symlink","target":"t"}"#,
+            ),
+            (
+                Saved::Directory { access },
+                r#"{"was":"directory","mode":416,"uid":1,"gid":2}"#,
+            ),
+        ];
+        for (saved, text) in written {
+            assert_eq!(serde_json::to_string(&saved).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Saved>(text).unwrap(), saved);
+        }
+    }
+
+    #[test]
     fn a_full_disk_harms_nothing() {
         // /dev/full refuses every byte, but only a directory can hold a temporary; a directory that is gone is the
         // nearest failure that needs no root.
         let dir = tempfile::tempdir().unwrap();
-        let (uid, gid) = me();
         let path = dir.path().join("gone/a.conf");
-        let error = write_atomic(&path, b"x", 0o644, uid, gid, None).unwrap_err();
+        let error = write_atomic(&path, b"x", Access::ours(0o644), None).unwrap_err();
         assert!(error.message.contains("a.conf"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -368,8 +410,7 @@ mod tests {
         let path = dir.path().join("l");
         symlink("target", &path).unwrap();
         let saved = save(&path, &dir.path().join("kept")).unwrap();
-        let (uid, gid) = me();
-        write_atomic(&path, b"x", 0o644, uid, gid, None).unwrap();
+        write_atomic(&path, b"x", Access::ours(0o644), None).unwrap();
         restore(&path, &saved, dir.path()).unwrap();
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("target"));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::host::os::clock::now_ms;
 use crate::host::os::error::{Error, Result, at};
+use crate::host::os::files::Access;
 use crate::host::os::{exec, files};
 use crate::state::{UnitAction, UnitState};
 
@@ -161,46 +162,58 @@ pub fn journal(unit: &str, lines: usize) -> String {
         .unwrap_or_default()
 }
 
-/// Starts a command as a unit of PID 1's, now.
-///
-/// # Errors
-/// systemd refused it.
-pub fn spawn(unit: &str, description: &str, command: &[&str]) -> Result<()> {
-    transient(unit, description, &[], command)
+/// A command that PID 1 runs as a unit of its own.
+pub struct TransientUnit<'a> {
+    /// Its name, without suffix.
+    pub name: &'a str,
+    /// For `systemctl status` and the journal.
+    pub description: &'a str,
+    /// Program and arguments.
+    pub command: &'a [&'a str],
 }
 
-/// Starts a command as a unit of PID 1's after `seconds`, whatever becomes of us.
-///
-/// # Errors
-/// systemd refused it.
-pub fn spawn_after(seconds: u64, unit: &str, description: &str, command: &[&str]) -> Result<()> {
-    // The default accuracy of a timer is a minute.
-    let after = format!("--on-active={seconds}s");
-    transient(
-        unit,
-        description,
-        &[&after, "--timer-property=AccuracySec=100ms"],
-        command,
-    )
-}
+impl TransientUnit<'_> {
+    /// Starts it now.
+    ///
+    /// # Errors
+    /// systemd refused it.
+    pub fn start(&self) -> Result<()> {
+        self.run(&[])
+    }
 
-fn transient(unit: &str, description: &str, extra: &[&str], command: &[&str]) -> Result<()> {
-    // 219 has no --collect: a failed unit of this name from before would be in the way.
-    for suffix in ["service", "timer"] {
-        reset_failed(&format!("{unit}.{suffix}"));
+    /// Starts it after `seconds`, whatever becomes of us.
+    ///
+    /// # Errors
+    /// systemd refused it.
+    pub fn start_after(&self, seconds: u64) -> Result<()> {
+        // The default accuracy of a timer is a minute.
+        let after = format!("--on-active={seconds}s");
+        self.run(&[&after, "--timer-property=AccuracySec=100ms"])
     }
-    let unit = format!("--unit={unit}");
-    let description = format!("--description={description}");
-    let mut args = vec!["--quiet", &unit, &description];
-    args.extend(extra);
-    args.push("--");
-    args.extend(command);
-    let output = exec::run("systemd-run", &args, JOB)?;
-    if output.ok() {
-        return Ok(());
+
+    fn run(&self, extra: &[&str]) -> Result<()> {
+        let TransientUnit {
+            name,
+            description,
+            command,
+        } = self;
+        // 219 has no --collect: a failed unit of this name from before would be in the way.
+        for suffix in ["service", "timer"] {
+            reset_failed(&format!("{name}.{suffix}"));
+        }
+        let unit = format!("--unit={name}");
+        let description = format!("--description={description}");
+        let mut args = vec!["--quiet", &unit, &description];
+        args.extend(extra);
+        args.push("--");
+        args.extend(*command);
+        let output = exec::run("systemd-run", &args, JOB)?;
+        if output.ok() {
+            return Ok(());
+        }
+        Err(Error::new(format!("systemd-run {unit} failed: {}", output.tail(5)))
+            .hint("hapair needs systemd 219 or later as PID 1 on the host"))
     }
-    Err(Error::new(format!("systemd-run {unit} failed: {}", output.tail(5)))
-        .hint("hapair needs systemd 219 or later as PID 1 on the host"))
 }
 
 /// A unit file of hapair's own, and the wish that boots start it.
@@ -215,7 +228,7 @@ fn boot_paths(unit: &str) -> (PathBuf, PathBuf) {
 /// It cannot be written.
 pub fn start_at_boot(unit: &str, text: &str) -> Result<()> {
     let (file, wish) = boot_paths(unit);
-    files::write_atomic(&file, text.as_bytes(), 0o644, 0, 0, None)?;
+    files::write_atomic(&file, text.as_bytes(), Access::roots(0o644), None)?;
     if let Some(directory) = wish.parent() {
         fs::create_dir_all(directory).map_err(at("create", directory))?;
     }

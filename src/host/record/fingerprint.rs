@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::os::files::Saved;
+use crate::host::os::files::{Access, Saved};
 use crate::host::os::root::Root;
 use crate::host::record::txn::{Txn, all};
 use crate::state::TxnId;
@@ -28,14 +27,14 @@ pub(crate) fn fingerprint_of(path: &Path) -> String {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return MISSING.to_owned();
     };
-    let (mode, uid, gid) = (meta.permissions().mode() & 0o7777, meta.uid(), meta.gid());
+    let access = Access::of(&meta);
     if meta.is_symlink() {
         let target = fs::read_link(path).unwrap_or_default();
         format!("link {}", target.to_string_lossy())
     } else if meta.is_dir() {
-        directory(mode, uid, gid)
+        directory(access)
     } else {
-        file(fs::read(path).ok().as_deref(), mode, uid, gid)
+        file(fs::read(path).ok().as_deref(), access)
     }
 }
 
@@ -44,10 +43,8 @@ pub(crate) fn fingerprint_of_saved(saved: &Saved, old: &Path) -> String {
     match saved {
         Saved::Missing => MISSING.to_owned(),
         Saved::Symlink { target } => format!("link {target}"),
-        Saved::Directory { mode, uid, gid } => directory(*mode, *uid, *gid),
-        Saved::File {
-            stored, mode, uid, gid, ..
-        } => file(fs::read(old.join(stored)).ok().as_deref(), *mode, *uid, *gid),
+        Saved::Directory { access } => directory(*access),
+        Saved::File { stored, access, .. } => file(fs::read(old.join(stored)).ok().as_deref(), *access),
     }
 }
 
@@ -56,11 +53,11 @@ pub(crate) fn missing() -> String {
     MISSING.to_owned()
 }
 
-fn directory(mode: u32, uid: u32, gid: u32) -> String {
+fn directory(Access { mode, uid, gid }: Access) -> String {
     format!("directory {mode:o} {uid} {gid}")
 }
 
-fn file(bytes: Option<&[u8]>, mode: u32, uid: u32, gid: u32) -> String {
+fn file(bytes: Option<&[u8]>, Access { mode, uid, gid }: Access) -> String {
     let sum = bytes.map_or_else(|| "unreadable".to_owned(), |b| hex(&Sha256::digest(b)));
     format!("file {mode:o} {uid} {gid} {sum}")
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::host::os::error::{Error, Result, at};
 use crate::host::os::executor::executor;
-use crate::host::os::systemd;
+use crate::host::os::systemd::{self, TransientUnit};
 use crate::host::record::txn::Txn;
 use crate::state::UnitAction;
 
@@ -29,13 +29,12 @@ pub(crate) fn arm(txn: &Txn, seconds: u64) -> Result<()> {
     txn.mark("armed").map_err(at("write", &txn.file("armed")))?;
     let armed = write_guard(txn).and_then(|()| {
         let program = executor();
-        let command = [program.as_str(), "revert", txn.id.as_str()];
-        systemd::spawn_after(
-            seconds,
-            &revert_unit(txn),
-            "hapair: revert an unconfirmed change",
-            &command,
-        )
+        let unit = TransientUnit {
+            name: &revert_unit(txn),
+            description: "hapair: revert an unconfirmed change",
+            command: &[&program, "revert", txn.id.as_str()],
+        };
+        unit.start_after(seconds)
     });
     if armed.is_err() {
         let _ = fs::remove_file(txn.file("armed"));

@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result, at};
-use crate::host::os::files;
+use crate::host::os::files::{self, Access};
 use crate::host::os::root::Root;
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, of_another_kind};
-use crate::host::resource::node::{Node, attributes, node};
+use crate::host::resource::node::{Attributes, Node, node};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::worker::Worker;
 
@@ -30,8 +30,14 @@ impl Kind for Directory<'_> {
         };
         match node {
             Node::Missing => Found::plain("create"),
-            Node::Directory { mode, owner, group } => {
-                attributes(self.mode, "root", "root", *mode, owner, group).and_then(Found::plain)
+            Node::Directory { .. } => {
+                let wanted = Attributes {
+                    mode: self.mode,
+                    owner: "root",
+                    group: "root",
+                };
+                let change = node.attributes().and_then(|have| have.change_to(wanted));
+                change.and_then(Found::plain)
             }
             Node::File { .. } | Node::Symlink { .. } | Node::Other { .. } => {
                 Found::plain("replace what is not a directory")
@@ -44,7 +50,7 @@ impl Kind for Directory<'_> {
             return Err(of_another_kind());
         };
         let path = worker.root.path(self.path);
-        let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
+        let access = Access::named(worker.root, self.mode, "root", "root")?;
         match node {
             Node::Missing | Node::Directory { .. } => {}
             Node::File { .. } | Node::Symlink { .. } | Node::Other { .. } => {
@@ -54,7 +60,7 @@ impl Kind for Directory<'_> {
         }
         worker.undo.keep(&path)?;
         fs::create_dir_all(&path).map_err(at("create", &path))?;
-        files::set_attributes(&path, self.mode, uid, gid)?;
+        files::set_access(&path, access)?;
         files::sync_parent(&path)
     }
 

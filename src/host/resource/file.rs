@@ -6,11 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
+use crate::host::os::executor;
+use crate::host::os::files::Access;
 use crate::host::os::root::Root;
-use crate::host::os::{executor, files};
 use crate::host::resource::found::Found;
 use crate::host::resource::kind::{Kind, of_another_kind};
-use crate::host::resource::node::{IS_EXECUTOR, Node, attributes, node};
+use crate::host::resource::node::{Attributes, IS_EXECUTOR, Node, node};
 use crate::host::resource::observed::Observed;
 use crate::host::resource::staged::Staged;
 use crate::host::resource::text_diff::count;
@@ -47,13 +48,13 @@ impl Kind for File<'_> {
                 let owner = owned(self.owner, self.group);
                 self.found(format!("create, mode {:04o}{owner}", self.mode), String::new())
             }
-            Node::File {
-                content: have,
-                mode,
-                owner,
-                group,
-            } => {
-                let attributes = attributes(self.mode, self.owner, self.group, *mode, owner, group);
+            Node::File { content: have, .. } => {
+                let wanted = Attributes {
+                    mode: self.mode,
+                    owner: self.owner,
+                    group: self.group,
+                };
+                let attributes = node.attributes().and_then(|have| have.change_to(wanted));
                 match (self.is(have), attributes) {
                     (true, None) => None,
                     (true, Some(what)) => Found::plain(what),
@@ -71,9 +72,9 @@ impl Kind for File<'_> {
             return Err(of_another_kind());
         };
         let at = worker.root.path(self.path);
-        let (uid, gid) = files::resolve_ids(worker.root, self.owner, self.group)?;
+        let access = Access::named(worker.root, self.mode, self.owner, self.group)?;
         refuse_odd(&at, node)?;
-        replace(worker, &at, &self.bytes()?, self.mode, uid, gid)
+        replace(worker, &at, &self.bytes()?, access)
     }
 
     fn path(&self) -> &str {

@@ -74,6 +74,18 @@ pub(crate) mod as_text {
 }
 
 impl Node {
+    /// Mode and owners of a file or a directory.
+    pub(crate) fn attributes(&self) -> Option<Attributes<'_>> {
+        match self {
+            Node::File { mode, owner, group, .. } | Node::Directory { mode, owner, group } => Some(Attributes {
+                mode: *mode,
+                owner,
+                group,
+            }),
+            Node::Missing | Node::Symlink { .. } | Node::Other { .. } => None,
+        }
+    }
+
     /// Text of a file; `None` for everything else.
     pub fn text(&self) -> Option<String> {
         match self {
@@ -127,23 +139,30 @@ pub fn edit_target(root: &Root, path: &str) -> std::path::PathBuf {
     fs::canonicalize(&at).unwrap_or(at)
 }
 
-/// `mode 0644 to 0600, owner root:root to ann:ann`: from what it has to what it should have.
-pub(crate) fn attributes(
-    mode: u32,
-    owner: &str,
-    group: &str,
-    have: u32,
-    have_owner: &str,
-    have_group: &str,
-) -> Option<String> {
-    let mut out = Vec::new();
-    if mode != have {
-        out.push(format!("mode {have:04o} to {mode:04o}"));
+/// Mode and owners of a file or a directory, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attributes<'a> {
+    /// Permission bits.
+    pub(crate) mode: u32,
+    pub(crate) owner: &'a str,
+    pub(crate) group: &'a str,
+}
+
+impl Attributes<'_> {
+    /// `mode 0644 to 0600, owner root:root to ann:ann`: from these to `other`.
+    pub(crate) fn change_to(self, other: Attributes<'_>) -> Option<String> {
+        let mut out = Vec::new();
+        if self.mode != other.mode {
+            out.push(format!("mode {:04o} to {:04o}", self.mode, other.mode));
+        }
+        if (self.owner, self.group) != (other.owner, other.group) {
+            out.push(format!(
+                "owner {}:{} to {}:{}",
+                self.owner, self.group, other.owner, other.group
+            ));
+        }
+        if out.is_empty() { None } else { Some(out.join(", ")) }
     }
-    if (owner, group) != (have_owner, have_group) {
-        out.push(format!("owner {have_owner}:{have_group} to {owner}:{group}"));
-    }
-    if out.is_empty() { None } else { Some(out.join(", ")) }
 }
 
 /// What is kept of a file's content.
@@ -161,25 +180,14 @@ pub(crate) const DIFF_LIMIT: usize = 1 << 20;
 
 /// What differs between two states of a path, in words.
 pub(crate) fn difference(was: &Node, now: &Node, kept: Kept) -> Vec<String> {
+    let both = was.attributes().zip(now.attributes());
+    let attributes = both.and_then(|(was, now)| was.change_to(now));
     match (was, now) {
         (was, now) if was == now => Vec::new(),
         (Node::Missing, Node::Symlink { target }) => vec![format!("created, a link to {target}")],
         (Node::Missing, _) => vec!["created".into()],
         (_, Node::Missing) => vec!["deleted".into()],
-        (
-            Node::File {
-                content: had,
-                mode: had_mode,
-                owner: had_owner,
-                group: had_group,
-            },
-            Node::File {
-                content,
-                mode,
-                owner,
-                group,
-            },
-        ) => {
+        (Node::File { content: had, .. }, Node::File { content, .. }) => {
             let mut words = Vec::new();
             match (std::str::from_utf8(had), std::str::from_utf8(content)) {
                 _ if had == content => {}
@@ -188,19 +196,10 @@ pub(crate) fn difference(was: &Node, now: &Node, kept: Kept) -> Vec<String> {
                 }
                 _ => words.push("content changed".into()),
             }
-            words.extend(attributes(*mode, owner, group, *had_mode, had_owner, had_group));
+            words.extend(attributes);
             words
         }
-        (
-            Node::Directory {
-                mode: had_mode,
-                owner: had_owner,
-                group: had_group,
-            },
-            Node::Directory { mode, owner, group },
-        ) => attributes(*mode, owner, group, *had_mode, had_owner, had_group)
-            .into_iter()
-            .collect(),
+        (Node::Directory { .. }, Node::Directory { .. }) => attributes.into_iter().collect(),
         (_, Node::Symlink { target }) => vec![format!("replaced by a link to {target}")],
         (_, Node::Directory { .. }) => vec!["replaced by a directory".into()],
         (_, Node::File { .. }) => vec!["replaced by a file".into()],

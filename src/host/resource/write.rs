@@ -1,11 +1,11 @@
 //! Writing files inside a transaction: what was there is in its undo log before.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::host::os::error::{Error, Result, at};
-use crate::host::os::files;
+use crate::host::os::files::{self, Access};
 use crate::host::resource::node::Node;
 use crate::host::resource::worker::Worker;
 
@@ -22,28 +22,21 @@ pub(crate) fn refuse_odd(path: &Path, node: &Node) -> Result<()> {
 /// Writes an edited file: an existing one keeps owner and mode.
 pub(crate) fn edit(worker: &mut Worker<'_>, path: &Path, text: &str, mode: u32) -> Result<()> {
     match fs::metadata(path) {
-        Ok(meta) => replace(
-            worker,
-            path,
-            text.as_bytes(),
-            meta.permissions().mode() & 0o7777,
-            meta.uid(),
-            meta.gid(),
-        ),
+        Ok(meta) => replace(worker, path, text.as_bytes(), Access::of(&meta)),
         Err(_) => {
-            let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
-            replace(worker, path, text.as_bytes(), mode, uid, gid)
+            let access = Access::named(worker.root, mode, "root", "root")?;
+            replace(worker, path, text.as_bytes(), access)
         }
     }
 }
 
 /// Writes a file of root's that the undo log knows already.
 pub(crate) fn write(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let (uid, gid) = files::resolve_ids(worker.root, "root", "root")?;
-    files::write_atomic(path, bytes, mode, uid, gid, files::label_of(path).as_deref())
+    let access = Access::named(worker.root, mode, "root", "root")?;
+    files::write_atomic(path, bytes, access, files::label_of(path).as_deref())
 }
 
-pub(crate) fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> Result<()> {
+pub(crate) fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], access: Access) -> Result<()> {
     worker.undo.keep(path)?;
     for parent in files::missing_parents(path) {
         fs::create_dir(&parent).map_err(at("create", &parent))?;
@@ -51,5 +44,5 @@ pub(crate) fn replace(worker: &mut Worker<'_>, path: &Path, bytes: &[u8], mode: 
     }
     // A link is replaced, so what it points to keeps its own label.
     let label = if path.is_symlink() { None } else { files::label_of(path) };
-    files::write_atomic(path, bytes, mode, uid, gid, label.as_deref())
+    files::write_atomic(path, bytes, access, label.as_deref())
 }

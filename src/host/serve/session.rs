@@ -10,7 +10,8 @@ use crate::host::observe::facts::gather;
 use crate::host::observe::tools::Tools;
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::os::{clock, executor, http_get, systemd};
+use crate::host::os::systemd::TransientUnit;
+use crate::host::os::{clock, executor, http_get};
 use crate::host::record::request::Stored;
 use crate::host::record::txn::Txn;
 use crate::host::record::{exclusive, history, revert_timer};
@@ -316,7 +317,12 @@ impl Session {
         let txn = Txn::new(&self.root, id);
         request.store(&txn)?;
         let program = executor::executor();
-        let started = systemd::spawn(&txn.unit(), description, &[&program, "txn", id.as_str()]);
+        let unit = TransientUnit {
+            name: &txn.unit(),
+            description,
+            command: &[&program, "txn", id.as_str()],
+        };
+        let started = unit.start();
         if started.is_err() {
             let _ = std::fs::remove_dir_all(&txn.dir);
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::host::observe::facts::net;
 use crate::host::os::error::Result;
+use crate::host::os::files::Access;
 use crate::host::os::{files, rpm_erase};
 use crate::host::record::history::ROLLED_BACK;
 use crate::host::record::txn::{Txn, check_cancel};
@@ -76,8 +77,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &HostRollback) -> Result<Vec<St
 /// This transaction counts as rolled back as soon as the other, of this id, is done.
 fn mark(txn: &Txn, by: &TxnId) -> Result<()> {
     let path = txn.file(ROLLED_BACK);
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    files::write_atomic(&path, by.as_str().as_bytes(), 0o600, uid, gid, None)
+    files::write_atomic(&path, by.as_str().as_bytes(), Access::ours(0o600), None)
 }
 
 /// Where the host is to be found once its old network is back; empty: where it was.

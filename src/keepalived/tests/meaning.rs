@@ -158,7 +158,7 @@ fn peers_and_sources_are_those_that_keepalived_keeps() {
     );
     // The first line that shows a family decides.
     let (i, found) = instance("", " mcast_src_ip fd00::7\n");
-    assert!(i.ipv6 && i.version == 3 && i.vips.is_empty(), "{i:?}");
+    assert!(i.family == Family::V6 && i.version == 3 && i.vips.is_empty(), "{i:?}");
     assert!(
         found
             .iter()

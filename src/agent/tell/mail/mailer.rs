@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::smtp::{self, Mail};
 use crate::agent::os::log;
-use crate::agent::tell::notify::About;
-use crate::keepalived::{GlobalDefs, Notify};
+use crate::agent::tell::notify::{About, Subject};
+use crate::keepalived::GlobalDefs;
 use crate::vrrp::State;
 
 /// Mails that may wait for a slow server; more are dropped, and that is said.
@@ -31,29 +31,23 @@ pub(crate) struct Mailer {
 
 impl Mailer {
     /// Tells of a transition, if somebody wants to know.
-    pub(crate) fn transition(&mut self, global: &GlobalDefs, about: About, name: &str, notify: &Notify, state: State) {
-        let Some(mail) = self.compose(global, about, name, notify, state) else {
+    pub(crate) fn transition(&mut self, global: &GlobalDefs, subject: Subject<'_>, state: State) {
+        let Some(mail) = self.compose(global, subject, state) else {
             return;
         };
         self.open.fetch_add(1, Ordering::SeqCst);
         if self.thread().try_send(mail).is_err() {
             self.open.fetch_sub(1, Ordering::SeqCst);
             let fields = [
-                ("for", json!(name)),
+                ("for", json!(subject.name)),
                 ("state", json!(crate::agent::tell::notify::word(state))),
             ];
             log::event("warning", "mail dropped: too many are waiting for the server", &fields);
         }
     }
 
-    fn compose(
-        &mut self,
-        global: &GlobalDefs,
-        about: About,
-        name: &str,
-        notify: &Notify,
-        state: State,
-    ) -> Option<Mail> {
+    fn compose(&mut self, global: &GlobalDefs, subject: Subject<'_>, state: State) -> Option<Mail> {
+        let Subject { about, name, notify } = subject;
         let wanted = notify.smtp_alert.or(global.smtp_alert_vrrp).or(global.smtp_alert);
         let quiet = state == State::Fault && global.no_email_faults;
         if wanted != Some(true) || quiet || global.notification_email.is_empty() {
@@ -151,6 +145,7 @@ fn words(about: About, state: State) -> (&'static str, &'static str, &'static st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keepalived::Notify;
 
     fn global() -> GlobalDefs {
         GlobalDefs {
@@ -163,7 +158,12 @@ mod tests {
     }
 
     fn subject(mailer: &mut Mailer, global: &GlobalDefs, notify: &Notify, state: State) -> Option<String> {
-        let mail = mailer.compose(global, About::Instance, "V", notify, state);
+        let subject = Subject {
+            about: About::Instance,
+            name: "V",
+            notify,
+        };
+        let mail = mailer.compose(global, subject, state);
         mail.map(|m| m.subject)
     }
 
