@@ -60,10 +60,65 @@ fn ms(us: u64) -> u64 {
 pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
     let e = &evidence;
     let vips: Vec<VipResult> = e.vips.iter().map(|vip| vip_result(e, vip)).collect();
-    let outage_ms = vips.iter().map(|v| v.outage_ms).max().unwrap_or(0);
-    let max_owners = vips.iter().map(|v| v.max_owners).max().unwrap_or(0);
     let overlap_us = e.vips.iter().map(|v| longest_overlap_us(&v.word)).max().unwrap_or(0);
     let (broken, other) = (&e.hosts[e.broken], &e.hosts[e.broken.other()]);
+    let reasons = reasons(e, &vips);
+    let mut notes = e.notes.clone();
+    let skipped: u64 = vips.iter().map(|v| v.skipped_requests).sum();
+    if skipped > 0 {
+        notes.push(format!(
+            "{skipped} probes were not sent because this machine was busy: times are less exact"
+        ));
+    }
+    if !e.failback_expected && e.owner_end == Some(e.broken.other()) {
+        notes.push(format!("the VIP stays on {other}: {broken} does not preempt"));
+    }
+    ScenarioResult {
+        name: e.scenario.name().into(),
+        passed: reasons.is_empty(),
+        outage_ms: outage_ms(&vips),
+        budget_ms: e.budget_ms,
+        failed_requests: vips.iter().map(|v| v.failed_requests).sum(),
+        total_requests: vips.iter().map(|v| v.total_requests).sum(),
+        owner_before: broken.clone(),
+        owner_after: e.owner_after.map(|i| e.hosts[i].clone()),
+        max_owners: max_owners(&vips),
+        reasons,
+        moved_after_ms: e.moved_us.map(|at| ms(at.saturating_sub(e.fault_us))),
+        repaired: e.repaired,
+        failback: Failback {
+            expected: e.failback_expected,
+            owner: e.owner_end.map(|i| e.hosts[i].clone()),
+            took_ms: e.settled_us.map(|at| ms(at.saturating_sub(e.repair_us))),
+            outage_ms: e
+                .vips
+                .iter()
+                .map(|v| v.timeline.outage_ms_after(e.repair_us))
+                .max()
+                .unwrap_or(0),
+        },
+        overlap_ms: overlap_us.div_ceil(1000),
+        arp: e.arp.clone(),
+        duration_ms: ms(e.end_us),
+        marks: marks(e),
+        vips,
+        notes,
+    }
+}
+
+/// The longest time without service, over all VIPs.
+fn outage_ms(vips: &[VipResult]) -> u64 {
+    vips.iter().map(|v| v.outage_ms).max().unwrap_or(0)
+}
+
+fn max_owners(vips: &[VipResult]) -> u32 {
+    vips.iter().map(|v| v.max_owners).max().unwrap_or(0)
+}
+
+/// Why the scenario did not pass; nothing where it did.
+fn reasons(e: &Evidence, vips: &[VipResult]) -> Vec<String> {
+    let (broken, other) = (&e.hosts[e.broken], &e.hosts[e.broken.other()]);
+    let (outage_ms, max_owners) = (outage_ms(vips), max_owners(vips));
     let mut reasons = Vec::new();
     if e.moved_us.is_none() {
         reasons.push(format!("the VIP did not move from {broken} to {other}"));
@@ -90,16 +145,11 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
             false => format!("the VIP did not stay on {other} after the repair"),
         });
     }
-    let mut notes = e.notes.clone();
-    let skipped: u64 = vips.iter().map(|v| v.skipped_requests).sum();
-    if skipped > 0 {
-        notes.push(format!(
-            "{skipped} probes were not sent because this machine was busy: times are less exact"
-        ));
-    }
-    if !e.failback_expected && e.owner_end == Some(e.broken.other()) {
-        notes.push(format!("the VIP stays on {other}: {broken} does not preempt"));
-    }
+    reasons
+}
+
+/// What happened when, for the chart.
+fn marks(e: &Evidence) -> Vec<Mark> {
     let mut marks = vec![Mark {
         at_ms: ms(e.fault_us),
         what: "fault".into(),
@@ -113,37 +163,7 @@ pub(crate) fn judge(evidence: Evidence) -> ScenarioResult {
     mark(e.moved_us, "moved");
     mark(Some(e.repair_us), "repair");
     mark(e.settled_us, "settled");
-    ScenarioResult {
-        name: e.scenario.name().into(),
-        passed: reasons.is_empty(),
-        outage_ms,
-        budget_ms: e.budget_ms,
-        failed_requests: vips.iter().map(|v| v.failed_requests).sum(),
-        total_requests: vips.iter().map(|v| v.total_requests).sum(),
-        owner_before: broken.clone(),
-        owner_after: e.owner_after.map(|i| e.hosts[i].clone()),
-        max_owners,
-        reasons,
-        moved_after_ms: e.moved_us.map(|at| ms(at.saturating_sub(e.fault_us))),
-        repaired: e.repaired,
-        failback: Failback {
-            expected: e.failback_expected,
-            owner: e.owner_end.map(|i| e.hosts[i].clone()),
-            took_ms: e.settled_us.map(|at| ms(at.saturating_sub(e.repair_us))),
-            outage_ms: e
-                .vips
-                .iter()
-                .map(|v| v.timeline.outage_ms_after(e.repair_us))
-                .max()
-                .unwrap_or(0),
-        },
-        overlap_ms: overlap_us.div_ceil(1000),
-        arp: e.arp.clone(),
-        duration_ms: ms(e.end_us),
-        vips,
-        marks,
-        notes,
-    }
+    marks
 }
 
 fn vip_result(e: &Evidence, vip: &VipEvidence) -> VipResult {

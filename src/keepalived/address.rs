@@ -135,30 +135,7 @@ impl Builder<'_> {
         let mut words = line.args().iter();
         while let Some(word) = words.next() {
             let known = match word.text.as_str() {
-                "home" => {
-                    a.home = true;
-                    true
-                }
-                "-nodad" => {
-                    a.dad = true;
-                    true
-                }
-                "mngtmpaddr" => {
-                    a.mngtmpaddr = true;
-                    true
-                }
-                "noprefixroute" => {
-                    a.noprefixroute = true;
-                    true
-                }
-                "autojoin" => {
-                    a.autojoin = true;
-                    true
-                }
-                "no_track" => {
-                    a.no_track = true;
-                    true
-                }
+                key if flag(&mut a, key) => true,
                 "use_vmac" => {
                     self.warn(
                         &word.place,
@@ -191,6 +168,20 @@ impl Builder<'_> {
         }
         Some(a)
     }
+}
+
+/// Sets what a word alone says; `false`: it is not such a word.
+fn flag(a: &mut Address, key: &str) -> bool {
+    match key {
+        "home" => a.home = true,
+        "-nodad" => a.dad = true,
+        "mngtmpaddr" => a.mngtmpaddr = true,
+        "noprefixroute" => a.noprefixroute = true,
+        "autojoin" => a.autojoin = true,
+        "no_track" => a.no_track = true,
+        _ => return false,
+    }
+    true
 }
 
 fn set(a: &mut Address, key: &str, value: &str) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::builder::Builder;
 use super::diag::Diagnostic;
-use super::table::{self, Args, Does, In};
+use super::table::{self, Args, Does, In, Row};
 use super::tree::{Stmt, Word};
 
 /// Unknown words that get a "did you mean".
@@ -28,19 +28,32 @@ impl Builder<'_> {
             self.unknown(place, stmt);
             return None;
         };
+        if !self.is_obeyed(row, stmt) {
+            return None;
+        }
+        let most = self.arguments(row, stmt)?;
+        let args = stmt.args();
+        let args = &args[..args.len().min(most)];
+        self.converted(row, name, args)
+    }
+
+    /// Whether the agent does something with a statement; says where it does not, or not all that keepalived does.
+    fn is_obeyed(&mut self, row: &Row, stmt: &Stmt) -> bool {
+        let name = stmt.keyword();
         match row.does {
-            Does::Obeys => {}
+            Does::Obeys => true,
             Does::Reads => {
                 let message = format!("`{name}` is not supported by the agent yet and has no effect there");
                 self.warn(&stmt.place, message);
+                true
             }
             Does::Ignores => {
                 self.warn(&stmt.place, format!("`{name}` has no effect in the agent"));
-                return None;
+                false
             }
             Does::Skips => {
                 self.skipped.push((stmt.place.clone(), name.to_owned()));
-                return None;
+                false
             }
             Does::Lacks => {
                 let d = Diagnostic::warning(
@@ -48,9 +61,14 @@ impl Builder<'_> {
                     format!("`{name}` is not supported by the agent and has no effect there"),
                 );
                 self.out.push(d);
-                return None;
+                false
             }
         }
+    }
+
+    /// How many arguments count. `None`: there are too few, or the body is missing or too much.
+    fn arguments(&mut self, row: &Row, stmt: &Stmt) -> Option<usize> {
+        let name = stmt.keyword();
         let args = stmt.args();
         let wants_body = matches!(row.args, Args::Body(_) | Args::Named(_) | Args::Lines);
         if wants_body && stmt.body.is_none() {
@@ -91,7 +109,11 @@ impl Builder<'_> {
             }
             self.out.push(d);
         }
-        let args = &args[..args.len().min(most)];
+        Some(most)
+    }
+
+    /// The arguments as what they mean.
+    fn converted<'s>(&mut self, row: &Row, name: &str, args: &'s [Word]) -> Option<Value<'s>> {
         let first = args.first();
         Some(match row.args {
             Args::Flag => Value::Flag(true),

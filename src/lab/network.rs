@@ -67,8 +67,14 @@ pub(super) fn create(paths: &Paths, spec: &LabSpec) -> Result<(), LabError> {
         &bridge,
         &["link", "set", "controller", "mtu", "9216", "master", "br0", "up"],
     )?;
-    // A router between the twins' subnets, as their real one is, but with nothing behind it.
-    in_namespace(&controller, || {
+    route_between_subnets(&controller)?;
+    ip(&controller, &["link", "set", CONTROLLER_IF, "up"])?;
+    add_addresses(&controller, spec)
+}
+
+/// A router between the twins' subnets, as their real one is, but with nothing behind it.
+fn route_between_subnets(controller: &str) -> Result<(), LabError> {
+    in_namespace(controller, || {
         for (key, value) in [
             ("ipv4/ip_forward", "1"),
             ("ipv4/conf/all/rp_filter", "0"),
@@ -91,20 +97,23 @@ pub(super) fn create(paths: &Paths, spec: &LabSpec) -> Result<(), LabError> {
             }
         }
         Ok(())
-    })?;
-    ip(&controller, &["link", "set", CONTROLLER_IF, "up"])?;
+    })
+}
+
+/// The controller's addresses, and its ways to the VIPs.
+fn add_addresses(controller: &str, spec: &LabSpec) -> Result<(), LabError> {
     for (address, prefix) in interface_addresses(spec) {
         let address = format!("{address}/{prefix}");
         let mut args = vec!["address", "add", &address, "dev", CONTROLLER_IF];
         if address.contains(':') {
             args.push("nodad");
         }
-        ip(&controller, &args)?;
+        ip(controller, &args)?;
     }
     for address in loopback_addresses(spec) {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         ip(
-            &controller,
+            controller,
             &["address", "add", &format!("{address}/{prefix}"), "dev", "lo"],
         )?;
     }
@@ -112,7 +121,7 @@ pub(super) fn create(paths: &Paths, spec: &LabSpec) -> Result<(), LabError> {
         // A VIP outside every subnet is still on this cable.
         let prefix = if vip.is_ipv4() { 32 } else { 128 };
         ip(
-            &controller,
+            controller,
             &["route", "replace", &format!("{vip}/{prefix}"), "dev", CONTROLLER_IF],
         )?;
     }

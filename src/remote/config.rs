@@ -95,6 +95,47 @@ fn expand(path: &str) -> PathBuf {
     }
 }
 
+impl Resolved {
+    /// Takes over what ssh itself makes of the operator's configuration. Returns `ProxyJump` and `ProxyCommand`.
+    fn take(&mut self, config: &Answer<'_>, target: &Target) -> (Option<String>, Option<String>) {
+        self.address = config.one("hostname").unwrap_or(&target.address).to_owned();
+        // OpenSSH adds no port to an alias.
+        self.known_as = config.one("hostkeyalias").unwrap_or_default().to_lowercase();
+        self.port = config.one("port").and_then(|p| p.parse().ok()).unwrap_or(22);
+        self.user = config.one("user").unwrap_or("root").to_owned();
+        self.identity_files = config.all("identityfile").map(expand).collect();
+        self.identities_only = config.one("identitiesonly") == Some("yes");
+        self.known_hosts = ["userknownhostsfile", "globalknownhostsfile"]
+            .iter()
+            .flat_map(|key| config.one(key).unwrap_or_default().split_whitespace())
+            .filter(|path| *path != "none" && *path != "/dev/null")
+            .map(expand)
+            .collect();
+        self.hash_known_hosts = config.one("hashknownhosts") == Some("yes");
+        self.strict = match config.one("stricthostkeychecking") {
+            Some("true" | "yes") => Strict::Yes,
+            // `no` would also go on with a changed key; hapair never does.
+            Some("accept-new" | "false" | "no" | "off") => Strict::AcceptNew,
+            _ => Strict::Ask,
+        };
+        self.connect_timeout = config
+            .one("connecttimeout")
+            .and_then(|t| t.parse().ok())
+            .map(Duration::from_secs);
+        let jump = config.one("proxyjump").filter(|j| *j != "none").map(str::to_owned);
+        let command = config.one("proxycommand").filter(|c| *c != "none").map(str::to_owned);
+        self.agent = match config.one("identityagent") {
+            None | Some("SSH_AUTH_SOCK") => agent_from_environment(),
+            Some("none") => None,
+            Some(path) => match path.strip_prefix('$') {
+                Some(name) => std::env::var_os(name).map(PathBuf::from),
+                None => Some(expand(path)),
+            },
+        };
+        (jump, command)
+    }
+}
+
 /// Combines target and operator's configuration.
 ///
 /// # Errors
@@ -104,8 +145,7 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         return Err(format!("`{}` is not an address", target.address));
     }
     let mut out = Resolved::default();
-    let mut jump = None;
-    let mut command = None;
+    let (mut jump, mut command) = (None, None);
     let ssh_dir = home().join(".ssh");
     let answer = if target.use_operator_config {
         ssh_g(target, tuning)?
@@ -114,41 +154,7 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
     };
     match answer {
         Some(text) => {
-            let config = Answer(&text);
-            out.address = config.one("hostname").unwrap_or(&target.address).to_owned();
-            // OpenSSH adds no port to an alias.
-            out.known_as = config.one("hostkeyalias").unwrap_or_default().to_lowercase();
-            out.port = config.one("port").and_then(|p| p.parse().ok()).unwrap_or(22);
-            out.user = config.one("user").unwrap_or("root").to_owned();
-            out.identity_files = config.all("identityfile").map(expand).collect();
-            out.identities_only = config.one("identitiesonly") == Some("yes");
-            out.known_hosts = ["userknownhostsfile", "globalknownhostsfile"]
-                .iter()
-                .flat_map(|key| config.one(key).unwrap_or_default().split_whitespace())
-                .filter(|path| *path != "none" && *path != "/dev/null")
-                .map(expand)
-                .collect();
-            out.hash_known_hosts = config.one("hashknownhosts") == Some("yes");
-            out.strict = match config.one("stricthostkeychecking") {
-                Some("true" | "yes") => Strict::Yes,
-                // `no` would also go on with a changed key; hapair never does.
-                Some("accept-new" | "false" | "no" | "off") => Strict::AcceptNew,
-                _ => Strict::Ask,
-            };
-            out.connect_timeout = config
-                .one("connecttimeout")
-                .and_then(|t| t.parse().ok())
-                .map(Duration::from_secs);
-            jump = config.one("proxyjump").filter(|j| *j != "none").map(str::to_owned);
-            command = config.one("proxycommand").filter(|c| *c != "none").map(str::to_owned);
-            out.agent = match config.one("identityagent") {
-                None | Some("SSH_AUTH_SOCK") => agent_from_environment(),
-                Some("none") => None,
-                Some(path) => match path.strip_prefix('$') {
-                    Some(name) => std::env::var_os(name).map(PathBuf::from),
-                    None => Some(expand(path)),
-                },
-            };
+            (jump, command) = out.take(&Answer(&text), target);
         }
         None => {
             out.address.clone_from(&target.address);
@@ -189,6 +195,19 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
         out.identity_files.insert(0, path.clone());
         out.explicit = 1;
     }
+    out.proxy = match (target.proxy_jump.clone().or(jump), command) {
+        (Some(through), _) => Some(Proxy::Jump {
+            through,
+            ssh_options: jump_options(target),
+        }),
+        (None, Some(line)) => Some(Proxy::Command(tokens(&line, target, &out))),
+        (None, None) => None,
+    };
+    Ok(out)
+}
+
+/// Options for the ssh that goes through the jump host.
+fn jump_options(target: &Target) -> Vec<String> {
     let mut ssh_options = Vec::new();
     if !target.use_operator_config {
         // The jump host's ssh is to know as little of the operator as we do.
@@ -200,12 +219,7 @@ pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Stri
             ssh_options.extend(["-i".to_owned(), path.display().to_string()]);
         }
     }
-    out.proxy = match (target.proxy_jump.clone().or(jump), command) {
-        (Some(through), _) => Some(Proxy::Jump { through, ssh_options }),
-        (None, Some(line)) => Some(Proxy::Command(tokens(&line, target, &out))),
-        (None, None) => None,
-    };
-    Ok(out)
+    ssh_options
 }
 
 fn agent_from_environment() -> Option<PathBuf> {

@@ -85,6 +85,25 @@ impl Engine {
         for before in owned_before {
             self.remove_addresses(now, &before, &kept_addresses);
         }
+        self.retire(now, old, &kept_addresses);
+        self.open_sockets(now);
+        self.due = vec![None; self.units.len()];
+        let places = self.units.iter().enumerate();
+        self.ids = places
+            .flat_map(|(u, unit)| {
+                unit.members
+                    .iter()
+                    .enumerate()
+                    .map(move |(m, member)| (member.instance.vrid, u, m))
+            })
+            .collect();
+        self.ids.sort_unstable();
+        self.begin(now, before, &kept_addresses);
+        self.execute(now);
+    }
+
+    /// Says farewell for routers that are gone from the configuration. Addresses of the owners that remain are kept.
+    fn retire(&mut self, now: Time, old: Vec<(Member, Router)>, kept_addresses: &BTreeSet<Assigned>) {
         for (member, mut router) in old {
             // Gone from the configuration: as if it stopped.
             log::event("info", "instance is gone", &[("instance", json!(member.instance.name))]);
@@ -98,7 +117,7 @@ impl Engine {
             }
             let farewell = router.handle(now, Input::Stop);
             if was_master {
-                self.remove_addresses(now, &member.instance, &kept_addresses);
+                self.remove_addresses(now, &member.instance, kept_addresses);
             }
             for output in farewell {
                 if let Output::Send { advert, form } = output {
@@ -107,18 +126,10 @@ impl Engine {
                 }
             }
         }
-        self.open_sockets(now);
-        self.due = vec![None; self.units.len()];
-        let places = self.units.iter().enumerate();
-        self.ids = places
-            .flat_map(|(u, unit)| {
-                unit.members
-                    .iter()
-                    .enumerate()
-                    .map(move |(m, member)| (member.instance.vrid, u, m))
-            })
-            .collect();
-        self.ids.sort_unstable();
+    }
+
+    /// Tells every router its settings, and begins those that are new.
+    fn begin(&mut self, now: Time, before: Before, kept_addresses: &BTreeSet<Assigned>) {
         for u in 0..self.units.len() {
             for m in 0..self.units[u].members.len() {
                 let effective = self.effective(u, m);
@@ -138,11 +149,10 @@ impl Engine {
                     self.give(now, u, m, start_after(before));
                 }
                 if let Some(instance) = waits {
-                    self.remove_addresses(now, &instance, &kept_addresses);
+                    self.remove_addresses(now, &instance, kept_addresses);
                 }
             }
         }
-        self.execute(now);
     }
 
     /// Ends `vrrp_startup_delay`.

@@ -1,6 +1,7 @@
 //! What people and programs learn of it: log lines, notifications, status.
 
 use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -61,44 +62,7 @@ impl Engine {
                 self.notifier.lower(&self.config, instance, own);
             }
             Output::Alarm(alarm) => {
-                let (level, message, src) = match &alarm {
-                    Alarm::VipMismatch { src, theirs } => {
-                        ("error", format!("the peer's VIP list differs: {theirs:?}"), src)
-                    }
-                    Alarm::VipMatch { src } => ("info", "the peer's VIP list is ours again".to_owned(), src),
-                    Alarm::Foreign { src, theirs } => {
-                        let theirs: Vec<String> = theirs.iter().map(ToString::to_string).collect();
-                        let message = format!(
-                            "another cluster uses virtual_router_id {}: its adverts announce {} and are ignored",
-                            instance.vrid,
-                            if theirs.is_empty() {
-                                "no address".to_owned()
-                            } else {
-                                theirs.join(", ")
-                            }
-                        );
-                        ("warning", message, src)
-                    }
-                    Alarm::Clock { src, ahead, window } => {
-                        let message = format!(
-                            "the peer's clock is {ahead}: from {window} s on, adverts are refused and both hosts own the VIP; \
-                             set the clocks right"
-                        );
-                        ("warning", message, src)
-                    }
-                    Alarm::ClockFine { src } => {
-                        ("info", "the peer's clock is near enough to ours again".to_owned(), src)
-                    }
-                    Alarm::Ignored {
-                        src,
-                        reason: Ignored::Own,
-                    } => {
-                        let message =
-                            "another host sends adverts from our own address, or a switch sends our packets back";
-                        ("error", message.to_owned(), src)
-                    }
-                    Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
-                };
+                let (level, message, src) = described(&alarm, instance.vrid);
                 log::event(level, &message, &[("instance", name), ("from", json!(src))]);
                 // Once for each: a flood of forged senders does not say again and again who is suspected already.
                 if matches!(alarm, Alarm::Ignored { src, .. } if router.second_owner(now) == Some(src)) {
@@ -185,5 +149,42 @@ fn suspect(router: &Router, instance: &str, now: Time) {
             "two owners suspected: another host announces a VIP of ours, and its adverts are refused here",
             &fields,
         );
+    }
+}
+
+/// How grave an alarm is, what it says, and whom it is about.
+fn described(alarm: &Alarm, vrid: u8) -> (&'static str, String, &IpAddr) {
+    match alarm {
+        Alarm::VipMismatch { src, theirs } => ("error", format!("the peer's VIP list differs: {theirs:?}"), src),
+        Alarm::VipMatch { src } => ("info", "the peer's VIP list is ours again".to_owned(), src),
+        Alarm::Foreign { src, theirs } => {
+            let theirs: Vec<String> = theirs.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "another cluster uses virtual_router_id {}: its adverts announce {} and are ignored",
+                vrid,
+                if theirs.is_empty() {
+                    "no address".to_owned()
+                } else {
+                    theirs.join(", ")
+                }
+            );
+            ("warning", message, src)
+        }
+        Alarm::Clock { src, ahead, window } => {
+            let message = format!(
+                "the peer's clock is {ahead}: from {window} s on, adverts are refused and both hosts own the VIP; \
+                             set the clocks right"
+            );
+            ("warning", message, src)
+        }
+        Alarm::ClockFine { src } => ("info", "the peer's clock is near enough to ours again".to_owned(), src),
+        Alarm::Ignored {
+            src,
+            reason: Ignored::Own,
+        } => {
+            let message = "another host sends adverts from our own address, or a switch sends our packets back";
+            ("error", message.to_owned(), src)
+        }
+        Alarm::Ignored { src, reason } => ("warning", format!("adverts are ignored: {reason}"), src),
     }
 }

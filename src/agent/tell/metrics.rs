@@ -202,164 +202,181 @@ const COUNTERS: [(&str, &str); 16] = [
 
 /// Metrics from what `status` says.
 pub(crate) fn render(status: &Value) -> String {
-    use Kind::{Counter, Gauge};
     let mut text = Text::default();
-    text.head("build_info", Gauge, "1, labelled with the version of the agent");
+    text.head("build_info", Kind::Gauge, "1, labelled with the version of the agent");
     let version = escaped(status["version"].as_str().unwrap_or_default());
     let _ = writeln!(text.0, "hapair_build_info{{version=\"{version}\"}} 1");
-    let instances = &status["instances"];
-    let each = [
-        (
-            ("master", Gauge, "1 while this host owns the VIPs"),
-            (|i| is(i["state"] == "MASTER")) as fn(&Value) -> f64,
-        ),
-        (
-            ("fault", Gauge, "1 while the instance is kept out of the election"),
-            |i| is(i["state"] == "FAULT"),
-        ),
-        (("priority", Gauge, "effective priority, 1 to 255"), |i| {
-            number(&i["priority"])
-        }),
-        (("base_priority", Gauge, "configured priority, 1 to 255"), |i| {
-            number(&i["base_priority"])
-        }),
-        (
-            ("held", Gauge, "1 while it does not take over from a living owner"),
-            |i| is(i["held"] == true),
-        ),
-        (
-            (
-                "waits_for_checks",
-                Gauge,
-                "1 until every check has answered once: until then it does not become owner",
-            ),
-            |i| is(i["waits_for_checks"] == true),
-        ),
-        (
-            (
-                "neighbours",
-                Gauge,
-                "hosts whose adverts were accepted in the last five minutes",
-            ),
-            |i| neighbours(i, Adverts::Accepted),
-        ),
-        (
-            (
-                "neighbours_refused",
-                Gauge,
-                "hosts whose adverts were refused in the last five minutes",
-            ),
-            |i| neighbours(i, Adverts::Refused),
-        ),
-        (
-            (
-                "two_owners_suspected",
-                Gauge,
-                "1 while the owner refuses adverts of another host that announces its VIPs",
-            ),
-            |i| is(!i["second_owner"].is_null()),
-        ),
-        (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
-            number(&i["seconds_in_state"])
-        }),
-    ];
-    for (what, value) in each {
-        text.each(what, "instance", instances, value);
-    }
-    for (name, help) in COUNTERS {
-        text.each((&format!("{name}_total"), Counter, help), "instance", instances, |i| {
-            number(&i["statistics"][name])
-        });
-    }
-    text.clocks(instances);
-    text.neighbours(instances);
-    let good = |i: &Value| is(i["good"] == true);
-    text.each(
-        ("script_good", Gauge, "1 while the tracked script counts as good"),
-        "script",
-        &status["scripts"],
-        good,
-    );
-    text.each(
-        (
-            "script_disabled",
-            Gauge,
-            "1 while the tracked script is not run and counts for nothing",
-        ),
-        "script",
-        &status["scripts"],
-        |s| is(!s["disabled"].is_null()),
-    );
-    let rules = &status["processes"]["rules"];
-    text.each(
-        ("process_good", Gauge, "1 while the tracked process counts as running"),
-        "process",
-        rules,
-        good,
-    );
-    text.each(
-        ("process_running", Gauge, "processes that match the rule"),
-        "process",
-        rules,
-        |p| number(&p["running"]),
-    );
-    text.each(
-        (
-            "process_by_name",
-            Gauge,
-            "1 while only the name identifies the processes: those of any user count",
-        ),
-        "process",
-        rules,
-        |p| is(p["known_by"] == "name"),
-    );
-    text.each(
-        (
-            "process_not_counted",
-            Gauge,
-            "processes of the rule's name that are not the ones meant, when they were looked for last",
-        ),
-        "process",
-        rules,
-        |p| number(&p["not_counted"]),
-    );
-    text.one(
-        "other_routers",
-        Gauge,
-        "hosts that announced a VIP of ours under another virtual_router_id in the last five minutes",
-        &length(&status["other_routers"]),
-    );
-    text.one(
-        "duplicate_addresses",
-        Gauge,
-        "hosts that used an address that our adverts come from in the last five minutes",
-        &length(&status["duplicate_addresses"]),
-    );
-    text.one(
-        "uninvited_vips",
-        Gauge,
-        "VIPs on interfaces of this host that it does not own and did not put there",
-        &length(&status["uninvited_vips"]),
-    );
-    text.one(
-        "worst_timer_lag_seconds",
-        Gauge,
-        "seconds that the latest timer since start was late",
-        &status["worst_timer_lag_seconds"],
-    );
-    text.one(
-        "netlink_overruns_total",
-        Counter,
-        "times the kernel dropped netlink messages and everything was read again",
-        &status["netlink_overruns"],
-    );
-    text.one(
-        "dropped_log_lines_total",
-        Counter,
-        "log lines dropped because nobody read them",
-        &status["dropped_log_lines"],
-    );
+    text.instances(&status["instances"]);
+    text.tracked(status);
+    text.host(status);
     text.0
+}
+
+impl Text {
+    fn instances(&mut self, instances: &Value) {
+        use Kind::{Counter, Gauge};
+        let each = [
+            (
+                ("master", Gauge, "1 while this host owns the VIPs"),
+                (|i| is(i["state"] == "MASTER")) as fn(&Value) -> f64,
+            ),
+            (
+                ("fault", Gauge, "1 while the instance is kept out of the election"),
+                |i| is(i["state"] == "FAULT"),
+            ),
+            (("priority", Gauge, "effective priority, 1 to 255"), |i| {
+                number(&i["priority"])
+            }),
+            (("base_priority", Gauge, "configured priority, 1 to 255"), |i| {
+                number(&i["base_priority"])
+            }),
+            (
+                ("held", Gauge, "1 while it does not take over from a living owner"),
+                |i| is(i["held"] == true),
+            ),
+            (
+                (
+                    "waits_for_checks",
+                    Gauge,
+                    "1 until every check has answered once: until then it does not become owner",
+                ),
+                |i| is(i["waits_for_checks"] == true),
+            ),
+            (
+                (
+                    "neighbours",
+                    Gauge,
+                    "hosts whose adverts were accepted in the last five minutes",
+                ),
+                |i| neighbours(i, Adverts::Accepted),
+            ),
+            (
+                (
+                    "neighbours_refused",
+                    Gauge,
+                    "hosts whose adverts were refused in the last five minutes",
+                ),
+                |i| neighbours(i, Adverts::Refused),
+            ),
+            (
+                (
+                    "two_owners_suspected",
+                    Gauge,
+                    "1 while the owner refuses adverts of another host that announces its VIPs",
+                ),
+                |i| is(!i["second_owner"].is_null()),
+            ),
+            (("state_seconds", Gauge, "seconds since the state was entered"), |i| {
+                number(&i["seconds_in_state"])
+            }),
+        ];
+        for (what, value) in each {
+            self.each(what, "instance", instances, value);
+        }
+        for (name, help) in COUNTERS {
+            self.each((&format!("{name}_total"), Counter, help), "instance", instances, |i| {
+                number(&i["statistics"][name])
+            });
+        }
+        self.clocks(instances);
+        self.neighbours(instances);
+    }
+
+    /// Scripts and processes.
+    fn tracked(&mut self, status: &Value) {
+        use Kind::Gauge;
+        let good = |i: &Value| is(i["good"] == true);
+        self.each(
+            ("script_good", Gauge, "1 while the tracked script counts as good"),
+            "script",
+            &status["scripts"],
+            good,
+        );
+        self.each(
+            (
+                "script_disabled",
+                Gauge,
+                "1 while the tracked script is not run and counts for nothing",
+            ),
+            "script",
+            &status["scripts"],
+            |s| is(!s["disabled"].is_null()),
+        );
+        let rules = &status["processes"]["rules"];
+        self.each(
+            ("process_good", Gauge, "1 while the tracked process counts as running"),
+            "process",
+            rules,
+            good,
+        );
+        self.each(
+            ("process_running", Gauge, "processes that match the rule"),
+            "process",
+            rules,
+            |p| number(&p["running"]),
+        );
+        self.each(
+            (
+                "process_by_name",
+                Gauge,
+                "1 while only the name identifies the processes: those of any user count",
+            ),
+            "process",
+            rules,
+            |p| is(p["known_by"] == "name"),
+        );
+        self.each(
+            (
+                "process_not_counted",
+                Gauge,
+                "processes of the rule's name that are not the ones meant, when they were looked for last",
+            ),
+            "process",
+            rules,
+            |p| number(&p["not_counted"]),
+        );
+    }
+
+    /// What concerns the host as a whole.
+    fn host(&mut self, status: &Value) {
+        use Kind::{Counter, Gauge};
+        self.one(
+            "other_routers",
+            Gauge,
+            "hosts that announced a VIP of ours under another virtual_router_id in the last five minutes",
+            &length(&status["other_routers"]),
+        );
+        self.one(
+            "duplicate_addresses",
+            Gauge,
+            "hosts that used an address that our adverts come from in the last five minutes",
+            &length(&status["duplicate_addresses"]),
+        );
+        self.one(
+            "uninvited_vips",
+            Gauge,
+            "VIPs on interfaces of this host that it does not own and did not put there",
+            &length(&status["uninvited_vips"]),
+        );
+        self.one(
+            "worst_timer_lag_seconds",
+            Gauge,
+            "seconds that the latest timer since start was late",
+            &status["worst_timer_lag_seconds"],
+        );
+        self.one(
+            "netlink_overruns_total",
+            Counter,
+            "times the kernel dropped netlink messages and everything was read again",
+            &status["netlink_overruns"],
+        );
+        self.one(
+            "dropped_log_lines_total",
+            Counter,
+            "log lines dropped because nobody read them",
+            &status["dropped_log_lines"],
+        );
+    }
 }
 
 #[cfg(test)]

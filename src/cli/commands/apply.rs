@@ -11,7 +11,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
-use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, SavedPlan};
+use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, Pair, SavedPlan};
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let Some(path) = &args.file else {
@@ -53,21 +53,7 @@ pub(crate) async fn apply(
     if let Some(plan) = saved {
         plan.check(&pair)?;
     } else if pair.members.iter().any(|m| !m.plan.is_empty()) {
-        ui.finish();
-        if ui.asks() || ui.is_verbose() {
-            show(ui, &pair);
-        } else {
-            show_notes_only(ui, &pair);
-        }
-        match ui.confirm("apply these changes?") {
-            Ok(true) => {}
-            Ok(false) => return Err(Failure::new(Exit::Failed, "not applied: declined")),
-            Err(why) => {
-                return Err(
-                    Failure::new(Exit::Usage, format!("not applied: {why}")).hint("pass --yes to apply without asking")
-                );
-            }
-        }
+        agree(ui, &pair)?;
     }
     let options = ApplyOptions {
         limit: args.limit.clone(),
@@ -105,6 +91,36 @@ pub(crate) async fn apply(
     }
     let changed = counts(&names, &report);
     ui.finish();
+    tell(ui, &names, &report);
+    let particular = json!({
+        "verified": report.verified, "reboot_needed": report.reboot_needed,
+        "rebooted": report.rebooted,
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    ui.summary("apply", Exit::Done, changed, particular);
+    pair.close().await;
+    Ok(report)
+}
+
+/// Shows the changes, and asks whether they shall be made.
+fn agree(ui: &Ui, pair: &Pair) -> Result<(), Failure> {
+    ui.finish();
+    if ui.asks() || ui.is_verbose() {
+        show(ui, pair);
+    } else {
+        show_notes_only(ui, pair);
+    }
+    match ui.confirm("apply these changes?") {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::new(Exit::Failed, "not applied: declined")),
+        Err(why) => {
+            Err(Failure::new(Exit::Usage, format!("not applied: {why}")).hint("pass --yes to apply without asking"))
+        }
+    }
+}
+
+/// What became of it, for people.
+fn tell(ui: &Ui, names: &[String; 2], report: &ApplyReport) {
     for (name, changed) in names.iter().zip(report.changed) {
         ui.say(format!("{name}: {changed} changed"));
     }
@@ -120,14 +136,6 @@ pub(crate) async fn apply(
              a time, standby first"
         ));
     }
-    let particular = json!({
-        "verified": report.verified, "reboot_needed": report.reboot_needed,
-        "rebooted": report.rebooted,
-        "seconds": began.elapsed().as_secs_f64(),
-    });
-    ui.summary("apply", Exit::Done, changed, particular);
-    pair.close().await;
-    Ok(report)
 }
 
 /// On request, or by the operator's word; `--yes` alone says nothing about it.

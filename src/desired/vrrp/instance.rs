@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::desired::build::{Build, address_of};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
-use crate::inventory::{InitialState, Instance, Vip, Vrrp};
+use crate::inventory::{Host, InitialState, Instance, Vip, Vrrp};
 use crate::keepalived::Family;
 
 #[derive(Debug, Serialize)]
@@ -74,18 +74,7 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
             "write one for each host under `priorities`, or leave `priorities` out",
         ));
     };
-    let families: BTreeSet<Family> = written
-        .virtual_ipaddress
-        .iter()
-        .map(|v| Family::of(v.address.addr()))
-        .collect();
-    if families.len() > 1 {
-        return Err(build.impossible(
-            format!("instance {name} has IPv4 and IPv6 addresses, and an advert carries only one kind"),
-            "make an instance for each, or move one kind to `virtual_ipaddress_excluded`",
-        ));
-    }
-    let family = families.into_iter().next().unwrap_or(Family::V4);
+    let family = family_of(build, written)?;
     for (tracked, _) in &written.track_interface {
         build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
     }
@@ -93,31 +82,13 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
         build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_script", tracked)?;
     }
     let source = written.mcast_src_ip.get(this).copied();
-    let (unicast_src_ip, unicast_peer) = if written.unicast {
-        let to = match written.mcast_src_ip.get(&build.peer.name) {
-            Some(address) => *address,
-            None => address_of(build, build.peer, family)?,
-        };
-        let from: IpAddr = match source {
-            Some(address) => address,
-            None => address_of(build, build.host, family)?,
-        };
-        (Some(from.to_string()), Some(to.to_string()))
-    } else {
-        (None, None)
-    };
-    let auth_pass = match (written.has_password(), build.secrets.auth_pass(name)) {
-        (true, None) => {
-            return Err(build.impossible(
-                format!("instance {name} has no auth_pass yet"),
-                "it must be resolved before the desired state is made",
-            ));
+    let (unicast_src_ip, unicast_peer) = match written.unicast {
+        true => {
+            let own = source_of(build, written, build.host, family)?;
+            let peer = source_of(build, written, build.peer, family)?;
+            (Some(own.to_string()), Some(peer.to_string()))
         }
-        (true, Some(secret)) => {
-            build.guard(Syntax::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
-            Some(secret.reveal().to_owned())
-        }
-        _ => None,
+        false => (None, None),
     };
     Ok(InstanceView {
         name: name.clone(),
@@ -136,7 +107,7 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
         nopreempt: written.nopreempt,
         preempt_delay: written.preempt_delay.map(|s| s.to_string()),
         garp_master_refresh: Some(written.garp_master_refresh).filter(|s| *s > 0),
-        auth_pass,
+        auth_pass: auth_pass(build, written)?,
         auth_hmac: auth_hmac(build, written)?,
         virtual_ipaddress: written.virtual_ipaddress.iter().map(vip).collect(),
         virtual_ipaddress_excluded: written.virtual_ipaddress_excluded.iter().map(vip).collect(),
@@ -155,6 +126,48 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
         // Without it keepalived mails nothing about an instance, whatever global_defs say.
         smtp_alert: !vrrp.global_defs.notification_email.is_empty(),
     })
+}
+
+/// The family of the addresses that its adverts carry.
+fn family_of(build: &Build, written: &Instance) -> Result<Family, DesiredError> {
+    let families: BTreeSet<Family> = written
+        .virtual_ipaddress
+        .iter()
+        .map(|v| Family::of(v.address.addr()))
+        .collect();
+    if families.len() > 1 {
+        return Err(build.impossible(
+            format!(
+                "instance {} has IPv4 and IPv6 addresses, and an advert carries only one kind",
+                written.name
+            ),
+            "make an instance for each, or move one kind to `virtual_ipaddress_excluded`",
+        ));
+    }
+    Ok(families.into_iter().next().unwrap_or(Family::V4))
+}
+
+/// Where the unicast adverts of a host come from.
+fn source_of(build: &Build, written: &Instance, host: &Host, family: Family) -> Result<IpAddr, DesiredError> {
+    match written.mcast_src_ip.get(&host.name) {
+        Some(address) => Ok(*address),
+        None => address_of(build, host, family),
+    }
+}
+
+fn auth_pass(build: &Build, written: &Instance) -> Result<Option<String>, DesiredError> {
+    let name = &written.name;
+    match (written.has_password(), build.secrets.auth_pass(name)) {
+        (true, None) => Err(build.impossible(
+            format!("instance {name} has no auth_pass yet"),
+            "it must be resolved before the desired state is made",
+        )),
+        (true, Some(secret)) => {
+            build.guard(Syntax::KeepalivedWord, &format!("auth_pass of {name}"), secret.reveal())?;
+            Ok(Some(secret.reveal().to_owned()))
+        }
+        (false, _) => Ok(None),
+    }
 }
 
 pub(super) fn auth_hmac(build: &Build, written: &Instance) -> Result<Option<HmacView>, DesiredError> {

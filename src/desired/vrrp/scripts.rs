@@ -20,6 +20,26 @@ const HTTP: &str = "usr/libexec/keepalived/HTTP.sh.tera";
 /// the process to show up.
 const RESTART_OVERHEAD: u32 = 3;
 
+/// What the template of an HTTP check is given.
+#[derive(Serialize)]
+struct HttpView<'a> {
+    name: &'a str,
+    url: String,
+    try_timeout: u32,
+    tries: u32,
+    pause: u32,
+}
+
+/// What the template of the check that restarts nginx is given.
+#[derive(Serialize)]
+struct RestartView<'a> {
+    name: &'a str,
+    unit: &'a str,
+    binary: Option<&'a str>,
+    process: String,
+    start_timeout: u32,
+}
+
 /// Command line of each script, in order of writing; scripts that hapair renders are added to the state.
 pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, DesiredError> {
     let mut taken = BTreeSet::new();
@@ -41,14 +61,6 @@ pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
                 tries,
                 pause,
             } => {
-                #[derive(Serialize)]
-                struct View<'a> {
-                    name: &'a str,
-                    url: String,
-                    try_timeout: u32,
-                    tries: u32,
-                    pause: u32,
-                }
                 let url = url
                     .clone()
                     .or_else(|| nginx::health_url(build.inventory))
@@ -61,7 +73,7 @@ pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
                             "write `url` for the script, or `nginx.servers`",
                         )
                     })?;
-                let view = View {
+                let view = HttpView {
                     name: &script.name,
                     url,
                     try_timeout: *try_timeout,
@@ -71,15 +83,7 @@ pub(crate) fn add(build: &mut Build, scripts: &[Script]) -> Result<Vec<String>, 
                 build.render(HTTP, &view)?
             }
             ScriptKind::Restart { unit, binary } => {
-                #[derive(Serialize)]
-                struct View<'a> {
-                    name: &'a str,
-                    unit: &'a str,
-                    binary: Option<&'a str>,
-                    process: String,
-                    start_timeout: u32,
-                }
-                let view = View {
+                let view = RestartView {
                     name: &script.name,
                     unit: unit.as_deref().unwrap_or("nginx.service"),
                     binary: binary.as_deref(),

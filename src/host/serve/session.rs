@@ -112,6 +112,16 @@ fn read_requests(sender: &mpsc::Sender<std::result::Result<Request, String>>) {
 
 impl Session {
     fn answer(&mut self, request: Request) {
+        self.forget_what_is_outdated(&request);
+        match self.carry_out(request) {
+            Ok(Some(reply)) => self.output.send(&reply),
+            Ok(None) => {}
+            Err(Error { message, hints }) => self.output.send(&Reply::Error { message, hints }),
+        }
+    }
+
+    /// What was observed before counts no more once the host was changed.
+    fn forget_what_is_outdated(&mut self, request: &Request) {
         let still_good = match request {
             Request::Desired { .. } => std::mem::take(&mut self.good_for.plan),
             Request::Status { .. } => std::mem::take(&mut self.good_for.status),
@@ -124,8 +134,19 @@ impl Session {
             | Request::Connect { .. }
             | Request::Clock
             | Request::Fetch { .. } => true,
-            // Everything else changes the host or follows a change.
-            _ => {
+            // They change the host or follow a change.
+            Request::Apply { .. }
+            | Request::Rollback { .. }
+            | Request::Purge
+            | Request::Attach { .. }
+            | Request::Confirm { .. }
+            | Request::Cancel { .. }
+            | Request::Inject { .. }
+            | Request::Repair { .. }
+            | Request::Vrrp { .. }
+            | Request::Unit { .. }
+            | Request::Reboot { .. }
+            | Request::Bye => {
                 self.good_for = GoodFor::NONE;
                 false
             }
@@ -133,7 +154,11 @@ impl Session {
         if !still_good {
             self.tools = Tools::default();
         }
-        let reply = match request {
+    }
+
+    /// Does what is asked. `None`: the answer follows by itself, as events.
+    fn carry_out(&mut self, request: Request) -> Result<Option<Reply>> {
+        match request {
             Request::Desired { state } => Ok(Some(self.plan(state))),
             Request::Apply {
                 txn,
@@ -204,11 +229,6 @@ impl Session {
                 .map(|()| Some(Reply::Ack)),
             Request::Reboot { operator, silent } => self.reboot(&operator, silent).map(|()| Some(Reply::Ack)),
             Request::Bye => Ok(None),
-        };
-        match reply {
-            Ok(Some(reply)) => self.output.send(&reply),
-            Ok(None) => {}
-            Err(Error { message, hints }) => self.output.send(&Reply::Error { message, hints }),
         }
     }
 

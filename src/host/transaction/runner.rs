@@ -78,53 +78,46 @@ pub fn execute(root: &Root, txn: &Txn, request: &Stored, journal: Journal) -> Re
         Some(what) => rollback::run(&mut worker, what),
     };
     txn.release();
-    let armed = worker.armed;
-    let Worker {
-        mut journal,
-        mut undo,
-        changed,
-        mut tools,
-        ..
-    } = worker;
     let outcome = match done {
-        Ok(hints) if request.back.is_some() => Outcome {
-            result: OutcomeKind::Done,
-            changed,
-            error: String::new(),
-            hints,
-            reboot_needed: false,
-        },
         Ok(hints) => {
-            let resources: Vec<&Resource> = request.state.resources.iter().collect();
-            let observed = observe(root, &resources, &mut tools);
-            if changed > 0 {
-                let _ = undo.keep(&root.path(LAST));
-                undo.all_done();
-            }
-            baseline::write(root, &txn.id, &request.state, &resources, &observed);
+            let reboot_needed = request.back.is_none() && note_applied(&mut worker);
             Outcome {
                 result: OutcomeKind::Done,
-                changed,
+                changed: worker.changed,
                 error: String::new(),
                 hints,
-                reboot_needed: boot::needed(&resources, &observed, Config::InPlace),
+                reboot_needed,
             }
         }
         Err(error) => {
-            if armed && !txn.turn("armed", "reverting") && txn.has("reverting") {
+            if worker.armed && !txn.turn("armed", "reverting") && txn.has("reverting") {
                 // The timer was faster: it writes the end, and stops this process while it does.
                 std::thread::sleep(Duration::from_secs(600));
             }
+            let journal = &mut worker.journal;
             let reverted = undo_all(root, txn, When::Now, &mut |line| journal.log(line));
-            if armed {
+            if worker.armed {
                 revert_timer::disarm(txn);
             }
             outcome(reverted, error)
         }
     };
-    journal.write(EventKind::Finished { outcome })?;
+    worker.journal.write(EventKind::Finished { outcome })?;
     prune(root);
     Ok(())
+}
+
+/// Takes note of what an apply left, for drift and rollback. Returns whether a reboot is needed.
+fn note_applied(worker: &mut Worker<'_>) -> bool {
+    let state = &worker.request.state;
+    let resources: Vec<&Resource> = state.resources.iter().collect();
+    let observed = observe(worker.root, &resources, &mut worker.tools);
+    if worker.changed > 0 {
+        let _ = worker.undo.keep(&worker.root.path(LAST));
+        worker.undo.all_done();
+    }
+    baseline::write(worker.root, &worker.txn.id, state, &resources, &observed);
+    boot::needed(&resources, &observed, Config::InPlace)
 }
 
 fn steps(worker: &mut Worker<'_>) -> Result<Vec<String>> {

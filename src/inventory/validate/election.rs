@@ -94,24 +94,7 @@ pub(super) fn decide(context: &Context, instance: &mut RawInstance, hosts: &[Raw
     if !instance.priorities_written {
         let names: Vec<&At<String>> = hosts.iter().filter_map(|h| h.name.as_ref()).collect();
         let [first, second] = names.as_slice() else { return };
-        // Positive weights are added while all is well; the sum must stay below the ceiling of 254, where both hosts
-        // would be equal.
-        let bonus: i32 = weights.iter().map(|w| i32::from(w.value.max(0))).sum();
-        let high = u8::try_from(DEFAULT_PRIORITY.min(254 - bonus)).unwrap_or(0).max(2);
-        instance.priorities.insert(
-            first.value.clone(),
-            At {
-                value: high,
-                span: instance.span,
-            },
-        );
-        instance.priorities.insert(
-            second.value.clone(),
-            At {
-                value: high - 1,
-                span: instance.span,
-            },
-        );
+        choose_priorities(instance, [first, second], weights);
     }
     let mut by_priority: Vec<(&String, &At<u8>)> = instance.priorities.iter().collect();
     by_priority.sort_by_key(|(_, p)| std::cmp::Reverse(p.value));
@@ -169,4 +152,26 @@ pub(super) fn decide(context: &Context, instance: &mut RawInstance, hosts: &[Raw
         );
         context.error_hint(weight.span, message, hint);
     }
+}
+
+/// Puts the first host one above the second, as high as the weights allow.
+fn choose_priorities(instance: &mut RawInstance, [first, second]: [&At<String>; 2], weights: &[Weight]) {
+    // Positive weights are added while all is well; the sum must stay below the ceiling of 254, where both hosts
+    // would be equal.
+    let bonus: i32 = weights.iter().map(|w| i32::from(w.value.max(0))).sum();
+    let high = u8::try_from(DEFAULT_PRIORITY.min(254 - bonus)).unwrap_or(0).max(2);
+    instance.priorities.insert(
+        first.value.clone(),
+        At {
+            value: high,
+            span: instance.span,
+        },
+    );
+    instance.priorities.insert(
+        second.value.clone(),
+        At {
+            value: high - 1,
+            span: instance.span,
+        },
+    );
 }

@@ -135,23 +135,63 @@ fn unique<T>(context: &Context, what: &str, found: Vec<Tracked<T>>) -> Vec<Track
     found
 }
 
-fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
-    let kinds = [
-        ("restart", Kind::Restart),
-        ("http", Kind::Http),
-        ("command", Kind::Command),
-    ];
-    // The kind first: it says which keys there are.
-    let kind = match &node.value {
+/// The words of `kind`.
+const KINDS: [(&str, Kind); 3] = [
+    ("restart", Kind::Restart),
+    ("http", Kind::Http),
+    ("command", Kind::Command),
+];
+
+fn kind_of(node: &YamlNode) -> Option<Kind> {
+    match &node.value {
         Value::Map(entries) => entries.iter().find_map(|(key, value)| {
             let named = matches!(&key.value, Value::Scalar { text, .. } if text == "kind");
             named.then_some(value).and_then(|v| match &v.value {
-                Value::Scalar { text, .. } => kinds.iter().find(|(word, _)| word == text).map(|(_, kind)| *kind),
+                Value::Scalar { text, .. } => KINDS.iter().find(|(word, _)| word == text).map(|(_, kind)| *kind),
                 _ => None,
             })
         }),
         _ => None,
-    };
+    }
+}
+
+/// `timeout`, in seconds: long enough for what the script does; where it is not written, it is computed.
+fn timeout_of(context: &Context, kind: &ScriptKind, written: Option<At<i64>>, interval: f64) -> u32 {
+    let least = minimum_timeout(kind);
+    match written {
+        Some(written) if written.value < i64::from(least) => {
+            let message = format!(
+                "timeout {} is too short for this script: it may take {least} seconds",
+                written.value
+            );
+            let hint = match kind {
+                ScriptKind::Http {
+                    try_timeout,
+                    tries,
+                    pause,
+                    ..
+                } => format!(
+                    "{tries} tries of {try_timeout} s with {pause} s between, and 1 s of margin; left out, timeout is computed"
+                ),
+                ScriptKind::Restart { .. } | ScriptKind::Command { .. } => {
+                    "it waits for nginx to start; left out, timeout is computed".to_owned()
+                }
+            };
+            context.error_hint(written.span, message, hint);
+            least
+        }
+        Some(written) => u32::try_from(written.value).unwrap_or(u32::MAX),
+        None => match kind {
+            // Nothing is known of it; keepalived's own default is the interval.
+            ScriptKind::Command { .. } => whole_seconds(interval).max(COMMAND_DEFAULT_TIMEOUT),
+            ScriptKind::Restart { .. } | ScriptKind::Http { .. } => least,
+        },
+    }
+}
+
+fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
+    // The kind first: it says which keys there are.
+    let kind = kind_of(node);
     let (what, keys) = match kind {
         Some(Kind::Restart) => ("a restart script", RESTART),
         Some(Kind::Http) => ("an http script", HTTP),
@@ -163,7 +203,7 @@ fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
     table.need("name", "a name of your own, as in name: chk_nginx");
     table.need("kind", "restart, http or command");
     let name = table.word("name", &WORD);
-    table.choice("kind", &kinds);
+    table.choice("kind", &KINDS);
     let interval = table.real("interval", 0.001..=86_400.0).map_or(1.0, |i| i.value);
     let timeout = table.integer("timeout", 1..=86_400);
     let weight = table.integer("weight", -253..=253);
@@ -194,34 +234,7 @@ fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
             "it starts nginx: leave user out",
         );
     }
-    let least = minimum_timeout(&kind);
-    let timeout = match timeout {
-        Some(written) if written.value < i64::from(least) => {
-            let message = format!(
-                "timeout {} is too short for this script: it may take {least} seconds",
-                written.value
-            );
-            let hint = match &kind {
-                ScriptKind::Http {
-                    try_timeout,
-                    tries,
-                    pause,
-                    ..
-                } => format!(
-                    "{tries} tries of {try_timeout} s with {pause} s between, and 1 s of margin; left out, timeout is computed"
-                ),
-                _ => "it waits for nginx to start; left out, timeout is computed".to_owned(),
-            };
-            context.error_hint(written.span, message, hint);
-            least
-        }
-        Some(written) => u32::try_from(written.value).unwrap_or(u32::MAX),
-        None => match kind {
-            // Nothing is known of it; keepalived's own default is the interval.
-            ScriptKind::Command { .. } => whole_seconds(interval).max(COMMAND_DEFAULT_TIMEOUT),
-            _ => least,
-        },
-    };
+    let timeout = timeout_of(context, &kind, timeout, interval);
     let weight_span = weight.as_ref().map(|w| w.span);
     let name = name?;
     let value = Script {
