@@ -78,11 +78,7 @@ fn one(seed: u64, found: &mut Found) -> Result<(), String> {
     if world.compares() {
         let mut model = World::new(seed, Rules::Keepalived);
         model.run().0?;
-        let comparison = Comparison {
-            seeds: 1,
-            agent: world.watch.total,
-            keepalived: model.watch.total,
-        };
+        let comparison = Comparison::of_a_seed(world.watch.total, model.watch.total);
         found.comparisons.0[world.theme as usize] += comparison;
         comparison.judge(&Judged {
             theme: world.theme,
