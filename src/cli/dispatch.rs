@@ -19,8 +19,9 @@ pub fn main() -> std::process::ExitCode {
         Ok(exit) => exit,
         Err(failure) => {
             failure.report(&ui);
-            ui.summary(name, failure.exit, failure.changed, json!({}));
-            failure.exit
+            let exit = failure.exit();
+            ui.summary(name, exit, failure.changed, json!({}));
+            exit
         }
     };
     ui.finish();

@@ -1,17 +1,15 @@
 //! How a command fails: what to say and with which exit code, at one place.
 
-use crate::rollout::{RolloutError, RolloutErrorKind};
-
 use super::exit::Exit;
 use super::ui::Ui;
+use crate::inventory::InventoryErrors;
+use crate::state::Error;
 
 /// Ends a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) exit: Exit,
-    pub(crate) host: Option<String>,
-    pub(crate) message: String,
-    pub(crate) hints: Vec<String>,
+    /// What to say, and how to exit.
+    pub(crate) error: Box<Error<Exit>>,
     /// Already laid out with its own `error:` lines (the inventory's errors show the offending lines).
     pub(crate) verbatim: bool,
     /// Resources changed all the same, by host, for the summary.
@@ -20,77 +18,62 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure {
-            exit,
-            host: None,
-            message: message.into(),
-            hints: Vec::new(),
-            verbatim: false,
-            changed: serde_json::json!({}),
-        }
+        Failure::from(Error::of(exit, message))
     }
 
     /// Wrong usage or inventory.
-    pub(crate) fn usage(error: impl std::fmt::Display) -> Failure {
-        Failure::new(Exit::Usage, error.to_string())
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, message)
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
-        self.hints.push(hint.into());
-        self
+    pub(crate) fn exit(&self) -> Exit {
+        self.error.kind
+    }
+
+    /// The same with the error changed.
+    pub(crate) fn map(self, change: impl FnOnce(Error<Exit>) -> Error<Exit>) -> Failure {
+        Failure {
+            error: Box::new(change(*self.error)),
+            ..self
+        }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Failure {
+        self.map(|error| error.hint(hint))
     }
 
     /// Says it.
     pub(crate) fn report(&self, ui: &Ui) {
+        let Error { host, hints, .. } = &*self.error;
+        let message = self.error.in_full();
         if self.verbatim {
             ui.finish();
-            ui.note(&self.message);
-            ui.json(&serde_json::json!({ "type": "error", "message": self.message, "hints": self.hints }));
+            ui.note(&message);
+            ui.json(&serde_json::json!({ "type": "error", "message": message, "hints": hints }));
         } else {
-            ui.error(self.host.as_deref(), &self.message, &self.hints);
+            ui.error(host.as_deref(), &message, hints);
         }
     }
 }
 
-impl From<RolloutError> for Failure {
-    fn from(error: RolloutError) -> Failure {
-        let exit = match error.kind {
-            RolloutErrorKind::Failed => Exit::Failed,
-            RolloutErrorKind::Usage => Exit::Usage,
-            RolloutErrorKind::Unreachable => Exit::Unreachable,
-            RolloutErrorKind::RolledBack => Exit::RolledBack,
-        };
+impl<K> From<Error<K>> for Failure
+where
+    Exit: From<K>,
+{
+    fn from(error: Error<K>) -> Failure {
         Failure {
-            exit,
-            host: error.host,
-            message: error.message,
-            hints: error.hints,
+            error: Box::new(error.map_kind(Exit::from)),
             verbatim: false,
             changed: serde_json::json!({}),
         }
     }
 }
 
-impl From<crate::remote::RemoteError> for Failure {
-    fn from(error: crate::remote::RemoteError) -> Failure {
-        RolloutError::from(error).into()
-    }
-}
-
-impl From<crate::inventory::InventoryErrors> for Failure {
-    fn from(errors: crate::inventory::InventoryErrors) -> Failure {
+impl From<InventoryErrors> for Failure {
+    fn from(errors: InventoryErrors) -> Failure {
         Failure {
             verbatim: true,
-            ..Failure::usage(errors)
-        }
-    }
-}
-
-impl From<crate::lab::LabError> for Failure {
-    fn from(error: crate::lab::LabError) -> Failure {
-        Failure {
-            hints: error.hints().to_vec(),
-            ..Failure::new(Exit::Failed, error.to_string())
+            ..Failure::usage(errors.to_string())
         }
     }
 }
@@ -98,11 +81,5 @@ impl From<crate::lab::LabError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::new(Exit::Failed, error.to_string())
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        Failure::new(Exit::Failed, format!("{error:#}"))
     }
 }

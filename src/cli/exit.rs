@@ -1,5 +1,9 @@
 //! Exit codes: a contract with scripts.
 
+use crate::drill::DrillErrorKind;
+use crate::remote::RemoteErrorKind;
+use crate::rollout::RolloutErrorKind;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -33,6 +37,43 @@ impl Exit {
             Exit::RolledBack => 5,
             Exit::OverBudget => 6,
             Exit::Child(code) => code,
+        }
+    }
+}
+
+/// Without a kind: it failed.
+impl From<()> for Exit {
+    fn from((): ()) -> Exit {
+        Exit::Failed
+    }
+}
+
+impl From<RemoteErrorKind> for Exit {
+    fn from(kind: RemoteErrorKind) -> Exit {
+        match kind {
+            RemoteErrorKind::Unreachable | RemoteErrorKind::Lost => Exit::Unreachable,
+            RemoteErrorKind::Refused => Exit::Failed,
+        }
+    }
+}
+
+impl From<RolloutErrorKind> for Exit {
+    fn from(kind: RolloutErrorKind) -> Exit {
+        match kind {
+            RolloutErrorKind::Failed => Exit::Failed,
+            RolloutErrorKind::Usage => Exit::Usage,
+            RolloutErrorKind::Unreachable => Exit::Unreachable,
+            RolloutErrorKind::RolledBack => Exit::RolledBack,
+        }
+    }
+}
+
+impl From<DrillErrorKind> for Exit {
+    fn from(kind: DrillErrorKind) -> Exit {
+        match kind {
+            DrillErrorKind::Usage => Exit::Usage,
+            DrillErrorKind::Host(kind) => kind.into(),
+            DrillErrorKind::Precondition | DrillErrorKind::Cancelled | DrillErrorKind::Local => Exit::Failed,
         }
     }
 }

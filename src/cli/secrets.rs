@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::Failure;
+use super::exit::Exit;
 use crate::desired::Secrets;
 use crate::inventory::{Inventory, SecretSource, check_auth_pass, check_hmac_key};
 use crate::state::Secret;
@@ -13,9 +14,8 @@ pub(crate) type Prompt<'a> = &'a mut dyn FnMut(&str) -> Option<Secret>;
 /// Resolves one secret; files are looked for beside the inventory.
 pub(crate) fn resolve(inventory: &Inventory, source: &SecretSource, prompt: Prompt<'_>) -> Result<Secret, Failure> {
     let base = inventory.path.parent().unwrap_or(Path::new("."));
-    source
-        .resolve(base, prompt)
-        .map_err(|e| Failure::usage(&e).hint(e.hint()))
+    let secret = source.resolve(base, prompt).map_err(|e| e.with_kind(Exit::Usage));
+    Ok(secret?)
 }
 
 /// The VRRP passwords and keys that the inventory names; those it leaves out come from the hosts.

@@ -39,7 +39,7 @@ impl Session {
         let path = global.inventory.clone().unwrap_or_else(|| PathBuf::from(default));
         let inventory = Inventory::load(&path)?;
         let templates = match &global.templates {
-            Some(directory) => Templates::with_overrides(directory).map_err(Failure::usage)?,
+            Some(directory) => Templates::with_overrides(directory).map_err(|e| e.with_kind(Exit::Usage))?,
             None => Templates::embedded(),
         };
         Ok(Session {

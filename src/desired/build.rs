@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::error::DesiredError;
+use super::error::{DesiredError, unsafe_value};
 use super::escape::{Syntax, offender};
 use super::secrets::Secrets;
 use super::templates::Templates;
@@ -46,12 +46,7 @@ impl Build<'_> {
     pub(super) fn guard(&self, syntax: Syntax, field: &str, value: &str) -> Result<(), DesiredError> {
         match offender(syntax, value) {
             None => Ok(()),
-            Some(character) => Err(DesiredError::Unsafe {
-                host: self.host.name.clone(),
-                field: field.to_owned(),
-                character,
-                format: syntax.format(),
-            }),
+            Some(character) => Err(unsafe_value(&self.host.name, field, &character, syntax.format())),
         }
     }
 
@@ -74,11 +69,7 @@ impl Build<'_> {
 
     /// An error about this host with one hint.
     pub(super) fn impossible(&self, message: impl Into<String>, hint: &str) -> DesiredError {
-        DesiredError::Impossible {
-            host: self.host.name.clone(),
-            message: message.into(),
-            hints: vec![hint.to_owned()],
-        }
+        DesiredError::new(message).at_host(&self.host.name).hint(hint)
     }
 
     /// A remark for the operator, shown with the plan.

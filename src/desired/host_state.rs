@@ -23,10 +23,9 @@ pub fn host_state(
     secrets: &Secrets,
 ) -> Result<HostState, DesiredError> {
     let (Some(this), Some(peer)) = (inventory.host(host), inventory.peer(host)) else {
-        return Err(DesiredError::UnknownHost {
-            host: host.to_owned(),
-            known: inventory.hosts.iter().map(|h| h.name.clone()).collect(),
-        });
+        let known: Vec<&str> = inventory.hosts.iter().map(|h| h.name.as_str()).collect();
+        return Err(DesiredError::new(format!("no host '{host}' in the inventory"))
+            .hint(format!("the inventory has {}", known.join(" and "))));
     };
     let mut build = Build {
         inventory,

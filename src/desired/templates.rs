@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tera::{Context, ErrorKind, Tera};
 
-use super::error::DesiredError;
+use super::error::{DesiredError, unsafe_value};
 use super::escape;
 
 /// Declares the embedded templates by their path below `templates/`.
@@ -72,15 +72,11 @@ impl Templates {
         for path in found {
             let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
             if !EMBEDDED.iter().any(|(known, _)| *known == name) {
-                return Err(DesiredError::Overrides {
-                    path: path.display().to_string(),
-                    message: "hapair has no template of this name".to_owned(),
-                    hints: std::iter::once("templates that can be overridden:".to_owned())
-                        .chain(EMBEDDED.iter().map(|(name, _)| format!("  {name}")))
-                        .collect(),
-                });
+                let names = std::iter::once("templates that can be overridden:".to_owned())
+                    .chain(EMBEDDED.iter().map(|(name, _)| format!("  {name}")));
+                return Err(unusable(&path, "hapair has no template of this name").with_hints(names));
             }
-            let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, &e))?;
+            let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
             templates.add(&name, &text)?;
         }
         Ok(templates)
@@ -105,19 +101,10 @@ impl Templates {
     /// # Errors
     /// A control character in any value of the view, or whatever the template does wrong.
     pub(super) fn render<T: serde::Serialize>(&self, name: &str, host: &str, view: &T) -> Result<String, DesiredError> {
-        let value = serde_json::to_value(view).map_err(|e| DesiredError::Template {
-            template: name.to_owned(),
-            line: 0,
-            column: 0,
-            message: e.to_string(),
-        })?;
+        let value = serde_json::to_value(view)
+            .map_err(|e| DesiredError::new(place(name, 0, 0)).because(e).hint(correct(name)))?;
         if let Some((field, character)) = escape::control_character("", &value) {
-            return Err(DesiredError::Unsafe {
-                host: host.to_owned(),
-                field,
-                character,
-                format: "a template",
-            });
+            return Err(unsafe_value(host, &field, &character, "a template"));
         }
         let context = Context::from_serialize(&value).map_err(|e| convert(name, &e))?;
         self.tera.render(name, &context).map_err(|e| convert(name, &e))
@@ -126,8 +113,8 @@ impl Templates {
 
 /// Every file below `dir` that ends in `.tera`.
 fn collect(dir: &Path, found: &mut Vec<std::path::PathBuf>) -> Result<(), DesiredError> {
-    for entry in std::fs::read_dir(dir).map_err(|e| unreadable(dir, &e))? {
-        let path = entry.map_err(|e| unreadable(dir, &e))?.path();
+    for entry in std::fs::read_dir(dir).map_err(|e| unreadable(dir, e))? {
+        let path = entry.map_err(|e| unreadable(dir, e))?.path();
         if path.is_dir() {
             collect(&path, found)?;
         } else if path.extension().is_some_and(|e| e == "tera") {
@@ -137,12 +124,22 @@ fn collect(dir: &Path, found: &mut Vec<std::path::PathBuf>) -> Result<(), Desire
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> DesiredError {
-    DesiredError::Overrides {
-        path: path.display().to_string(),
-        message: format!("cannot be read: {error}"),
-        hints: Vec::new(),
-    }
+/// The directory of overriding templates cannot be used because of this file or directory.
+fn unusable(path: &Path, why: &str) -> DesiredError {
+    DesiredError::new(format!("template directory {}: {why}", path.display()))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> DesiredError {
+    unusable(path, "cannot be read").because(error)
+}
+
+/// Which template, and where in it, from 1; 0 when the template as a whole is meant.
+fn place(template: &str, line: usize, column: usize) -> String {
+    format!("template {template}:{line}:{column}")
+}
+
+fn correct(template: &str) -> String {
+    format!("correct or remove {template} in the directory of your own templates")
 }
 
 /// tera's error with its place, in our words.
@@ -167,12 +164,7 @@ fn convert(name: &str, error: &tera::Error) -> DesiredError {
     if let Some(first) = message.get_mut(..1) {
         first.make_ascii_lowercase();
     }
-    DesiredError::Template {
-        template: template.to_owned(),
-        line,
-        column,
-        message,
-    }
+    DesiredError::new(format!("{}: {message}", place(template, line, column))).hint(correct(template))
 }
 
 #[cfg(test)]
@@ -206,14 +198,12 @@ mod tests {
         )
         .unwrap();
         let error = Templates::with_overrides(dir.path()).unwrap_err();
-        let DesiredError::Template {
-            template, line, column, ..
-        } = &error
-        else {
-            panic!("{error}")
-        };
-        assert_eq!((template.as_str(), *line), ("etc/nginx/conf.d/default.conf.tera", 2));
-        assert!(*column > 1, "{error}");
+        let text = error.to_string();
+        let rest = text
+            .strip_prefix("template etc/nginx/conf.d/default.conf.tera:2:")
+            .expect(&text);
+        let column: usize = rest.split(':').next().unwrap().parse().unwrap();
+        assert!(column > 1, "{text}");
     }
 
     #[test]
@@ -224,7 +214,7 @@ mod tests {
         assert!(error.to_string().contains("no template of this name"), "{error}");
         assert!(
             error
-                .hints()
+                .hints
                 .iter()
                 .any(|h| h.contains("etc/keepalived/keepalived.conf.tera"))
         );

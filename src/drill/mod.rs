@@ -32,7 +32,7 @@ pub use error::{DrillError, DrillErrorKind};
 pub use event::{DrillEvent, Phase};
 pub use link::HostLink;
 pub use owners::{ARP_ROUNDS, OVERLAP_RESOLUTION_MS};
-pub use plan::{DrillPlan, Endpoint, InstancePlan, PlanError};
+pub use plan::{DrillPlan, Endpoint, InstancePlan};
 pub use result::{DrillReport, Failback, Mark, Ownership, ScenarioResult, Span, VipResult};
 pub use run::run;
 pub use scenario::{Scenario, UnknownScenario};

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::budget::{self, Watcher};
+use super::error::{DrillError, DrillErrorKind};
 use super::scenario::Scenario;
 use crate::inventory::{Instance, Inventory, ScriptKind, Side, Vrrp};
 use crate::probe::{ProbeConfig, ProbeTarget};
@@ -112,38 +113,23 @@ impl InstancePlan {
     }
 }
 
-/// Why there is nothing to drill.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct PlanError {
-    /// Lower case, no final period.
-    pub message: String,
-    /// What to do now.
-    pub hints: Vec<String>,
-}
-
 impl DrillPlan {
     /// A plan for this inventory; no scenarios given means all.
     ///
     /// # Errors
     /// When the inventory has no VIP, or the scenario cannot work with it (nothing watches nginx).
-    pub fn new(inventory: &Inventory, scenarios: &[Scenario], budget_ms: Option<u64>) -> Result<DrillPlan, PlanError> {
-        let fail = |message: String, hints: &[&str]| PlanError {
-            message,
-            hints: hints.iter().map(|h| (*h).to_owned()).collect(),
-        };
+    pub fn new(inventory: &Inventory, scenarios: &[Scenario], budget_ms: Option<u64>) -> Result<DrillPlan, DrillError> {
+        let fail = |message: String| DrillError::of(DrillErrorKind::Usage, message);
         let vrrp = inventory
             .vrrp
             .as_ref()
             .filter(|v| !v.instances.is_empty())
             .ok_or_else(|| {
-                fail(
-                    format!(
-                        "{}: the inventory has no VRRP instance to drill",
-                        inventory.path.display()
-                    ),
-                    &["add a `vrrp` section with an instance, and apply it"],
-                )
+                fail(format!(
+                    "{}: the inventory has no VRRP instance to drill",
+                    inventory.path.display()
+                ))
+                .hint("add a `vrrp` section with an instance, and apply it")
             })?;
         let hosts = inventory.hosts.each_ref().map(|host| host.name.clone());
         let scenarios = if scenarios.is_empty() {
@@ -154,16 +140,12 @@ impl DrillPlan {
         if scenarios.contains(&Scenario::NginxStop) {
             for instance in &vrrp.instances {
                 if budget::watchers(vrrp, instance).is_empty() {
-                    return Err(fail(
-                        format!(
-                            "nginx-stop cannot pass: instance {} tracks nothing that watches nginx",
-                            instance.name
-                        ),
-                        &[
-                            "give the instance a `track_script` of kind `http` or `restart`",
-                            "or run only the other scenario: `--scenario vrrp-stop`",
-                        ],
-                    ));
+                    return Err(fail(format!(
+                        "nginx-stop cannot pass: instance {} tracks nothing that watches nginx",
+                        instance.name
+                    ))
+                    .hint("give the instance a `track_script` of kind `http` or `restart`")
+                    .hint("or run only the other scenario: `--scenario vrrp-stop`"));
                 }
             }
         }
@@ -173,10 +155,7 @@ impl DrillPlan {
             .map(|i| instance_plan(inventory, vrrp, i, &scenarios))
             .collect();
         if instances.iter().all(|i| i.endpoints.is_empty()) {
-            return Err(fail(
-                format!("{}: no instance has a VIP", inventory.path.display()),
-                &[],
-            ));
+            return Err(fail(format!("{}: no instance has a VIP", inventory.path.display())));
         }
         let state = |host: &crate::inventory::Host| HostState {
             host: host.name.clone(),

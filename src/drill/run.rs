@@ -47,10 +47,10 @@ pub async fn run<L: HostLink>(
 ) -> Result<DrillReport, DrillError> {
     for (link, host) in links.iter().zip(&plan.hosts) {
         if link.host() != host {
-            return Err(refuse(
-                format!("internal: link to {} where {host} was expected", link.host()),
-                &[],
-            ));
+            return Err(refuse(format!(
+                "internal: link to {} where {host} was expected",
+                link.host()
+            )));
         }
     }
     let mut cancel = std::pin::pin!(cancel);
@@ -95,11 +95,7 @@ async fn guarded<L: HostLink, T>(
 ) -> Result<T, DrillError> {
     let outcome = tokio::select! {
         biased;
-        () = cancel.as_mut() => Err(DrillError {
-            kind: DrillErrorKind::Cancelled,
-            message: "the drill was stopped".into(),
-            hints: Vec::new(),
-        }),
+        () = cancel.as_mut() => Err(DrillError::of(DrillErrorKind::Cancelled, "the drill was stopped")),
         outcome = doing(work) => outcome,
     };
     let outcome = match (outcome, work.injected.take()) {
@@ -115,7 +111,7 @@ async fn guarded<L: HostLink, T>(
                 Ok(()) => error.hints.push(format!("{host} was repaired: {}", injected.what)),
                 Err(repair) => {
                     let left = injected.undo_at.saturating_duration_since(Instant::now()).as_secs();
-                    error.hints.push(format!("the repair failed ({repair})"));
+                    error.hints.push(format!("the repair failed ({repair:#})"));
                     error.hints.push(format!(
                         "{host} undoes the fault automatically within {left} s ({}); check with `hapair status`",
                         injected.what
@@ -251,11 +247,8 @@ impl<'a, L: HostLink> Work<'a, L> {
         let status = self.status(broken).await?;
         let (fault, what) = self.fault(&status);
         let targets = self.endpoints.iter().map(|(_, e)| e.target.clone()).collect();
-        let prober = Prober::start(targets, plan.probe, self.session.epoch).map_err(|e| DrillError {
-            kind: DrillErrorKind::Local,
-            message: format!("cannot start the prober: {e}"),
-            hints: Vec::new(),
-        })?;
+        let prober = Prober::start(targets, plan.probe, self.session.epoch)
+            .map_err(|e| DrillError::of(DrillErrorKind::Local, "cannot start the prober").because(e))?;
         let (watches, arp) = self.start_arp();
         let mut live = prober.live();
         let settled = plan.settled_streak;
@@ -265,10 +258,10 @@ impl<'a, L: HostLink> Work<'a, L> {
             .wait(&mut live, Instant::now() + plan.patience, steady)
             .await?
         {
-            return Err(refuse(
-                format!("the VIP does not answer {settled} times in a row, although nothing is broken yet"),
-                &["check `hapair status`; packet loss between this machine and the VIP looks the same"],
-            ));
+            return Err(refuse(format!(
+                "the VIP does not answer {settled} times in a row, although nothing is broken yet"
+            ))
+            .hint("check `hapair status`; packet loss between this machine and the VIP looks the same"));
         }
 
         self.session.tell(DrillEvent::Phase(Phase::Inject));

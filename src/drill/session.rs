@@ -9,7 +9,7 @@ use super::link::HostLink;
 use super::owners::OwnerLog;
 use crate::inventory::Side;
 use crate::probe::Live;
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{RemoteError, RemoteErrorKind, accepted};
 use crate::state::{Reply, Request};
 
 /// How often waiting tells how far the prober is.
@@ -77,18 +77,7 @@ impl<'a, L: HostLink> Session<'a, L> {
         }
         if self.pending[side] == 0 {
             // Nobody asked: only a refused or failed `Watch` can say this.
-            return match reply {
-                Reply::Error { message, hints } => {
-                    let host = self.host(side).to_owned();
-                    Err(RemoteError {
-                        host,
-                        kind: RemoteErrorKind::Refused,
-                        message,
-                        hints,
-                    })
-                }
-                _ => Ok(None),
-            };
+            return accepted(self.host(side), reply).map(|_| None);
         }
         self.pending[side] -= 1;
         Ok(Some((side, self.pending[side] == 0, reply)))
@@ -110,19 +99,12 @@ impl<'a, L: HostLink> Session<'a, L> {
             }
         };
         match tokio::time::timeout(limit, exchange).await {
-            Ok(Ok(Reply::Error { message, hints })) => Err(RemoteError {
-                host,
-                kind: RemoteErrorKind::Refused,
-                message,
-                hints,
-            }),
-            Ok(result) => result,
-            Err(_) => Err(RemoteError {
-                host,
-                kind: RemoteErrorKind::Lost,
-                message: format!("no answer to `{}` within {} s", request_name(request), limit.as_secs()),
-                hints: vec![],
-            }),
+            Ok(answer) => accepted(&host, answer?),
+            Err(_) => Err(RemoteError::on(
+                &host,
+                RemoteErrorKind::Lost,
+                format!("no answer to `{}` within {} s", request_name(request), limit.as_secs()),
+            )),
         }
     }
 
@@ -138,16 +120,13 @@ impl<'a, L: HostLink> Session<'a, L> {
         let reply = serde_json::to_value(reply)
             .ok()
             .and_then(|v| Some(v.get("reply")?.as_str()?.to_owned()));
-        RemoteError {
-            host: self.host(side).to_owned(),
-            kind: RemoteErrorKind::Refused,
-            message: format!(
-                "answered `{}` to `{}`",
-                reply.unwrap_or_default(),
-                request_name(request)
-            ),
-            hints: vec!["the executor on the host has another version: run `hapair plan` to replace it".into()],
-        }
+        let message = format!(
+            "answered `{}` to `{}`",
+            reply.unwrap_or_default(),
+            request_name(request)
+        );
+        RemoteError::on(self.host(side), RemoteErrorKind::Refused, message)
+            .hint("the executor on the host has another version: run `hapair plan` to replace it")
     }
 
     /// Starts the reports of both hosts and waits until each has spoken once.
@@ -169,12 +148,8 @@ impl<'a, L: HostLink> Session<'a, L> {
             Ok(result) => result,
             Err(_) => {
                 let silent = Side::first_if(!self.owners.heard(Side::First));
-                Err(RemoteError {
-                    host: self.host(silent).to_owned(),
-                    kind: RemoteErrorKind::Lost,
-                    message: format!("did not report its addresses within {} s", limit.as_secs()),
-                    hints: vec![],
-                })
+                let message = format!("did not report its addresses within {} s", limit.as_secs());
+                Err(RemoteError::on(self.host(silent), RemoteErrorKind::Lost, message))
             }
         }
     }

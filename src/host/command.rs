@@ -86,7 +86,7 @@ fn with_id(text: &str, then: impl FnOnce(TxnId) -> Result<()>) -> Result<()> {
 
 fn report(result: Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    complain(&format!("error: {error}\n"));
+    complain(&format!("error: {error:#}\n"));
     for hint in &error.hints {
         complain(&format!("hint: {hint}\n"));
     }
@@ -113,7 +113,7 @@ fn invoked(result: anyhow::Result<crate::agent::Invocation>) -> ExitCode {
 fn check_config(path: &str) -> ExitCode {
     let text = match crate::agent::config::text(std::path::Path::new(path)) {
         Ok(text) => text,
-        Err(e) => return report(Err(Error::new(format!("cannot read {path}: {e}")))),
+        Err(e) => return report(Err(Error::new(format!("cannot read {path}")).because(e))),
     };
     let findings = check_config::findings(&text, path, check_config::Scope::Host);
     for finding in &findings {

@@ -23,6 +23,6 @@ mod validate;
 
 pub use error::{InventoryErrors, Problem, Snippet};
 pub use model::*;
-pub use secret::{AUTH_PASS_MAX, SecretError, check_auth_pass, check_hmac_key};
+pub use secret::{AUTH_PASS_MAX, check_auth_pass, check_hmac_key};
 pub use side::Side;
 pub use timing::{COMMAND_DEFAULT_TIMEOUT, RESTART_START_SECONDS, minimum_timeout};

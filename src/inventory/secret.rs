@@ -6,47 +6,13 @@ use super::context::{At, Context};
 use super::grammar::{LOCAL_PATH, PROMPT, VARIABLE};
 use super::model::SecretSource;
 use super::node::{Value, YamlNode};
-use crate::state::Secret;
+use crate::state::{Error, Secret};
 
 /// Longest `auth_pass` in bytes: VRRPv2's field (RFC 2338 §5.3.6); keepalived cuts the rest off.
 pub const AUTH_PASS_MAX: usize = 8;
 
 /// Longest secret read from anywhere, in bytes.
 const SECRET_MAX: usize = 1024;
-
-/// Why a secret could not be had. Never holds the secret.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// `{env: NAME}` and there is no such variable, or it is not UTF-8.
-    #[error("the environment variable {0} is not set")]
-    NoVariable(String),
-    /// `{file: PATH}` cannot be read.
-    #[error("cannot read the secret in {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// `{prompt: TEXT}` and nobody answered.
-    #[error("no answer to {0:?}")]
-    NotAnswered(String),
-    /// It came, but it cannot be used.
-    #[error("{0}")]
-    Unusable(String),
-}
-
-impl SecretError {
-    /// What to do.
-    pub fn hint(&self) -> String {
-        match self {
-            SecretError::NoVariable(name) => format!("export {name}, or write the secret as {{file: PATH}}"),
-            SecretError::Unreadable { .. } => "create the file, readable by you alone".into(),
-            SecretError::NotAnswered(_) => "run it on a terminal, or use {env: NAME} or {file: PATH}".into(),
-            SecretError::Unusable(_) => "choose another secret".into(),
-        }
-    }
-}
 
 impl SecretSource {
     /// Gets the secret. `ask` is called for `{prompt: TEXT}` only, with the text; `None` from it means that nobody
@@ -55,18 +21,22 @@ impl SecretSource {
     /// # Errors
     ///
     /// When it cannot be had, is empty, longer than 1024 bytes, or holds a control character.
-    pub fn resolve(&self, base_dir: &Path, ask: &mut dyn FnMut(&str) -> Option<Secret>) -> Result<Secret, SecretError> {
+    pub fn resolve(&self, base_dir: &Path, ask: &mut dyn FnMut(&str) -> Option<Secret>) -> Result<Secret, Error> {
         let (secret, origin) = match self {
             SecretSource::Literal(secret) => (secret.clone(), "the secret in the inventory".to_owned()),
             SecretSource::Env(name) => {
-                let value = std::env::var(name).map_err(|_| SecretError::NoVariable(name.clone()))?;
+                let value = std::env::var(name).map_err(|_| {
+                    Error::new(format!("the environment variable {name} is not set"))
+                        .hint(format!("export {name}, or write the secret as {{file: PATH}}"))
+                })?;
                 (Secret::new(value), format!("the secret in {name}"))
             }
             SecretSource::File(path) => {
                 let path = base_dir.join(expand_home(path));
-                let error = |error| SecretError::Unreadable {
-                    path: path.clone(),
-                    error,
+                let error = |cause| {
+                    Error::new(format!("cannot read the secret in {}", path.display()))
+                        .because(cause)
+                        .hint("create the file, readable by you alone")
                 };
                 let mut text = std::fs::read_to_string(&path).map_err(error)?;
                 if text.ends_with('\n') {
@@ -78,11 +48,15 @@ impl SecretSource {
                 (Secret::new(text), format!("the secret in {}", path.display()))
             }
             SecretSource::Prompt(text) => {
-                let secret = ask(text).ok_or_else(|| SecretError::NotAnswered(text.clone()))?;
+                let secret = ask(text).ok_or_else(|| {
+                    Error::new(format!("no answer to {text:?}"))
+                        .hint("run it on a terminal, or use {env: NAME} or {file: PATH}")
+                })?;
                 (secret, "the secret".to_owned())
             }
         };
-        check_any(secret.reveal()).map_err(|why| SecretError::Unusable(format!("{origin} {why}")))?;
+        check_any(secret.reveal())
+            .map_err(|why| Error::new(format!("{origin} {why}")).hint("choose another secret"))?;
         Ok(secret)
     }
 }
@@ -285,24 +259,25 @@ mod tests {
             file("pw").resolve(dir.path(), &mut nobody).expect("a secret").reveal(),
             "hunter2"
         );
-        assert!(matches!(
-            file("two").resolve(dir.path(), &mut nobody),
-            Err(SecretError::Unusable(_))
-        ));
-        assert!(matches!(
-            file("no").resolve(dir.path(), &mut nobody),
-            Err(SecretError::Unreadable { .. })
-        ));
+        let refused = |source: SecretSource| {
+            source
+                .resolve(dir.path(), &mut |_| None)
+                .expect_err("refused")
+                .in_full()
+        };
+        assert!(
+            refused(file("two")).ends_with("two holds a line break or another control character"),
+            "{}",
+            refused(file("two"))
+        );
+        assert!(refused(file("no")).ends_with("no: No such file or directory (os error 2)"));
         let env = SecretSource::Env("HAPAIR_TEST_NO_SUCH_VARIABLE".into());
-        assert!(matches!(
-            env.resolve(dir.path(), &mut nobody),
-            Err(SecretError::NoVariable(_))
-        ));
+        assert_eq!(
+            refused(env),
+            "the environment variable HAPAIR_TEST_NO_SUCH_VARIABLE is not set"
+        );
         let prompt = SecretSource::Prompt("password?".into());
-        assert!(matches!(
-            prompt.resolve(dir.path(), &mut nobody),
-            Err(SecretError::NotAnswered(_))
-        ));
+        assert_eq!(refused(prompt.clone()), "no answer to \"password?\"");
         let mut asked = String::new();
         let mut answer = |text: &str| {
             asked = text.to_owned();

@@ -15,7 +15,9 @@ use super::error::{Doing, LabError};
 pub(super) fn enter_namespace(name: &str) -> Result<(), LabError> {
     let path = Path::new("/run/netns").join(name);
     let file = File::open(&path).map_err(|e| {
-        LabError::new(format!("cannot open {}: {e}", path.display())).hint("is the lab up? `hapair lab status`")
+        LabError::new(format!("cannot open {}", path.display()))
+            .because(e)
+            .hint("is the lab up? `hapair lab status`")
     })?;
     set_namespace(file.as_raw_fd()).at("enter", &path)
 }

@@ -118,7 +118,7 @@ impl Lab {
             image: self.image.clone(),
         };
         let text =
-            serde_json::to_string_pretty(&saved).map_err(|e| LabError::new(format!("cannot write the lab: {e}")))?;
+            serde_json::to_string_pretty(&saved).map_err(|e| LabError::new("cannot write the lab").because(e))?;
         paths::write(&self.paths.spec(), 0o600, text)?;
         say(None, "making the network");
         network::create(&self.paths, &self.spec)?;
@@ -163,10 +163,12 @@ impl Lab {
             std::io::ErrorKind::NotFound => {
                 LabError::new(format!("no lab `{name}` is up")).hint("bring it up with `hapair lab up`")
             }
-            _ => LabError::new(format!("cannot read {}: {e}", file.display())),
+            _ => LabError::new(format!("cannot read {}", file.display())).because(e),
         })?;
         let saved: Saved = serde_json::from_str(&text).map_err(|e| {
-            LabError::new(format!("{}: {e}", file.display())).hint("take the lab down with `hapair lab down`")
+            LabError::new(format!("{}", file.display()))
+                .because(e)
+                .hint("take the lab down with `hapair lab down`")
         })?;
         Ok(Lab {
             paths,

@@ -38,10 +38,9 @@ pub(super) fn start(paths: &Paths, spec: &LabSpec, image: &Image) -> Result<(), 
         for port in [53, 80, 443] {
             wait_for(SocketAddr::new(address.into(), port), Duration::from_secs(20)).map_err(|e| {
                 let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-                LabError::new(format!(
-                    "the lab's own services do not answer at {address} port {port}: {e}"
-                ))
-                .hint(format!("they said: {}", log.trim()))
+                LabError::new(format!("the lab's own services do not answer at {address} port {port}"))
+                    .because(e)
+                    .hint(format!("they said: {}", log.trim()))
             })?;
         }
         Ok(())

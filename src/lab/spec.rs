@@ -300,7 +300,8 @@ impl LabSpec {
 }
 
 fn net(address: Ipv4Addr, prefix: u8) -> Result<IpNet, LabError> {
-    let net = IpNet::new(address.into(), prefix).map_err(|e| LabError::new(format!("{address}/{prefix}: {e}")))?;
+    let net =
+        IpNet::new(address.into(), prefix).map_err(|e| LabError::new(format!("{address}/{prefix}")).because(e))?;
     Ok(net.trunc())
 }
 

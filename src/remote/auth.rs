@@ -14,7 +14,7 @@ use super::config::Resolved;
 use super::deadline::Deadline;
 use super::keyfile::{self, KeyFile};
 use super::knownhosts::{fingerprint, key_type};
-use crate::state::Secret;
+use crate::state::{Error, Secret};
 
 /// sshd's MaxAuthTries is 6: after five refused keys there is one try left, and a password must still get it.
 const REFUSALS_BEFORE_PASSWORD: usize = 5;
@@ -40,15 +40,6 @@ fn remember(key: &str, secret: &Secret) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(key.to_owned(), secret.clone());
-}
-
-/// Why nothing was accepted.
-#[derive(Debug)]
-pub(super) struct AuthFailure {
-    /// Lower case, no final period.
-    pub(super) message: String,
-    /// What to do now.
-    pub(super) hints: Vec<String>,
 }
 
 /// One attempt to be let in.
@@ -86,7 +77,7 @@ pub(super) fn authenticate(
     password: Option<&Secret>,
     ask: &dyn Ask,
     deadline: &Deadline,
-) -> Result<(), AuthFailure> {
+) -> Result<(), Error> {
     deadline.stage(format!("authenticating as {}", to.user));
     let mut auth = Auth {
         session,
@@ -164,8 +155,8 @@ impl Auth<'_> {
             Ok(key) => key,
             Err(why) if why.missing && origin == Origin::Default => return Ok(false),
             Err(why) => {
-                self.report.push(format!("key {shown}: {}", why.why));
-                self.hints.extend(why.hint);
+                self.report.push(format!("key {shown}: {:#}", why.error));
+                self.hints.extend(why.error.hints);
                 return Ok(false);
             }
         };
@@ -420,7 +411,7 @@ impl Auth<'_> {
         self.note(what, result)
     }
 
-    fn failure(self, gone: Option<String>) -> AuthFailure {
+    fn failure(self, gone: Option<String>) -> Error {
         let mut hints = self.hints;
         let tried = if self.report.is_empty() {
             "no key or password to try".to_owned()
@@ -451,7 +442,7 @@ impl Auth<'_> {
         }
         hints.extend(self.to.notes.iter().cloned());
         hints.dedup();
-        AuthFailure { message, hints }
+        Error::new(message).with_hints(hints)
     }
 }
 

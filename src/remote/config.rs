@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::knownhosts::lookup_name;
 use super::target::Target;
 use super::tuning::Tuning;
+use crate::state::Error;
 
 /// How long `ssh -G` may take; only a `Match exec` makes it slow.
 const SSH_G_WITHIN: Duration = Duration::from_secs(5);
@@ -140,9 +141,9 @@ impl Resolved {
 ///
 /// # Errors
 /// `ssh -G` refuses the operator's configuration; the text is ssh's own.
-pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, String> {
+pub(super) fn resolve(target: &Target, tuning: &Tuning) -> Result<Resolved, Error> {
     if target.address.is_empty() || target.address.starts_with('-') {
-        return Err(format!("`{}` is not an address", target.address));
+        return Err(Error::new(format!("`{}` is not an address", target.address)));
     }
     let mut out = Resolved::default();
     let (mut jump, mut command) = (None, None);
@@ -269,13 +270,13 @@ impl<'a> Answer<'a> {
 /// ssh's default login is the local user, and its answer does not tell a default from a choice. hapair's default is root,
 /// so the configuration is read through one that includes the operator's and the system's and then says so: in
 /// ssh_config the first value wins.
-fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, String> {
+fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, Error> {
     let user_config = tuning
         .ssh_config
         .as_ref()
         .map_or_else(|| "~/.ssh/config".to_owned(), |p| p.display().to_string());
     let text = format!("Include {user_config}\nMatch all\nInclude /etc/ssh/ssh_config\nMatch all\nUser root\n");
-    let file = unlinked_file(&text).map_err(|e| format!("cannot write a temporary file: {e}"))?;
+    let file = unlinked_file(&text).map_err(|e| Error::new("cannot write a temporary file").because(e))?;
     let mut command = Command::new("ssh");
     command
         .args(["-G", "-F", "/dev/stdin"])
@@ -292,7 +293,7 @@ fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, String> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(format!("cannot run `ssh -G`: {e}")),
+        Err(e) => return Err(Error::new("cannot run `ssh -G`").because(e)),
     };
     // Its output is a few kilobytes: it fits into a pipe.
     let end = Instant::now() + SSH_G_WITHIN;
@@ -303,7 +304,10 @@ fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, String> {
             other => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("`ssh -G {}` does not finish: {other:?}", target.address));
+                return Err(Error::new(format!(
+                    "`ssh -G {}` does not finish: {other:?}",
+                    target.address
+                )));
             }
         }
     };
@@ -321,10 +325,8 @@ fn ssh_g(target: &Target, tuning: &Tuning) -> Result<Option<String>, String> {
             .unwrap_or("no reason given")
             .trim()
             .to_owned();
-        return Err(format!(
-            "`ssh -G {}` refuses your ssh configuration: {why}",
-            target.address
-        ));
+        let message = format!("`ssh -G {}` refuses your ssh configuration", target.address);
+        return Err(Error::new(message).because(why));
     }
     Ok(Some(String::from_utf8_lossy(&out).into_owned()))
 }

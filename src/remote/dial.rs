@@ -14,6 +14,7 @@ use super::config::{Proxy, Resolved};
 use super::deadline::{Cutter, Deadline};
 use super::tail::Tail;
 use super::wire::set_nonblocking;
+use crate::state::Error;
 
 /// Idle time before the kernel asks whether the peer lives.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
@@ -75,26 +76,8 @@ impl Drop for ProxyChild {
     }
 }
 
-/// Why no stream could be had.
-#[derive(Debug)]
-pub(super) struct DialError {
-    /// Lower case, no final period.
-    pub(super) message: String,
-    /// What to do now.
-    pub(super) hints: Vec<String>,
-}
-
-impl DialError {
-    fn new(message: impl Into<String>, hint: impl Into<String>) -> DialError {
-        DialError {
-            message: message.into(),
-            hints: vec![hint.into()],
-        }
-    }
-}
-
 /// Connects: every address the name has is tried in turn, within what is left of the deadline.
-pub(super) fn dial(to: &Resolved, deadline: &Deadline) -> Result<(Socket, Option<ProxyChild>), DialError> {
+pub(super) fn dial(to: &Resolved, deadline: &Deadline) -> Result<(Socket, Option<ProxyChild>), Error> {
     let (socket, child) = match &to.proxy {
         None => (Socket::Tcp(dial_tcp(to, deadline)?), None),
         Some(proxy) => {
@@ -107,22 +90,24 @@ pub(super) fn dial(to: &Resolved, deadline: &Deadline) -> Result<(Socket, Option
         Socket::Tcp(stream) => stream.try_clone().map(Cutter::Tcp),
         Socket::Unix(stream) => stream.try_clone().map(Cutter::Unix),
     };
-    let cutter =
-        cutter.map_err(|e| DialError::new(format!("cannot duplicate the socket: {e}"), "raise `ulimit -n`"))?;
+    let cutter = cutter.map_err(|e| {
+        Error::new("cannot duplicate the socket")
+            .because(e)
+            .hint("raise `ulimit -n`")
+    })?;
     deadline.attach(cutter);
     Ok((socket, child))
 }
 
-fn dial_tcp(to: &Resolved, deadline: &Deadline) -> Result<TcpStream, DialError> {
+fn dial_tcp(to: &Resolved, deadline: &Deadline) -> Result<TcpStream, Error> {
     let (address, port) = (to.address.as_str(), to.port);
     deadline.stage(format!("resolving {address}"));
     let addresses: Vec<_> = (address, port)
         .to_socket_addrs()
         .map_err(|e| {
-            DialError::new(
-                format!("cannot resolve {address}: {e}"),
-                "check `address` of the host in the inventory, or the resolver of this machine",
-            )
+            Error::new(format!("cannot resolve {address}"))
+                .because(e)
+                .hint("check `address` of the host in the inventory, or the resolver of this machine")
         })?
         .collect();
     let mut failures = Vec::new();
@@ -135,7 +120,7 @@ fn dial_tcp(to: &Resolved, deadline: &Deadline) -> Result<TcpStream, DialError> 
             true => io::Error::from(io::ErrorKind::TimedOut),
             false => match TcpStream::connect_timeout(address, left) {
                 Ok(stream) => {
-                    tune(&stream).map_err(|e| DialError::new(format!("cannot set socket options: {e}"), ""))?;
+                    tune(&stream).map_err(|e| Error::new("cannot set socket options").because(e))?;
                     return Ok(stream);
                 }
                 Err(e) => e,
@@ -155,7 +140,7 @@ fn dial_tcp(to: &Resolved, deadline: &Deadline) -> Result<TcpStream, DialError> 
     } else {
         what.join("; ")
     };
-    Err(DialError::new(format!("cannot connect to {what}"), hint))
+    Err(Error::new(format!("cannot connect to {what}")).hint(hint))
 }
 
 /// The system's message without Rust's `(os error N)`.
@@ -181,8 +166,12 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn dial_proxy(to: &Resolved, proxy: &Proxy) -> Result<(UnixStream, ProxyChild), DialError> {
-    let broken = |e: io::Error| DialError::new(format!("cannot start {proxy}: {e}"), "raise `ulimit -n` or `-u`");
+fn dial_proxy(to: &Resolved, proxy: &Proxy) -> Result<(UnixStream, ProxyChild), Error> {
+    let broken = |e: io::Error| {
+        Error::new(format!("cannot start {proxy}"))
+            .because(e)
+            .hint("raise `ulimit -n` or `-u`")
+    };
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
     let mut command = match proxy {
         Proxy::Jump { through, ssh_options } => {
@@ -208,10 +197,10 @@ fn dial_proxy(to: &Resolved, proxy: &Proxy) -> Result<(UnixStream, ProxyChild), 
     // A group of its own: it dies with our connection, not with the terminal's Ctrl-C.
     command.process_group(0);
     let mut child = command.spawn().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => DialError::new(
-            format!("{proxy} needs the OpenSSH client, and `ssh` is not installed on this machine"),
-            "install openssh-client(s), or give the host an address that is reachable directly",
-        ),
+        io::ErrorKind::NotFound => Error::new(format!(
+            "{proxy} needs the OpenSSH client, and `ssh` is not installed on this machine"
+        ))
+        .hint("install openssh-client(s), or give the host an address that is reachable directly"),
         _ => broken(e),
     })?;
     let errors = child.stderr.take();

@@ -1,18 +1,9 @@
 //! Why a host could not be used.
 
-/// Why a host could not be used. `Display` says what and where; `hints` say what to do now.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{host}: {message}")]
-pub struct RemoteError {
-    /// The host's name in the inventory.
-    pub host: String,
-    /// Which kind of failure, for exit codes.
-    pub kind: RemoteErrorKind,
-    /// Lower case, no final period.
-    pub message: String,
-    /// What to do now.
-    pub hints: Vec<String>,
-}
+use crate::state::{Error, Reply};
+
+/// Why a host could not be used; names the host.
+pub type RemoteError = Error<RemoteErrorKind>;
 
 /// Which kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,4 +14,17 @@ pub enum RemoteErrorKind {
     Lost,
     /// The host answered that the request failed.
     Refused,
+}
+
+/// A host's answer that its request failed is an error; any other is the answer.
+///
+/// # Errors
+/// [`Reply::Error`], as [`RemoteErrorKind::Refused`].
+pub fn accepted(host: &str, reply: Reply) -> Result<Reply, RemoteError> {
+    match reply {
+        Reply::Error { message, hints } => {
+            Err(RemoteError::on(host, RemoteErrorKind::Refused, message).with_hints(hints))
+        }
+        reply => Ok(reply),
+    }
 }

@@ -5,6 +5,7 @@
 //! that it was wrong. Where sudo asks, this costs one round trip.
 
 use super::wire::Ending;
+use crate::state::Error;
 
 /// How the executor becomes root on one connection.
 #[derive(Debug, Clone)]
@@ -58,17 +59,12 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// What sudo's complaint means.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum SudoTrouble {
     /// Try again on a pseudo terminal.
     NeedsTty,
     /// Told to the operator.
-    Fatal {
-        /// Lower case.
-        message: String,
-        /// What to do now.
-        hint: String,
-    },
+    Fatal(Error),
 }
 
 /// Recognises sudo's own complaints, in the C locale.
@@ -77,7 +73,7 @@ pub(super) fn sudo_trouble(output: &str, ending: &Ending, user: &str) -> Option<
     if has("you must have a tty to run sudo") || has("a terminal is required to read the password") {
         return Some(SudoTrouble::NeedsTty);
     }
-    let fatal = |message: String, hint: String| Some(SudoTrouble::Fatal { message, hint });
+    let fatal = |message: String, hint: String| Some(SudoTrouble::Fatal(Error::new(message).hint(hint)));
     let rule = format!("as root: echo '{user} ALL=(ALL) ALL' > /etc/sudoers.d/{user}; chmod 440 /etc/sudoers.d/{user}");
     if has("is not in the sudoers file") {
         return fatal(format!("{user} may not use sudo: it is not in the sudoers file"), rule);
@@ -144,17 +140,17 @@ mod tests {
     #[test]
     fn sudo_complaints() {
         let at = |text: &str, status| sudo_trouble(text, &Ending::Exited(status), "admin");
-        assert_eq!(
+        assert!(matches!(
             at("sudo: sorry, you must have a tty to run sudo", 1),
             Some(SudoTrouble::NeedsTty)
-        );
+        ));
         let message = |text: &str, status| match at(text, status) {
-            Some(SudoTrouble::Fatal { message, .. }) => message,
+            Some(SudoTrouble::Fatal(error)) => error.message,
             other => panic!("{text}: {other:?}"),
         };
         assert!(message("admin is not in the sudoers file.  This incident will be reported.", 1).contains("sudoers"));
         assert!(message("/bin/sh: 1: exec: sudo: not found", 127).contains("sudo is not installed"));
         assert!(message("/bin/sh: line 0: exec: sudo: not found", 127).contains("sudo is not installed"));
-        assert_eq!(at("whatever", 1), None);
+        assert!(at("whatever", 1).is_none());
     }
 }

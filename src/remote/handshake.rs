@@ -13,31 +13,12 @@ use super::framed::{Conversation, Patience, find};
 use super::tail::Tail;
 use super::wire::{Ending, SshWire, Wire};
 use crate::state::frame::PROTOCOL;
-use crate::state::{Facts, Reply, Secret};
+use crate::state::{Error, Facts, Reply, Secret};
 
 /// How an executor's greeting begins, whatever a login script printed before it on the same line.
 const HELLO: &[u8] = b"{\"reply\":\"hello\"";
 /// Where a stalled delivery counts as progressing: any byte within this time.
 const DELIVERY_PROGRESS: Duration = Duration::from_secs(10);
-
-/// Why there is no executor to talk to.
-#[derive(Debug)]
-pub(super) struct OpenFailure {
-    /// Lower case, no final period.
-    pub(super) message: String,
-    /// What to do now.
-    pub(super) hints: Vec<String>,
-}
-
-impl OpenFailure {
-    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> OpenFailure {
-        let hint = hint.into();
-        OpenFailure {
-            message: message.into(),
-            hints: if hint.is_empty() { Vec::new() } else { vec![hint] },
-        }
-    }
-}
 
 /// What one exec led to.
 enum Heard {
@@ -84,7 +65,7 @@ impl Opening<'_> {
         mut session: Session,
         woken: &UnixStream,
         sudo: bool,
-    ) -> Result<(Conversation<SshWire>, Facts), OpenFailure> {
+    ) -> Result<(Conversation<SshWire>, Facts), Error> {
         let mut become_root = Become::new(sudo);
         let mut delivering = false;
         loop {
@@ -101,7 +82,7 @@ impl Opening<'_> {
             let channel = self.exec(&session, &become_root, &script)?;
             let woken = woken
                 .try_clone()
-                .map_err(|e| OpenFailure::new(format!("cannot duplicate a socket: {e}"), ""))?;
+                .map_err(|e| Error::new("cannot duplicate a socket").because(e))?;
             let prompt = sudo.then_some(become_root.prompt.as_str());
             let mut conversation = Conversation::new(SshWire::new(session, channel), woken, prompt, self.patience);
             let heard = self
@@ -115,22 +96,20 @@ impl Opening<'_> {
                 Heard::Hello(facts) => return Ok((conversation, *facts)),
                 Heard::NeedsTty if !become_root.pty => become_root.pty = true,
                 Heard::NeedsTty => {
-                    return Err(OpenFailure::new(
-                        "sudo requires a terminal and refuses the one it was given",
-                        format!("as root on the host: Defaults:{} !requiretty", self.user),
-                    ));
+                    return Err(Error::new("sudo requires a terminal and refuses the one it was given")
+                        .hint(format!("as root on the host: Defaults:{} !requiretty", self.user)));
                 }
                 Heard::Missing(machine) => {
                     let wanted = self.payload.architecture.as_deref();
                     if let Some(wanted) = wanted.filter(|w| !machine.is_empty() && *w != machine) {
-                        return Err(OpenFailure::new(
-                            format!("the host is {machine}, and this build of hapair serves {wanted} only"),
-                            "build hapair for that architecture",
-                        ));
+                        return Err(Error::new(format!(
+                            "the host is {machine}, and this build of hapair serves {wanted} only"
+                        ))
+                        .hint("build hapair for that architecture"));
                     }
                     delivering = true;
                 }
-                Heard::Unsound(why) if delivering => return Err(OpenFailure::new(why, "look at it by hand")),
+                Heard::Unsound(why) if delivering => return Err(Error::new(why).hint("look at it by hand")),
                 Heard::Unsound(_) => delivering = true,
             }
             session = conversation.wire.into_session();
@@ -138,24 +117,22 @@ impl Opening<'_> {
     }
 
     /// Waits for the first frame of a local child.
-    pub(super) fn over<W: Wire>(&self, conversation: &mut Conversation<W>) -> Result<Facts, OpenFailure> {
+    pub(super) fn over<W: Wire>(&self, conversation: &mut Conversation<W>) -> Result<Facts, Error> {
         let local = Exec {
             sudo: false,
             delivering: false,
         };
         match self.listen(conversation, local)? {
             Heard::Hello(facts) => Ok(*facts),
-            Heard::Unsound(why) => Err(OpenFailure::new(why, "")),
-            Heard::Missing(_) | Heard::NeedsTty => Err(OpenFailure::new("the executor is missing", "")),
+            Heard::Unsound(why) => Err(Error::new(why)),
+            Heard::Missing(_) | Heard::NeedsTty => Err(Error::new("the executor is missing")),
         }
     }
 
-    fn exec(&self, session: &Session, become_root: &Become, script: &str) -> Result<ssh2::Channel, OpenFailure> {
+    fn exec(&self, session: &Session, become_root: &Become, script: &str) -> Result<ssh2::Channel, Error> {
         let refused = |what: &str, e: &ssh2::Error| {
-            OpenFailure::new(
-                format!("the server refuses {what} after login: {}", e.message()),
-                "is the login's shell /sbin/nologin, or does sshd_config have ForceCommand or MaxSessions 0?",
-            )
+            Error::new(format!("the server refuses {what} after login: {}", e.message()))
+                .hint("is the login's shell /sbin/nologin, or does sshd_config have ForceCommand or MaxSessions 0?")
         };
         let mut channel = session.channel_session().map_err(|e| refused("a session", &e))?;
         if become_root.pty {
@@ -176,7 +153,7 @@ impl Opening<'_> {
     }
 
     /// Reads until the greeting; answers sudo, feeds the installer.
-    fn listen<W: Wire>(&self, conversation: &mut Conversation<W>, exec: Exec) -> Result<Heard, OpenFailure> {
+    fn listen<W: Wire>(&self, conversation: &mut Conversation<W>, exec: Exec) -> Result<Heard, Error> {
         let delivering = exec.delivering;
         let mut junk = Tail::new(4096);
         let mut asked = 0;
@@ -218,7 +195,7 @@ impl Opening<'_> {
             if let Some(ending) = turn.ended {
                 if let Some(report) = failed {
                     let (message, hint) = self.payload.explain(&report, &conversation.stderr.last_lines(2));
-                    return Err(OpenFailure::new(message, hint));
+                    return Err(Error::new(message).hint(hint));
                 }
                 junk.push(conversation.unfinished());
                 return self.unexpected_end(conversation, exec, &junk, &ending);
@@ -226,12 +203,13 @@ impl Opening<'_> {
         }
     }
 
-    fn answer_sudo<W: Wire>(&self, conversation: &mut Conversation<W>, prompts: usize) -> Result<(), OpenFailure> {
+    fn answer_sudo<W: Wire>(&self, conversation: &mut Conversation<W>, prompts: usize) -> Result<(), Error> {
         let wrong = || {
-            OpenFailure::new(
-                format!("sudo on the host does not accept the password of {}", self.user),
-                "check `ssh.become.password`: sudo asks for the login's own password, not root's",
-            )
+            Error::new(format!(
+                "sudo on the host does not accept the password of {}",
+                self.user
+            ))
+            .hint("check `ssh.become.password`: sudo asks for the login's own password, not root's")
         };
         if prompts > 1 {
             return Err(wrong());
@@ -243,13 +221,11 @@ impl Opening<'_> {
             None => {
                 let prompt = format!("sudo password of {} on {}", self.user, self.host);
                 asked = self.deadline.paused(|| self.ask.secret(&prompt)).ok_or_else(|| {
-                    OpenFailure::new(
-                        format!(
-                            "sudo on the host wants the password of {}, and none is given",
-                            self.user
-                        ),
-                        "give `ssh.become.password`, or allow it without: NOPASSWD in sudoers",
-                    )
+                    Error::new(format!(
+                        "sudo on the host wants the password of {}, and none is given",
+                        self.user
+                    ))
+                    .hint("give `ssh.become.password`, or allow it without: NOPASSWD in sudoers")
                 })?;
                 &asked
             }
@@ -283,12 +259,12 @@ impl Opening<'_> {
         exec: Exec,
         junk: &Tail,
         ending: &Ending,
-    ) -> Result<Heard, OpenFailure> {
+    ) -> Result<Heard, Error> {
         let said = format!("{}\n{}", junk.text(), conversation.stderr.text());
         if exec.sudo {
             match sudo_trouble(&said, ending, self.user) {
                 Some(SudoTrouble::NeedsTty) => return Ok(Heard::NeedsTty),
-                Some(SudoTrouble::Fatal { message, hint }) => return Err(OpenFailure::new(message, hint)),
+                Some(SudoTrouble::Fatal(error)) => return Err(error),
                 None => {}
             }
         }
@@ -305,14 +281,12 @@ impl Opening<'_> {
         match ending {
             // An empty or foreign file under the right name: what a shell makes of those.
             Ending::Exited(0 | 126 | 127) => Ok(Heard::Unsound(what)),
-            _ => Err(OpenFailure::new(
-                what,
-                "log in by hand and look whether the login's shell runs commands: ssh HOST echo ok",
-            )),
+            _ => Err(Error::new(what)
+                .hint("log in by hand and look whether the login's shell runs commands: ssh HOST echo ok")),
         }
     }
 
-    fn broken<W: Wire>(&self, error: &std::io::Error, conversation: &Conversation<W>, junk: &Tail) -> OpenFailure {
+    fn broken<W: Wire>(&self, error: &std::io::Error, conversation: &Conversation<W>, junk: &Tail) -> Error {
         let mut said = conversation.stderr.last_lines(2).replace("hapair-sudo-", "");
         if said.is_empty() {
             said = junk.last_lines(2);
@@ -323,6 +297,6 @@ impl Opening<'_> {
             format!(" (the host said: {said})")
         };
         let stage = self.deadline.current_stage();
-        OpenFailure::new(format!("the connection broke while {stage}: {error}{said}"), "")
+        Error::new(format!("the connection broke while {stage}: {error}{said}"))
     }
 }

@@ -14,12 +14,12 @@ use super::deadline::Deadline;
 use super::dial::{ProxyChild, dial};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::framed::{Conversation, Patience};
-use super::handshake::{OpenFailure, Opening};
+use super::handshake::Opening;
 use super::hostkey::Known;
 use super::target::{Escalate, Target};
 use super::tuning::Tuning;
 use super::wire::{ChildWire, Wire};
-use crate::state::{Facts, Reply, Request};
+use crate::state::{Error, Facts, Reply, Request};
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(800);
@@ -76,32 +76,20 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    fn error(&self, kind: RemoteErrorKind, message: impl Into<String>, hints: Vec<String>) -> RemoteError {
-        RemoteError {
-            host: self.host.clone(),
-            kind,
-            message: message.into(),
-            hints,
-        }
-    }
-
     /// A failure while opening. After the deadline the reason is the deadline, whatever broke because of the cut.
-    fn unreachable(&self, within: Duration, failure: OpenFailure) -> RemoteError {
+    fn unreachable(&self, within: Duration, failure: Error) -> RemoteError {
         if self.deadline.expired() {
             return timed_out(&self.host, within, &self.deadline);
         }
-        self.error(RemoteErrorKind::Unreachable, failure.message, failure.hints)
+        failure.with_kind(RemoteErrorKind::Unreachable).at_host(&self.host)
     }
 }
 
 /// The error of a deadline that passed.
 pub(super) fn timed_out(host: &str, within: Duration, deadline: &Deadline) -> RemoteError {
-    RemoteError {
-        host: host.to_owned(),
-        kind: RemoteErrorKind::Unreachable,
-        message: format!("no answer within {:.0?} while {}", within, deadline.current_stage()),
-        hints: vec!["is the host overloaded, or something between here and there dropping packets?".to_owned()],
-    }
+    let message = format!("no answer within {:.0?} while {}", within, deadline.current_stage());
+    RemoteError::on(host, RemoteErrorKind::Unreachable, message)
+        .hint("is the host overloaded, or something between here and there dropping packets?")
 }
 
 /// Over SSH, from dialling to goodbye.
@@ -122,20 +110,14 @@ pub(super) fn run_ssh(ends: Ends, target: &Target, ask: &dyn Ask, tuning: &Tunin
 
 type OpenSsh = (Conversation<super::wire::SshWire>, Opened, Option<ProxyChild>);
 
-fn open_ssh(ends: &Ends, target: &Target, ask: &dyn Ask, tuning: &Tuning) -> Result<OpenSsh, OpenFailure> {
+fn open_ssh(ends: &Ends, target: &Target, ask: &dyn Ask, tuning: &Tuning) -> Result<OpenSsh, Error> {
     let deadline = &*ends.deadline;
     deadline.stage("reading the ssh configuration");
-    let to = resolve(target, tuning).map_err(|why| OpenFailure::new(why, "correct it, or try `ssh -G` by hand"))?;
-    let known = Known::read(&to, target.pinned_host_key.as_deref()).map_err(|r| OpenFailure {
-        message: r.message,
-        hints: r.hints,
-    })?;
-    let (socket, mut child) = dial(&to, deadline).map_err(|e| OpenFailure {
-        message: e.message,
-        hints: e.hints,
-    })?;
+    let to = resolve(target, tuning).map_err(|e| e.hint("correct it, or try `ssh -G` by hand"))?;
+    let known = Known::read(&to, target.pinned_host_key.as_deref())?;
+    let (socket, mut child) = dial(&to, deadline)?;
     deadline.stage("exchanging keys");
-    let mut session = Session::new().map_err(|e| OpenFailure::new(format!("libssh2: {}", e.message()), ""))?;
+    let mut session = Session::new().map_err(|e| Error::new(format!("libssh2: {}", e.message())))?;
     // Fails only for lists without a single algorithm that libssh2 has.
     let _ = session.method_pref(MethodType::HostKey, &known.preferred_algorithms());
     session.set_tcp_stream(socket);
@@ -143,14 +125,8 @@ fn open_ssh(ends: &Ends, target: &Target, ask: &dyn Ask, tuning: &Tuning) -> Res
         return Err(handshake_failure(&e, &to, child.as_mut()));
     }
     let blob = session.host_key().map(|(blob, _)| blob.to_vec()).unwrap_or_default();
-    let host_key = known.check(&blob, to.strict, ask, deadline).map_err(|r| OpenFailure {
-        message: r.message,
-        hints: r.hints,
-    })?;
-    authenticate(&session, &to, target.password.as_ref(), ask, deadline).map_err(|f| OpenFailure {
-        message: f.message,
-        hints: f.hints,
-    })?;
+    let host_key = known.check(&blob, to.strict, ask, deadline)?;
+    authenticate(&session, &to, target.password.as_ref(), ask, deadline)?;
     let sudo_password = match &target.escalate {
         Escalate::Sudo(password) => password.as_ref(),
         Escalate::No => None,
@@ -177,18 +153,16 @@ fn patience(tuning: &Tuning) -> Patience {
     }
 }
 
-fn handshake_failure(error: &ssh2::Error, to: &Resolved, child: Option<&mut ProxyChild>) -> OpenFailure {
+fn handshake_failure(error: &ssh2::Error, to: &Resolved, child: Option<&mut ProxyChild>) -> Error {
     // LIBSSH2_ERROR_KEX_FAILURE, KEY_EXCHANGE_FAILURE: no method in common.
     if matches!(error.code(), ssh2::ErrorCode::Session(-5 | -8)) {
-        return OpenFailure::new(
-            format!(
-                "{} port {}: no key exchange method in common ({})",
-                to.address,
-                to.port,
-                error.message()
-            ),
-            "servers older than OpenSSH 6.5 (CentOS 6) offer SHA-1 only and cannot be reached",
-        );
+        return Error::new(format!(
+            "{} port {}: no key exchange method in common ({})",
+            to.address,
+            to.port,
+            error.message()
+        ))
+        .hint("servers older than OpenSSH 6.5 (CentOS 6) offer SHA-1 only and cannot be reached");
     }
     if let (Some(child), Some(proxy)) = (child, &to.proxy) {
         let complaint = child.complaint();
@@ -197,27 +171,26 @@ fn handshake_failure(error: &ssh2::Error, to: &Resolved, child: Option<&mut Prox
         } else {
             format!(": {complaint}")
         };
-        return OpenFailure::new(
-            format!("{proxy} gives no connection to {} port {}{said}", to.address, to.port),
-            "it cannot ask for anything here: make the connection work by hand first, with keys in the SSH agent",
-        );
+        return Error::new(format!(
+            "{proxy} gives no connection to {} port {}{said}",
+            to.address, to.port
+        ))
+        .hint("it cannot ask for anything here: make the connection work by hand first, with keys in the SSH agent");
     }
-    OpenFailure::new(
-        format!(
-            "{} port {} does not speak SSH: {}",
-            to.address,
-            to.port,
-            error.message()
-        ),
-        "check that this is sshd's port; sshd also hangs up on too many connections at once (MaxStartups)",
-    )
+    Error::new(format!(
+        "{} port {} does not speak SSH: {}",
+        to.address,
+        to.port,
+        error.message()
+    ))
+    .hint("check that this is sshd's port; sshd also hangs up on too many connections at once (MaxStartups)")
 }
 
 /// Over a child process' standard streams.
 pub(super) fn run_local(ends: Ends, command: std::process::Command, ask: &dyn Ask, within: Duration, tuning: &Tuning) {
     let opened = (|| {
         let program = command.get_program().to_string_lossy().into_owned();
-        let broken = |e: std::io::Error| OpenFailure::new(format!("cannot run {program}: {e}"), "");
+        let broken = |e: std::io::Error| Error::new(format!("cannot run {program}")).because(e);
         let wire = ChildWire::spawn(command).map_err(broken)?;
         let woken = ends.woken.try_clone().map_err(broken)?;
         ends.deadline.stage("waiting for the executor's first frame");
@@ -276,8 +249,8 @@ fn exchange<W: Wire>(ends: &mut Ends, conversation: &mut Conversation<W>) -> Opt
         } else {
             format!(" (its last output: {said})")
         };
-        let hint = "work that was begun continues on the host; run the same command again to see the result".to_owned();
-        Some(ends.error(RemoteErrorKind::Lost, format!("{what}{said}"), vec![hint]))
+        let error = RemoteError::on(&ends.host, RemoteErrorKind::Lost, format!("{what}{said}"));
+        Some(error.hint("work that was begun continues on the host; run the same command again to see the result"))
     };
     loop {
         let turn = match conversation.turn(None) {

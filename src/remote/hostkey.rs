@@ -6,6 +6,7 @@ use super::ask::Ask;
 use super::config::{Resolved, Strict};
 use super::deadline::Deadline;
 use super::knownhosts::{Entry, Marker, append, fingerprint, key_type, parse};
+use crate::state::Error;
 
 /// Signature algorithms by key type, best first. Certificates are left out: hapair checks keys, not authorities.
 const ALGORITHMS: [(&str, &str); 5] = [
@@ -15,15 +16,6 @@ const ALGORITHMS: [(&str, &str); 5] = [
     ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
     ("ssh-rsa", "rsa-sha2-512,rsa-sha2-256"),
 ];
-
-/// Why a host key was not accepted.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Lower case, no final period.
-    pub(super) message: String,
-    /// What to do now.
-    pub(super) hints: Vec<String>,
-}
 
 /// What is known of one host's keys before it is asked.
 #[derive(Debug)]
@@ -41,7 +33,7 @@ impl Known {
     ///
     /// # Errors
     /// A file that exists and cannot be read.
-    pub(super) fn read(to: &Resolved, pinned: Option<&str>) -> Result<Known, Refusal> {
+    pub(super) fn read(to: &Resolved, pinned: Option<&str>) -> Result<Known, Error> {
         let name = to.known_as.clone();
         let mut all = Vec::new();
         for file in &to.known_hosts {
@@ -53,10 +45,9 @@ impl Known {
                         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
                     ) => {}
                 Err(e) => {
-                    return Err(Refusal {
-                        message: format!("cannot read {}: {e}", file.display()),
-                        hints: vec!["make it readable, or name another file with `ssh.known_hosts`".to_owned()],
-                    });
+                    return Err(Error::new(format!("cannot read {}", file.display()))
+                        .because(e)
+                        .hint("make it readable, or name another file with `ssh.known_hosts`"));
                 }
             }
         }
@@ -108,25 +99,23 @@ impl Known {
         strict: Strict,
         ask: &dyn Ask,
         deadline: &Deadline,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, Error> {
         let shown = fingerprint(blob);
         let kind = key_type(blob).unwrap_or("unknown");
         if let Some(entry) = self.here.iter().find(|e| e.marker == Marker::Revoked && e.blob == blob) {
-            return Err(Refusal {
-                message: format!(
-                    "its host key {shown} ({kind}) is marked as revoked in {}:{}",
-                    entry.file.display(),
-                    entry.line
-                ),
-                hints: vec!["somebody may impersonate the host: do not continue until it has a new key".to_owned()],
-            });
+            return Err(Error::new(format!(
+                "its host key {shown} ({kind}) is marked as revoked in {}:{}",
+                entry.file.display(),
+                entry.line
+            ))
+            .hint("somebody may impersonate the host: do not continue until it has a new key"));
         }
         if let Some(pin) = &self.pinned {
             if *pin != shown {
-                return Err(Refusal {
-                    message: format!("another machine answers there: its host key is {shown} ({kind}), not {pin}"),
-                    hints: vec!["check that no other machine has this address".to_owned()],
-                });
+                return Err(Error::new(format!(
+                    "another machine answers there: its host key is {shown} ({kind}), not {pin}"
+                ))
+                .hint("check that no other machine has this address"));
             }
             // The same machine under a new address: no question to be asked, and none at the next run either, unless
             // an older machine's key is filed under that name; then the operator must look.
@@ -143,23 +132,20 @@ impl Known {
         if let Some(entry) = plain.iter().find(|e| key_type(&e.blob) == Some(kind)).or(plain.first()) {
             let known = fingerprint(&entry.blob);
             let known_kind = key_type(&entry.blob).unwrap_or("unknown");
-            return Err(Refusal {
-                message: format!(
-                    "its host key has changed: it shows {shown} ({kind}), {}:{} has {known} ({known_kind})",
-                    entry.file.display(),
-                    entry.line
-                ),
-                hints: vec![
-                    "somebody may impersonate the host, or it was reinstalled: ask the person responsible for \
-                     it"
-                    .to_owned(),
-                    format!(
-                        "then forget the old key: ssh-keygen -R '{}' -f {}",
-                        self.name,
-                        entry.file.display()
-                    ),
-                ],
-            });
+            return Err(Error::new(format!(
+                "its host key has changed: it shows {shown} ({kind}), {}:{} has {known} ({known_kind})",
+                entry.file.display(),
+                entry.line
+            ))
+            .hint(
+                "somebody may impersonate the host, or it was reinstalled: ask the person responsible for \
+                     it",
+            )
+            .hint(format!(
+                "then forget the old key: ssh-keygen -R '{}' -f {}",
+                self.name,
+                entry.file.display()
+            )));
         }
         let signed = self.here.iter().any(|e| e.marker == Marker::Authority);
         let mut hints = vec![format!(
@@ -173,17 +159,15 @@ impl Known {
         match strict {
             Strict::AcceptNew => {}
             Strict::Yes => {
-                return Err(Refusal {
-                    message: format!(
-                        "its host key {shown} ({kind}) is unknown, and ssh_config says StrictHostKeyChecking yes"
-                    ),
-                    hints,
-                });
+                return Err(Error::new(format!(
+                    "its host key {shown} ({kind}) is unknown, and ssh_config says StrictHostKeyChecking yes"
+                ))
+                .with_hints(hints));
             }
             Strict::Ask => {
                 if !deadline.paused(|| ask.accept_host_key(&self.name, kind, &shown)) {
                     let message = format!("its host key {shown} ({kind}) is unknown and was not accepted");
-                    return Err(Refusal { message, hints });
+                    return Err(Error::new(message).with_hints(hints));
                 }
             }
         }
@@ -191,10 +175,11 @@ impl Known {
         Ok(shown)
     }
 
-    fn store(&self, blob: &[u8]) -> Result<(), Refusal> {
-        append(&self.store, &self.name, blob, self.hashed).map_err(|e| Refusal {
-            message: format!("cannot store the host key in {}: {e}", self.store.display()),
-            hints: vec!["make it writable, or name another file with `ssh.known_hosts`".to_owned()],
+    fn store(&self, blob: &[u8]) -> Result<(), Error> {
+        append(&self.store, &self.name, blob, self.hashed).map_err(|e| {
+            Error::new(format!("cannot store the host key in {}", self.store.display()))
+                .because(e)
+                .hint("make it writable, or name another file with `ssh.known_hosts`")
         })
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::knownhosts::key_type;
+use crate::state::Error;
 
 const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";
 
@@ -24,18 +25,15 @@ pub(super) struct KeyFile {
 /// Why a key file cannot be used.
 #[derive(Debug)]
 pub(super) struct Unusable {
-    /// Lower case, without the path.
-    pub(super) why: String,
-    /// What to do now.
-    pub(super) hint: Option<String>,
+    /// Without the path.
+    pub(super) error: Error,
     /// There is no such file.
     pub(super) missing: bool,
 }
 
 fn unusable(why: impl Into<String>, hint: impl Into<String>) -> Unusable {
     Unusable {
-        why: why.into(),
-        hint: Some(hint.into()),
+        error: Error::new(why).hint(hint),
         missing: false,
     }
 }
@@ -47,8 +45,7 @@ fn unusable(why: impl Into<String>, hint: impl Into<String>) -> Unusable {
 pub(super) fn read(path: &Path) -> Result<KeyFile, Unusable> {
     let shown = path.display();
     let meta = std::fs::metadata(path).map_err(|e| Unusable {
-        why: format!("cannot be read: {}", plain(&e)),
-        hint: Some(format!(
+        error: Error::new(format!("cannot be read: {}", plain(&e))).hint(format!(
             "check the path, or make a key: ssh-keygen -t ed25519 -f {shown}"
         )),
         missing: e.kind() == std::io::ErrorKind::NotFound,
@@ -206,7 +203,7 @@ mod tests {
         let path = dir.path().join("key");
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        read(&path).unwrap_err().why
+        read(&path).unwrap_err().error.message
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
 use super::deadline::Deadline;
-use super::error::{RemoteError, RemoteErrorKind};
+use super::error::{RemoteError, RemoteErrorKind, accepted};
 use super::framed::Wake;
 use super::host_thread::{Ends, Opened, Order, Report, run_local, run_ssh, timed_out};
 use super::target::Target;
@@ -89,11 +89,10 @@ impl Link {
     }
 
     async fn open(host: &str, within: Duration, run: impl FnOnce(Ends) + Send + 'static) -> Result<Link, RemoteError> {
-        let broken = |e: std::io::Error| RemoteError {
-            host: host.to_owned(),
-            kind: RemoteErrorKind::Unreachable,
-            message: format!("cannot start a thread: {e}"),
-            hints: vec!["raise `ulimit -n` or `-u`".to_owned()],
+        let broken = |e: std::io::Error| {
+            RemoteError::on(host, RemoteErrorKind::Unreachable, "cannot start a thread")
+                .because(e)
+                .hint("raise `ulimit -n` or `-u`")
         };
         let (tell, told) = oneshot::channel();
         let (orders, taken) = mpsc::unbounded_channel();
@@ -161,11 +160,9 @@ impl Link {
     /// # Errors
     /// The conversation is over.
     pub async fn send(&self, request: &Request) -> Result<(), RemoteError> {
-        let mut frame = serde_json::to_vec(request).map_err(|e| RemoteError {
-            host: self.host.clone(),
-            kind: RemoteErrorKind::Refused,
-            message: format!("the request cannot be written as a frame: {e}"),
-            hints: Vec::new(),
+        let mut frame = serde_json::to_vec(request).map_err(|e| {
+            let message = "the request cannot be written as a frame";
+            RemoteError::on(&self.host, RemoteErrorKind::Refused, message).because(e)
         })?;
         frame.push(b'\n');
         self.orders.send(Order::Send(frame)).map_err(|_| self.why_over())?;
@@ -199,16 +196,8 @@ impl Link {
         loop {
             let reply = self.replies.recv().await.ok_or_else(|| self.why_over())?;
             match reply {
-                Reply::Error { message, hints } => {
-                    return Err(RemoteError {
-                        host: self.host.clone(),
-                        kind: RemoteErrorKind::Refused,
-                        message,
-                        hints,
-                    });
-                }
                 Reply::Event { .. } | Reply::Owned { .. } if !streams => self.aside.push_back(reply),
-                reply => return Ok(reply),
+                reply => return accepted(&self.host, reply),
             }
         }
     }
@@ -233,12 +222,7 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-            .unwrap_or_else(|| RemoteError {
-                host: self.host.clone(),
-                kind: RemoteErrorKind::Lost,
-                message: "the connection is closed".to_owned(),
-                hints: Vec::new(),
-            })
+            .unwrap_or_else(|| RemoteError::on(&self.host, RemoteErrorKind::Lost, "the connection is closed"))
     }
 }
 

@@ -27,7 +27,7 @@ mod wire;
 
 pub use ask::Ask;
 pub use deliver::Payload;
-pub use error::{RemoteError, RemoteErrorKind};
+pub use error::{RemoteError, RemoteErrorKind, accepted};
 pub use link::Link;
 pub use target::{Escalate, Secrets, Target};
 pub use tuning::Tuning;

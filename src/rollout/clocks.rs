@@ -71,7 +71,7 @@ pub(super) async fn check(pair: &mut Pair, instances: &[Instance]) -> Result<(),
         seconds(error),
         f64::from(window) / 2.0,
     );
-    Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+    Err(RolloutError::of(RolloutErrorKind::Failed, message)
         .hint("hosts whose clocks differ by more than the window refuse each other's adverts, and both own the VIP")
         .hint("set the clocks right on both hosts: `chronyc tracking` says how far they are off; or write a wider time_window"))
 }

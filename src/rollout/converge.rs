@@ -18,7 +18,7 @@ impl Run<'_> {
             return Ok(());
         };
         if !pair.members.iter().any(|m| m.host() == limit) {
-            return Err(RolloutError::pair(
+            return Err(RolloutError::of(
                 RolloutErrorKind::Usage,
                 format!("no host `{limit}` in the inventory"),
             ));
@@ -30,7 +30,7 @@ impl Run<'_> {
         {
             let message = "--limit cannot be used for this change: with one host changed, each would reject the \
                            other's adverts and both would own the VIP";
-            return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("apply to both hosts at once"));
+            return Err(RolloutError::of(RolloutErrorKind::Usage, message).hint("apply to both hosts at once"));
         }
         Ok(())
     }

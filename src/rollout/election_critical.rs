@@ -99,7 +99,7 @@ impl Run<'_> {
                 self.cx.observer.warn(
                     member.host(),
                     format!(
-                        "the running engine cannot load the new configuration ({error}): the VIP is down until \
+                        "the running engine cannot load the new configuration ({error:#}): the VIP is down until \
                         the new engine owns it"
                     ),
                 );
@@ -174,7 +174,7 @@ impl Run<'_> {
             Ok(()) => error,
             Err(why) => {
                 self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-                error.hint(format!("VRRP on {host} could not be restarted: {why}"))
+                error.hint(format!("VRRP on {host} could not be restarted: {why:#}"))
             }
         }
     }

@@ -1,21 +1,10 @@
 //! Why a rollout stopped.
 
 use crate::remote::{RemoteError, RemoteErrorKind};
-use crate::state::Reply;
+use crate::state::{Error, Reply};
 
-/// Why a rollout stopped. `Display` says what and on which host; `hints` what to do now.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct RolloutError {
-    /// Which kind, for the exit code.
-    pub kind: RolloutErrorKind,
-    /// The host concerned, if one is.
-    pub host: Option<String>,
-    /// Lower case, no final period; names the host.
-    pub message: String,
-    /// What to do now.
-    pub hints: Vec<String>,
-}
+/// Why a rollout stopped.
+pub type RolloutError = Error<RolloutErrorKind>;
 
 /// Which kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,68 +19,31 @@ pub enum RolloutErrorKind {
     RolledBack,
 }
 
-impl RolloutError {
-    /// A failure on one host.
-    pub fn on(host: &str, kind: RolloutErrorKind, message: impl std::fmt::Display) -> RolloutError {
-        RolloutError {
-            kind,
-            host: Some(host.to_owned()),
-            message: format!("{host}: {message}"),
-            hints: Vec::new(),
+impl From<RemoteErrorKind> for RolloutErrorKind {
+    fn from(kind: RemoteErrorKind) -> RolloutErrorKind {
+        match kind {
+            RemoteErrorKind::Unreachable | RemoteErrorKind::Lost => RolloutErrorKind::Unreachable,
+            RemoteErrorKind::Refused => RolloutErrorKind::Failed,
         }
-    }
-
-    /// A failure of the pair as a whole.
-    pub fn pair(kind: RolloutErrorKind, message: impl Into<String>) -> RolloutError {
-        RolloutError {
-            kind,
-            host: None,
-            message: message.into(),
-            hints: Vec::new(),
-        }
-    }
-
-    /// The message without the host's name.
-    pub(super) fn bare(&self) -> &str {
-        let host = self.host.as_deref().unwrap_or_default();
-        let bare = self.message.strip_prefix(host).and_then(|m| m.strip_prefix(": "));
-        bare.unwrap_or(&self.message)
-    }
-
-    /// Adds a hint.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> RolloutError {
-        self.hints.push(hint.into());
-        self
     }
 }
 
 impl From<RemoteError> for RolloutError {
-    fn from(error: RemoteError) -> Self {
-        let kind = match error.kind {
-            RemoteErrorKind::Unreachable | RemoteErrorKind::Lost => RolloutErrorKind::Unreachable,
-            RemoteErrorKind::Refused => RolloutErrorKind::Failed,
-        };
-        RolloutError {
-            kind,
-            message: error.to_string(),
-            host: Some(error.host),
-            hints: error.hints,
-        }
+    fn from(error: RemoteError) -> RolloutError {
+        error.map_kind(RolloutErrorKind::from)
     }
 }
 
 /// Two hosts worked at once: both errors are told, and the worse one decides.
 pub(super) fn both(a: Result<(), RolloutError>, b: Result<(), RolloutError>) -> Result<(), RolloutError> {
     match (a, b) {
-        (Err(mut a), Err(b)) => {
-            if b.kind != RolloutErrorKind::RolledBack {
-                a.kind = b.kind;
-            }
-            a.message = format!("{}\n{}", a.message, b.message);
-            a.hints.extend(b.hints);
-            a.hints.dedup();
-            Err(a)
+        (Err(a), Err(b)) => {
+            let kind = if b.kind == RolloutErrorKind::RolledBack {
+                a.kind
+            } else {
+                b.kind
+            };
+            Err(a.beside(b).with_kind(kind))
         }
         (a, b) => a.and(b),
     }
@@ -104,7 +56,7 @@ pub(super) fn with_engine_restart(
     started: Result<(), RolloutError>,
 ) -> Result<(), RolloutError> {
     match (work, started) {
-        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be restarted: {why}"))),
+        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be restarted: {why:#}"))),
         (work, started) => work.and(started),
     }
 }
@@ -132,7 +84,7 @@ mod tests {
         let failed = |what: &str| RolloutError::on("web1", RolloutErrorKind::Unreachable, what);
         let error =
             with_engine_restart("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
-        assert_eq!(error.message, "web1: connection lost");
+        assert_eq!(error.in_full(), "web1: connection lost");
         assert_eq!(error.hints, ["VRRP on web1 could not be restarted: web1: no link"]);
         assert!(with_engine_restart("web1", Ok(()), Err(failed("no link"))).is_err());
         assert!(with_engine_restart("web1", Ok(()), Ok(())).is_ok());

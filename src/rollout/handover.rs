@@ -92,7 +92,7 @@ pub async fn hand_over(
                 error = match tell(pair, host, VrrpOrder::Resume).await {
                     Ok(()) => error.hint(format!("{name} is in election as before")),
                     Err(why) => error
-                        .hint(format!("{name} could not be returned to election: {why}"))
+                        .hint(format!("{name} could not be returned to election: {why:#}"))
                         .hint("return it to election with `hapair handover --resume`"),
                 };
             }
@@ -170,7 +170,7 @@ fn gate<'a>(cx: &'a Context<'_>, options: &HandoverOptions, interrupt: Interrupt
 
 /// Which host gives: the named one, else the only one that owns a VIP.
 fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<Side, RolloutError> {
-    let usage = |message: String| RolloutError::pair(RolloutErrorKind::Usage, message);
+    let usage = |message: String| RolloutError::of(RolloutErrorKind::Usage, message);
     let owns = |i: Side| statuses[i].instances.iter().any(|instance| instance.owns_vip);
     if let Some(name) = named {
         let Some(host) = Side::BOTH.into_iter().find(|i| statuses[*i].host == name) else {
@@ -192,7 +192,7 @@ fn giver(statuses: &[HostStatus; 2], named: Option<&str>) -> Result<Side, Rollou
             "choose the host that gives its VIPs away: `--from {}` or `--from {}`",
             statuses[0].host, statuses[1].host
         ))),
-        (false, false) => Err(RolloutError::pair(RolloutErrorKind::Failed, "no host owns a VIP")),
+        (false, false) => Err(RolloutError::of(RolloutErrorKind::Failed, "no host owns a VIP")),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn unless_leaving(
         result = wait => result,
         () = interrupt.more_than(times) => {
             let message = format!("interrupted while the host could not be reached during transaction {txn}");
-            Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+            Err(RolloutError::of(RolloutErrorKind::Failed, message)
                 .hint("the host reverts an unconfirmed change automatically")
                 .hint("run the same command again when the host answers"))
         }

@@ -208,7 +208,7 @@ impl Run<'_> {
         let error = match resume(&mut pair[absence.host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
-                .hint(format!("{name} could not be returned to election: {why}"))
+                .hint(format!("{name} could not be returned to election: {why:#}"))
                 .hint("return it to election with `hapair handover --resume`"),
         };
         self.end_stand_in(pair, absence, error).await

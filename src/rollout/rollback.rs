@@ -358,7 +358,7 @@ impl Back<'_> {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.restart_engine(pair, host, Some(engine)).await {
                     Ok(()) => error.hint(format!("VRRP on {name} was restarted")),
-                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why:#}")),
                 }),
             }
         }
@@ -427,7 +427,7 @@ impl Back<'_> {
                 return Ok(statuses);
             };
             if self.run.interrupt.count() > self.asked {
-                return Err(RolloutError::pair(
+                return Err(RolloutError::of(
                     RolloutErrorKind::Failed,
                     "interrupted while waiting for the pair to be healthy",
                 )
@@ -435,7 +435,7 @@ impl Back<'_> {
             }
             if began.elapsed() > timeout {
                 let message = format!("health gate: after {} s {lacking}", timeout.as_secs());
-                return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+                return Err(RolloutError::of(RolloutErrorKind::Failed, message)
                     .hint("check `hapair status` and the journals of both hosts"));
             }
             tokio::time::sleep(POLL).await;

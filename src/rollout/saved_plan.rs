@@ -103,12 +103,13 @@ impl SavedPlan {
     /// It is not a plan, or a plan of another version of hapair.
     pub fn parse(text: &str) -> Result<SavedPlan, RolloutError> {
         let plan: SavedPlan = serde_json::from_str(text).map_err(|e| {
-            RolloutError::pair(RolloutErrorKind::Usage, format!("not a saved plan: {e}"))
+            RolloutError::of(RolloutErrorKind::Usage, "not a saved plan")
+                .because(e)
                 .hint("write one with `hapair plan --out FILE`")
         })?;
         if plan.format != FORMAT || plan.hosts.len() != 2 {
             let message = format!("the plan has form {} and this hapair reads form {FORMAT}", plan.format);
-            return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
+            return Err(RolloutError::of(RolloutErrorKind::Usage, message)
                 .hint("run `hapair plan --out FILE` again with this version"));
         }
         Ok(plan)

@@ -38,7 +38,7 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
     let mut meant = histories.iter().flatten().filter(|t| is_meant(t)).peekable();
     if meant.peek().is_none() {
         let message = format!("there is no transaction {name} on either host");
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message)
+        return Err(RolloutError::of(RolloutErrorKind::Usage, message)
             .hint("`hapair status` names the last ones; older ones are no longer kept"));
     }
     for transaction in meant {
@@ -50,7 +50,7 @@ pub(super) fn select(histories: &[Vec<Transaction>; 2], which: &Selection) -> Re
             continue;
         };
         let message = format!("transaction {} cannot be rolled back: {why}", transaction.id);
-        return Err(RolloutError::pair(RolloutErrorKind::Usage, message).hint("run `hapair apply` to go forward"));
+        return Err(RolloutError::of(RolloutErrorKind::Usage, message).hint("run `hapair apply` to go forward"));
     }
     Ok(pick(&is_meant))
 }

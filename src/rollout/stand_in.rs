@@ -112,7 +112,7 @@ impl Run<'_> {
                 Ok(()) => Ok(()),
                 Err(error) => Err(match self.order_engine(pair, host, engine, UnitAction::Start).await {
                     Ok(()) => error.hint(format!("VRRP on {} was restarted", pair[host].host())),
-                    Err(why) => error.hint(format!("VRRP could not be restarted: {why}")),
+                    Err(why) => error.hint(format!("VRRP could not be restarted: {why:#}")),
                 }),
             }
         }
@@ -145,7 +145,7 @@ impl Run<'_> {
         if let Err(error) = member.order(start).await {
             self.cx
                 .observer
-                .warn(member.host(), format!("nginx does not start: {error}"));
+                .warn(member.host(), format!("nginx does not start: {error:#}"));
         }
         // The host was moved by our own hand.
         member.replan().await

@@ -90,7 +90,7 @@ pub(super) async fn end_raise(pair: &mut Pair, stood_in: Side, keep: Duration) -
     let name = pair[stood_in].host();
     let seconds = keep.as_secs();
     Some(format!(
-        "{name} still announces its raised priority, because ending it failed ({why}): it ends after at most \
+        "{name} still announces its raised priority, because ending it failed ({why:#}): it ends after at most \
          {seconds} s, or with `hapair handover --resume`"
     ))
 }
@@ -140,7 +140,7 @@ async fn ask(
         let status = pair[to].status().await?;
         let mut asked = status.running.iter().filter(|i| instances.contains(&i.name));
         if began.elapsed() > PATIENCE || !asked.any(|i| i.pending) {
-            return Ok(Some(refused.bare().to_owned()));
+            return Ok(Some(refused.bare()));
         }
         tokio::time::sleep(2 * POLL).await;
     }

@@ -14,7 +14,7 @@ use super::reach::pair::Pair;
 use super::reach::reattach::{InFlight, connect_at_new_address, reattach, take_over};
 use super::run::Run;
 use crate::inventory::Side;
-use crate::remote::RemoteErrorKind;
+use crate::remote::{RemoteErrorKind, accepted};
 use crate::state::frame::Operator;
 use crate::state::{EventKind, Outcome, OutcomeKind, Reply, Request, Stage, TxnId};
 
@@ -140,11 +140,7 @@ impl Run<'_> {
                     }
                 }
                 Ok(Reply::Ack | Reply::Event { .. }) => {}
-                Ok(Reply::Error { message, hints }) => {
-                    let mut error = RolloutError::on(member.host(), RolloutErrorKind::Failed, message);
-                    error.hints = hints;
-                    return Err(error);
-                }
+                Ok(refused @ Reply::Error { .. }) => accepted(member.host(), refused).map(drop)?,
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);
@@ -193,7 +189,7 @@ impl Run<'_> {
             return Ok(());
         }
         Err(
-            RolloutError::pair(RolloutErrorKind::Failed, "interrupted between two transactions")
+            RolloutError::of(RolloutErrorKind::Failed, "interrupted between two transactions")
                 .hint("completed changes remain; run the same command again to finish"),
         )
     }
@@ -220,9 +216,7 @@ pub(super) fn ended(host: &str, kind: RolloutErrorKind, outcome: Outcome) -> Rol
         // It may never have begun, or the revert failed too: the host's message says which.
         _ => outcome.error,
     };
-    let mut error = RolloutError::on(host, kind, message);
-    error.hints = outcome.hints;
-    error
+    RolloutError::on(host, kind, message).with_hints(outcome.hints)
 }
 
 #[cfg(test)]
@@ -243,9 +237,9 @@ mod tests {
             RolloutErrorKind::Failed,
             outcome("another transaction runs on this host"),
         );
-        assert_eq!(busy.message, "web1: another transaction runs on this host");
+        assert_eq!(busy.in_full(), "web1: another transaction runs on this host");
         assert_eq!(busy.hints, ["wait"]);
         let reverted = ended("web1", RolloutErrorKind::RolledBack, outcome("no space left"));
-        assert_eq!(reverted.message, "web1: no space left; this transaction was reverted");
+        assert_eq!(reverted.in_full(), "web1: no space left; this transaction was reverted");
     }
 }

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::Error;
 use super::event::Event;
 use super::facts::Facts;
 use super::fault::Fault;
@@ -369,4 +370,30 @@ pub enum Reply {
         /// What to do now.
         hints: Vec<String>,
     },
+}
+
+/// Only text travels: the causes become part of the message.
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        Reply::Error {
+            message: error.in_full(),
+            hints: error.hints,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_travels_with_its_causes_and_hints() {
+        let error = Error::new("cannot write /etc/hosts")
+            .because(std::io::Error::from_raw_os_error(28))
+            .hint("free some space")
+            .context("hosts file");
+        let frame = serde_json::to_string(&Reply::from(error)).unwrap();
+        let expected = r#"{"reply":"error","message":"hosts file: cannot write /etc/hosts: No space left on device (os error 28)","hints":["free some space"]}"#;
+        assert_eq!(frame, expected);
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod drift;
 pub mod edit;
+pub mod error;
 pub mod event;
 pub mod facts;
 pub mod fault;
@@ -23,6 +24,7 @@ pub mod txn_id;
 pub mod unit_action;
 
 pub use drift::{By, Drift, Moment, Packaged, Remedy};
+pub use error::Error;
 pub use event::{Event, EventKind, Outcome, OutcomeKind};
 pub use facts::{Facts, Interface, NginxLayout, Profile, Release, UnitState};
 pub use fault::Fault;

@@ -57,7 +57,7 @@ fn secrets(inventory: &Inventory) -> Secrets {
 fn state(inventory: &Inventory, host: &str, facts: &Facts) -> HostState {
     match desired::host_state(inventory, host, facts, &Templates::embedded(), &secrets(inventory)) {
         Ok(state) => state,
-        Err(error) => panic!("{error}: {:?}", error.hints()),
+        Err(error) => panic!("{error}: {:?}", error.hints),
     }
 }
 

@@ -140,7 +140,7 @@ fn a_rollback_or_removal_that_a_host_takes_back_says_so_and_ends_there() {
         // Exit code 5.
         assert_eq!(error.kind, RolloutErrorKind::RolledBack);
         assert_eq!(
-            error.message,
+            error.in_full(),
             "nginx-backup: no space left; this transaction was reverted"
         );
         assert_eq!(

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::Context;
-
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::ui::Ui;
 use crate::payload;
+use crate::state::error::Doing;
 
 pub(crate) fn run(file: &Path, ui: &Ui) -> Result<Exit, Failure> {
     let mut options = std::fs::OpenOptions::new();
@@ -19,9 +18,8 @@ pub(crate) fn run(file: &Path, ui: &Ui) -> Result<Exit, Failure> {
         .truncate(true)
         .mode(0o755)
         .open(file)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    out.write_all(payload::AGENT)
-        .with_context(|| format!("cannot write {}", file.display()))?;
+        .at("write", file)?;
+    out.write_all(payload::AGENT).at("write", file)?;
     ui.note(format!(
         "{}: {} bytes, {}",
         file.display(),

@@ -12,22 +12,18 @@ use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, Pair, SavedPlan};
+use crate::state::error::Doing;
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, ui: &Ui) -> Result<Exit, Failure> {
     let Some(path) = &args.file else {
         let session = Session::load(global)?;
         return apply(&session, args, None, ui, None).await.map(|_| Exit::Done);
     };
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Failure::usage(format!("cannot read {}: {e}", path.display())).hint(
-            "write a plan with `hapair plan --out \
-            FILE`",
-        )
+    let text = std::fs::read_to_string(path).at("read", path).map_err(|e| {
+        e.with_kind(Exit::Usage)
+            .hint("write a plan with `hapair plan --out FILE`")
     })?;
-    let plan = SavedPlan::parse(&text).map_err(|e| Failure {
-        message: format!("{}: {}", path.display(), e.message),
-        ..Failure::from(e)
-    })?;
+    let plan = SavedPlan::parse(&text).map_err(|e| e.context(path.display().to_string()))?;
     let global = Global {
         inventory: Some(global.inventory.clone().unwrap_or_else(|| plan.inventory.clone())),
         ..global.clone()

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::args::{FailoverArgs, Global};
@@ -11,9 +10,9 @@ use crate::cli::exit::Exit;
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::drill::report::Format;
-use crate::drill::{self, DrillError, DrillErrorKind, DrillEvent, DrillPlan, DrillReport, Scenario, ScenarioResult};
-use crate::remote::RemoteErrorKind;
+use crate::drill::{self, DrillEvent, DrillPlan, DrillReport, Scenario, ScenarioResult};
 use crate::rollout::{Interrupt, Observer, Pair, Progress};
+use crate::state::error::Doing;
 
 pub(crate) async fn run(global: &Global, args: &FailoverArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -28,10 +27,7 @@ pub(crate) async fn drill(
     interrupt: Option<Interrupt>,
 ) -> Result<Exit, Failure> {
     let report_to = report_file(args)?;
-    let mut plan = DrillPlan::new(&session.inventory, &args.scenarios, args.budget).map_err(|e| Failure {
-        hints: e.hints,
-        ..Failure::usage(e.message)
-    })?;
+    let mut plan = DrillPlan::new(&session.inventory, &args.scenarios, args.budget)?;
     let question = format!(
         "this breaks {} on purpose, on the host that owns the VIP, and repairs it; clients see an outage. continue?",
         plan.scenarios
@@ -69,8 +65,7 @@ pub(crate) async fn drill(
     show(ui, &report);
     let exit = if report.passed() { Exit::Done } else { Exit::OverBudget };
     if let (Some((format, mut file)), Some(path)) = (report_to, &args.report) {
-        file.write_all(format.render(&report).as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        file.write_all(format.render(&report).as_bytes()).at("write", path)?;
         ui.note(format!("report: {}", path.display()));
     }
     ui.summary("failover", exit, json!({}), json!({ "scenarios": summary(&report) }));
@@ -85,7 +80,8 @@ fn report_file(args: &FailoverArgs) -> Result<Option<(Format, std::fs::File)>, F
             .hint("the name must end in .html, .json, .xml (JUnit) or .svg")
     })?;
     let file = std::fs::File::create(path)
-        .map_err(|e| Failure::usage(format!("cannot write the report {}: {e}", path.display())))?;
+        .at("write the report", path)
+        .map_err(|e| e.with_kind(Exit::Usage))?;
     Ok(Some((format, file)))
 }
 
@@ -172,18 +168,5 @@ fn show(ui: &Ui, report: &DrillReport) {
         s.notes
             .iter()
             .for_each(|note| ui.say(format!("           {} {note}", ui.style.yellow("note:"))));
-    }
-}
-
-impl From<DrillError> for Failure {
-    fn from(error: DrillError) -> Failure {
-        let exit = match error.kind {
-            DrillErrorKind::Host(RemoteErrorKind::Unreachable | RemoteErrorKind::Lost) => Exit::Unreachable,
-            _ => Exit::Failed,
-        };
-        Failure {
-            hints: error.hints,
-            ..Failure::new(exit, error.message)
-        }
     }
 }

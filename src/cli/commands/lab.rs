@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::lab::{self, Lab, LabError, LabSpec, UpOptions};
+use crate::lab::{self, Lab, LabSpec, UpOptions};
 
 use crate::cli::args::{Global, LabCommand};
 use crate::cli::error::Failure;
@@ -74,12 +74,7 @@ pub(crate) fn up(session: &Session, manager: Manager, ui: &Ui) -> Result<Lab, Fa
             .map(crate::state::Secret::new)
     };
     let mut resolve = |source: &crate::inventory::SecretSource| {
-        secrets::resolve(&session.inventory, source, &mut prompt).map_err(|failure| {
-            failure
-                .hints
-                .iter()
-                .fold(LabError::new(failure.message), |e, hint| e.hint(hint))
-        })
+        secrets::resolve(&session.inventory, source, &mut prompt).map_err(|failure| failure.error.with_kind(()))
     };
     let mut spec = LabSpec::from_inventory(&session.inventory, None, &mut resolve)?;
     spec.nm = manager == Manager::NetworkManager;

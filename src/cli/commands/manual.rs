@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::cli::args::Args;
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::ui::Ui;
+use crate::state::error::Doing;
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
@@ -19,8 +19,8 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> 
 
 pub(crate) fn man(directory: &Path, ui: &Ui) -> Result<Exit, Failure> {
     let shown = directory.display();
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {shown}"))?;
-    clap_mangen::generate_to(Args::command(), directory).with_context(|| format!("cannot write to {shown}"))?;
+    std::fs::create_dir_all(directory).at("create", directory)?;
+    clap_mangen::generate_to(Args::command(), directory).at("write to", directory)?;
     ui.note(format!("man pages are in {shown}"));
     Ok(Exit::Done)
 }

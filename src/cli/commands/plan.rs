@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{Pair, SavedPlan};
+use crate::state::error::Doing;
 use crate::state::{Drift, Plan, Remedy};
 
 pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exit, Failure> {
@@ -43,22 +44,21 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
 
 /// Writes a plan whole or not at all, for its owner only.
 fn keep(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
-    let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot write {}: {e}", path.display()));
-    let text = serde_json::to_string_pretty(plan).map_err(|e| fail(e.into()))?;
+    let text = serde_json::to_string_pretty(plan).map_err(std::io::Error::from);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.tmp"));
     let _ = std::fs::remove_file(&temporary);
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
+    let written = text.and_then(|text| {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
-    written.map_err(fail)
+    Ok(written.at("write", path)?)
 }
 
 /// Number of changes by host.

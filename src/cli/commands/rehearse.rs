@@ -65,7 +65,7 @@ pub(crate) fn run(global: &Global, args: &RehearseArgs, ui: &Ui) -> Result<Exit,
         Ok(exit) => *exit,
         Err(failure) => {
             failure.report(ui);
-            failure.exit
+            failure.exit()
         }
     };
     ui.finish();

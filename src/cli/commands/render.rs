@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::args::{Global, RenderArgs};
@@ -15,6 +14,7 @@ use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::desired::{self, Secrets};
 use crate::state::Secret;
+use crate::state::error::Doing;
 use crate::state::redact::redact;
 
 pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, Failure> {
@@ -47,16 +47,13 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
         .filter(|h| args.host.as_ref().is_none_or(|name| *name == h.name))
     {
         let facts = desired::assumed_facts(inventory, &host.name, host.release.unwrap_or(args.release));
-        let state =
-            desired::host_state(inventory, &host.name, &facts, &session.templates, &secrets).map_err(|e| Failure {
-                hints: e.hints(),
-                ..Failure::usage(e)
-            })?;
+        let state = desired::host_state(inventory, &host.name, &facts, &session.templates, &secrets)
+            .map_err(|e| e.with_kind(Exit::Usage))?;
         for file in desired::files(&state) {
             match &args.out {
                 Some(directory) => {
                     let to = directory.join(&host.name).join(file.path.trim_start_matches('/'));
-                    write_private(&to, &file.content).with_context(|| format!("cannot write {}", to.display()))?;
+                    write_private(&to, &file.content).at("write", &to)?;
                 }
                 // On a terminal, in a pipe or a CI log a secret has nothing to do; --out writes it.
                 None => {

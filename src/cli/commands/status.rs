@@ -24,7 +24,7 @@ pub(crate) async fn run(global: &Global, ui: &Ui) -> Result<Exit, Failure> {
             Ok(status) => statuses.push(status),
             Err(error) => {
                 let failure = Failure::from(error);
-                exit = failure.exit;
+                exit = failure.exit();
                 failure.report(ui);
             }
         }

@@ -8,7 +8,7 @@ use crate::cli::ui::Ui;
 use crate::rollout::{
     self, ApplyOptions, ApplyReport, Context, Interrupt, Pair, RollbackOptions, RollbackReport, RolloutError, Selection,
 };
-use crate::state::{Foreign, Goal, TxnId};
+use crate::state::{Error, Foreign, Goal, TxnId};
 
 /// A run that failed.
 pub(super) struct FailedRun<'a> {
@@ -34,7 +34,7 @@ impl FailedRun<'_> {
         let (report, options, ui) = (self.report, self.options, self.ui);
         let Some(stamp) = &report.stamp else { return failure };
         let way = format!("run `hapair rollback {stamp}` to roll back what this run did on both hosts");
-        if failure.exit == Exit::Unreachable {
+        if failure.exit() == Exit::Unreachable {
             return failure.hint(way);
         }
         if !self.undo_on_failure {
@@ -63,26 +63,18 @@ impl FailedRun<'_> {
         match undone.await {
             Ok(done) => {
                 let stays = done.stays.into_iter().flatten();
+                let more = "; everything that this run did was rolled back on both hosts";
                 Failure {
-                    exit: Exit::RolledBack,
-                    message: format!(
-                        "{}; everything that this run did was rolled back on both hosts",
-                        failure.message
-                    ),
-                    hints: failure.hints.into_iter().chain(stays).collect(),
                     changed: json!({}),
-                    ..failure
+                    ..failure.map(|error| error.followed_by(more).with_hints(stays).with_kind(Exit::RolledBack))
                 }
             }
             Err(why) => {
-                let message = format!("{}\nrolling back what this run did failed too: {why}", failure.message);
-                let hints = failure.hints.into_iter().chain(why.hints).chain([way]).collect();
-                Failure {
-                    exit: Exit::Failed,
-                    message,
-                    hints,
-                    ..failure
-                }
+                let more = format!("\nrolling back what this run did failed too: {why:#}");
+                failure.map(|error| {
+                    let error = error.followed_by(more).with_kind(Exit::Failed);
+                    error.with_hints(why.hints).hint(way)
+                })
             }
         }
     }
@@ -91,10 +83,8 @@ impl FailedRun<'_> {
 /// The failure has been told; what is left to say is where the run stands.
 fn stopped_halfway(failure: Failure, way: String) -> Failure {
     Failure {
-        message: "stopped halfway".to_owned(),
-        hints: vec![way],
         verbatim: false,
-        ..failure
+        ..failure.map(|error| Error::of(error.kind, "stopped halfway").hint(way))
     }
 }
 
@@ -105,16 +95,14 @@ mod tests {
     #[test]
     fn a_declined_undo_keeps_what_the_summary_tells() {
         let failure = Failure {
-            host: Some("web2".to_owned()),
             changed: json!({ "web1": 3, "web2": 0 }),
-            ..Failure::new(Exit::RolledBack, "web2: no space left").hint("free some")
+            ..Failure::from(Error::on("web2", Exit::RolledBack, "no space left").hint("free some"))
         };
         let left = stopped_halfway(failure, "`hapair rollback X`".to_owned());
-        assert_eq!(left.exit, Exit::RolledBack);
-        assert_eq!(left.host.as_deref(), Some("web2"));
+        assert_eq!(left.exit(), Exit::RolledBack);
         assert_eq!(left.changed, json!({ "web1": 3, "web2": 0 }));
         assert_eq!(
-            (left.message.as_str(), &left.hints[..]),
+            (left.error.in_full().as_str(), &left.error.hints[..]),
             ("stopped halfway", &["`hapair rollback X`".to_owned()][..])
         );
     }

@@ -40,26 +40,24 @@ impl<L: HostLink> Work<'_, L> {
             let status = self.status(host).await?;
             let name = &self.plan.hosts[host];
             if status.engine.is_none() {
-                return Err(refuse(
-                    format!("{name}: no VRRP engine runs, so nothing would take over"),
-                    &["see `hapair status`, then bring the pair up with `hapair apply`"],
-                ));
+                return Err(
+                    refuse(format!("{name}: no VRRP engine runs, so nothing would take over"))
+                        .hint("see `hapair status`, then bring the pair up with `hapair apply`"),
+                );
             }
             if status.nginx != "active" {
-                return Err(refuse(
-                    format!(
-                        "{name}: nginx is {}, so the VIP would move to a host that cannot serve",
-                        status.nginx
-                    ),
-                    &["see `hapair status`, then bring the pair up with `hapair apply`"],
-                ));
+                return Err(refuse(format!(
+                    "{name}: nginx is {}, so the VIP would move to a host that cannot serve",
+                    status.nginx
+                ))
+                .hint("see `hapair status`, then bring the pair up with `hapair apply`"));
             }
             let unfit = |state| matches!(state, InstanceState::Fault | InstanceState::Stopped);
             if let Some(instance) = status.instances.iter().find(|i| unfit(i.state)) {
-                return Err(refuse(
-                    format!("{name}: instance {} is {}", instance.name, instance.state),
-                    &["a check fails or the interface is down: read the engine's log on the host"],
-                ));
+                return Err(
+                    refuse(format!("{name}: instance {} is {}", instance.name, instance.state))
+                        .hint("a check fails or the interface is down: read the engine's log on the host"),
+                );
             }
         }
         Ok(())
@@ -70,12 +68,12 @@ impl<L: HostLink> Work<'_, L> {
             let address = endpoint.vip;
             match self.session.owners.owners(vip).len() {
                 1 => {}
-                0 => return Err(refuse(format!("no host owns {address}"), &["see `hapair status`"])),
+                0 => return Err(refuse(format!("no host owns {address}")).hint("see `hapair status`")),
                 _ => {
-                    return Err(refuse(
-                        format!("both hosts own {address}: their adverts do not reach each other"),
-                        &["look for a firewall that drops VRRP (IP protocol 112), or filtered multicast"],
-                    ));
+                    return Err(refuse(format!(
+                        "both hosts own {address}: their adverts do not reach each other"
+                    ))
+                    .hint("look for a firewall that drops VRRP (IP protocol 112), or filtered multicast"));
                 }
             }
         }
@@ -97,10 +95,7 @@ impl<L: HostLink> Work<'_, L> {
                     true => "the standby gets an answer from it: run hapair on a machine that can reach the VIP",
                     false => "the standby gets no answer from it either: check `hapair status`",
                 };
-                return Err(refuse(
-                    format!("the VIP does not answer at {address}: {error}"),
-                    &[hint],
-                ));
+                return Err(refuse(format!("the VIP does not answer at {address}: {error}")).hint(hint));
             }
             self.session.pause(POLL).await?;
         }

@@ -52,7 +52,7 @@ impl<L: HostLink> Work<'_, L> {
                 Ok(()) => missing.retain(|name| !asked.iter().any(|asked| asked == name)),
                 // A check that has not answered yet, say: it will, and by then the host may have taken over by itself.
                 Err(refused) if refused.kind == RemoteErrorKind::Refused => {
-                    let note = format!("{refused}: it owns the VIP again after three adverts instead");
+                    let note = format!("{refused:#}: it owns the VIP again after three adverts instead");
                     if !self.notes.contains(&note) {
                         self.session.tell(DrillEvent::Note(note.clone()));
                         self.notes.push(note);

@@ -206,12 +206,7 @@ impl FakeLink {
     }
 
     fn lost(&self) -> RemoteError {
-        RemoteError {
-            host: NODES[self.index].into(),
-            kind: RemoteErrorKind::Lost,
-            message: "the connection broke".into(),
-            hints: vec![],
-        }
+        RemoteError::on(NODES[self.index], RemoteErrorKind::Lost, "the connection broke")
     }
 }
 

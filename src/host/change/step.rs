@@ -25,7 +25,7 @@ pub(crate) fn step(
     announced: &mut bool,
     arm: fn(&mut Worker<'_>) -> Result<()>,
 ) -> Result<()> {
-    let named = |error: Error| error.context(&resource.id);
+    let named = |error: Error| error.context(resource.id.as_str());
     let request = worker.request;
     worker.tools = Tools::default();
     let Some(observed) = observe(worker.root, &[resource], &mut worker.tools).pop() else {

@@ -66,7 +66,7 @@ pub fn own_check(validator: Validator, files: &[Staged]) -> Result<()> {
     for file in files {
         let text = String::from_utf8_lossy(&file.content);
         match validator {
-            Validator::Repository => repository(&text).map_err(|e| e.context(&file.path.display().to_string()))?,
+            Validator::Repository => repository(&text).map_err(|e| e.context(file.path.display().to_string()))?,
             Validator::Keepalived | Validator::Agent => {
                 check_config::check(&text, &file.path.display().to_string(), Scope::Text)?;
             }
@@ -333,7 +333,7 @@ fn in_namespace(command: &[String], mounts: &[Mount]) -> Result<Option<Output>> 
     unsafe { prepared.pre_exec(enter) };
     match exec::finish(&command[0], prepared, LIMIT, &mut |_| {}) {
         Ok(output) => Ok(Some(output)),
-        Err(error) if error.message.contains("(os error 1)") => Ok(None),
+        Err(error) if error.os_error() == Some(libc::EPERM) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -81,12 +81,15 @@ fn ask_agent(line: &str) -> Result<()> {
             answer => break answer,
         }
     };
-    let answer = answer
-        .map_err(|e| Error::new(format!("the agent does not answer: {e}")).hint("see `journalctl -u hapair-agent`"))?;
+    let answer = answer.map_err(|e| {
+        Error::new("the agent does not answer")
+            .because(e)
+            .hint("see `journalctl -u hapair-agent`")
+    })?;
     let answer: serde_json::Value =
-        serde_json::from_str(&answer).map_err(|e| Error::new(format!("the agent's answer is not JSON: {e}")))?;
+        serde_json::from_str(&answer).map_err(|e| Error::new("the agent's answer is not JSON").because(e))?;
     match answer["error"].as_str() {
-        Some(error) => Err(Error::new(format!("the agent refused `{line}`: {error}"))),
+        Some(error) => Err(Error::new(format!("the agent refused `{line}`")).because(error)),
         None => Ok(()),
     }
 }

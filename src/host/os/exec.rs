@@ -124,7 +124,7 @@ enum Part {
 /// # Errors
 /// It could not be started.
 pub fn finish(program: &str, mut command: Command, limit: Duration, line: &mut dyn FnMut(&str)) -> Result<Output> {
-    let mut child = command.spawn().map_err(|e| spawn_error(program, &e))?;
+    let mut child = command.spawn().map_err(|e| spawn_error(program, e))?;
     let (sender, parts) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
         pump(out, Stream::Out, sender.clone());
@@ -176,10 +176,10 @@ pub fn finish(program: &str, mut command: Command, limit: Duration, line: &mut d
     }
 }
 
-fn spawn_error(program: &str, cause: &std::io::Error) -> Error {
+fn spawn_error(program: &str, cause: std::io::Error) -> Error {
     match cause.kind() {
         std::io::ErrorKind::NotFound => Error::new(format!("command `{program}` is not installed on this host")),
-        _ => Error::new(format!("cannot run `{program}`: {cause}")),
+        _ => Error::new(format!("cannot run `{program}`")).because(cause),
     }
 }
 

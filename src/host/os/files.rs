@@ -107,7 +107,7 @@ pub fn save(path: &Path, store: &Path) -> Result<Saved> {
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Saved::Missing),
-        Err(e) => return Err(Error::io("look at", path, &e)),
+        Err(e) => return Err(at("look at", path)(e)),
     };
     let access = Access::of(&meta);
     if meta.is_symlink() {
@@ -195,7 +195,7 @@ pub fn remove(path: &Path) -> Result<()> {
     };
     match gone {
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTEMPTY | libc::ENOTDIR)) => Ok(()),
-        Err(e) => Err(Error::io("remove", path, &e)),
+        Err(e) => Err(at("remove", path)(e)),
         Ok(()) => sync_parent(path),
     }
 }

@@ -33,7 +33,7 @@ pub fn connect(address: &str, timeout_ms: u64) -> Result<(), Error> {
         .map_err(|_| Error::new(format!("not an address and port: {address}")))?;
     match TcpStream::connect_timeout(&socket, Duration::from_millis(timeout_ms.max(1))) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Error::new(format!("no connection to {address}: {e}"))),
+        Err(e) => Err(Error::new(format!("no connection to {address}")).because(e)),
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         drop(server);
         let error = connect(&address, 20_000).unwrap_err();
         assert!(
-            error.message.starts_with(&format!("no connection to {address}: ")),
+            error.in_full().starts_with(&format!("no connection to {address}: ")),
             "{error}"
         );
         assert!(connect("localhost:80", 1).is_err());

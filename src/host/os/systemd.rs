@@ -114,7 +114,7 @@ pub fn ctl(action: UnitAction, unit: &str) -> Result<()> {
         UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
             let lines = journal(unit, 10);
             if !lines.is_empty() {
-                error.message.push_str(&format!("; its journal: {lines}"));
+                error = error.followed_by(format_args!("; its journal: {lines}"));
             }
             error = error.hint(format!(
                 "see `systemctl status {unit}` and `journalctl -u {unit}` on the host"

@@ -49,6 +49,6 @@ impl Stored {
     pub fn load(txn: &Txn) -> Result<Stored> {
         let path = txn.file("request.json");
         let bytes = std::fs::read(&path).map_err(at("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::new(format!("cannot read {}: {e}", path.display())))
+        serde_json::from_slice(&bytes).map_err(|e| Error::new(format!("cannot read {}", path.display())).because(e))
     }
 }

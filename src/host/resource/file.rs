@@ -160,7 +160,7 @@ impl File<'_> {
         match self.content {
             Content::Text(text) => Ok(text.as_bytes().to_vec()),
             Content::Executor => {
-                fs::read("/proc/self/exe").map_err(|e| Error::new(format!("cannot read the executor itself: {e}")))
+                fs::read("/proc/self/exe").map_err(|e| Error::new("cannot read the executor itself").because(e))
             }
         }
     }

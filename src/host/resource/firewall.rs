@@ -191,7 +191,7 @@ impl Undoing for FirewallUndo<'_> {
                 let limit = LIMIT;
                 let told =
                     exec::run("firewall-cmd", args, limit).and_then(|output| judge_firewall(args, &output, limit));
-                failures.extend(told.err().map(|error| error.message));
+                failures.extend(told.err().map(|error| error.in_full()));
             }
         }
         if failures.is_empty() {

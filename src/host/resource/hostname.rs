@@ -63,7 +63,7 @@ impl Kind for Hostname<'_> {
             return Ok(());
         }
         write::write(worker, &path, format!("{name}\n").as_bytes(), 0o644)?;
-        nix::unistd::sethostname(name).map_err(|e| Error::new(format!("cannot set the host name: {e}")))
+        nix::unistd::sethostname(name).map_err(|e| Error::new("cannot set the host name").because(e))
     }
 
     fn difference(&self, was: &Observed, now: &Observed) -> Vec<String> {
@@ -118,7 +118,7 @@ impl Undoing for HostnameUndo<'_> {
 
     fn system(&self, _when: When, _log: &mut dyn FnMut(&str)) -> Result<()> {
         let set = nix::unistd::sethostname(self.running);
-        set.map_err(|e| Error::new(format!("cannot restore the host name: {e}")))
+        set.map_err(|e| Error::new("cannot restore the host name").because(e))
     }
 
     fn planned(&self, root: &Root) -> Option<Planned> {

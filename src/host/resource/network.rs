@@ -103,7 +103,7 @@ impl Kind for Network<'_> {
             if let Err(error) = activated {
                 worker
                     .journal
-                    .log(&format!("{error}; the wanted addresses are up anyway"));
+                    .log(&format!("{error:#}; the wanted addresses are up anyway"));
             }
             return match gateway {
                 Gateway::MustAnswer => await_gateway(worker, spec),
@@ -111,10 +111,7 @@ impl Kind for Network<'_> {
             };
         };
         Err(match activated {
-            Err(error) => Error {
-                message: format!("{left}; {}", error.message),
-                hints: error.hints,
-            },
+            Err(error) => Error::new(format!("{left}; {error:#}")).with_hints(error.hints),
             Ok(()) => Error::new(left).hint(format!("see `journalctl -b` on the host for {}", spec.interface)),
         })
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::host::observe::tools::Tools;
-use crate::host::os::error::{Error, Result, at};
+use crate::host::os::error::{Result, at};
 use crate::host::os::files;
 use crate::host::os::root::Root;
 use crate::host::record::undo::{Log, Undo};
@@ -105,6 +105,6 @@ impl Undoing for RenamedUndo<'_> {
         if !self.to.exists() {
             return Ok(());
         }
-        fs::rename(self.to, self.from).map_err(|e| Error::io("rename back", self.to, &e))
+        fs::rename(self.to, self.from).map_err(at("rename back", self.to))
     }
 }

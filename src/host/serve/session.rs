@@ -116,7 +116,7 @@ impl Session {
         match self.carry_out(request) {
             Ok(Some(reply)) => self.output.send(&reply),
             Ok(None) => {}
-            Err(Error { message, hints }) => self.output.send(&Reply::Error { message, hints }),
+            Err(error) => self.output.send(&error.into()),
         }
     }
 
@@ -385,7 +385,7 @@ impl Session {
     fn cancel(&mut self, id: &TxnId) -> Result<()> {
         let txn = self.known(id)?;
         txn.mark("cancel")
-            .map_err(|e| Error::new(format!("cannot cancel {id}: {e}")))
+            .map_err(|e| Error::new(format!("cannot cancel {id}")).because(e))
     }
 
     fn lock(&mut self, operator: Option<&Operator>) -> Result<Reply> {
@@ -406,7 +406,7 @@ impl Session {
     fn start_watch(&mut self, addresses: Vec<String>) -> Result<()> {
         self.watch = None;
         let started = address_watch::start(addresses, self.output.clone());
-        self.watch = Some(started.map_err(|e| Error::new(format!("cannot watch addresses: {e}")))?);
+        self.watch = Some(started.map_err(|e| Error::new("cannot watch addresses").because(e))?);
         Ok(())
     }
 

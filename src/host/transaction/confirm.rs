@@ -33,7 +33,7 @@ pub(crate) fn arm_timer(worker: &mut Worker<'_>) -> Result<()> {
 pub(crate) fn await_confirm(worker: &mut Worker<'_>, address: String) -> Result<()> {
     let txn = worker.txn;
     txn.mark("awaiting")
-        .map_err(|e| Error::new(format!("cannot write the transaction's marker: {e}")))?;
+        .map_err(|e| Error::new("cannot write the transaction's marker").because(e))?;
     worker.journal.write(EventKind::AwaitConfirm { address })?;
     // Longer than the timer: if systemd lost it, this process reverts.
     let deadline = Instant::now() + Duration::from_secs(worker.request.confirm_timeout + 15);

@@ -43,8 +43,8 @@ pub(crate) fn undo_entries(
     let mut failures: Vec<String> = Vec::new();
     let mut tried = |result: Result<()>, log: &mut dyn FnMut(&str)| {
         if let Err(error) = result {
-            log(&format!("while reverting: {error}"));
-            failures.push(error.message);
+            log(&format!("while reverting: {error:#}"));
+            failures.push(error.in_full());
         }
     };
     let undoings: Vec<Box<dyn Undoing + '_>> = entries.iter().map(undoings::of).collect();
@@ -97,17 +97,18 @@ pub(crate) fn undo_entries(
 
 /// What a revert says at the end of the journal.
 pub(crate) fn outcome(reverted: Result<Vec<String>>, error: Error) -> Outcome {
+    let why = error.in_full();
     let mut hints = error.hints;
     let (result, message) = match reverted {
         Ok(stays) => {
             hints.extend(stays);
-            (OutcomeKind::Reverted, error.message)
+            (OutcomeKind::Reverted, why)
         }
         Err(failed) => {
             hints.push("inspect the host: the old files are in the transaction's directory `old`".into());
             (
                 OutcomeKind::Failed,
-                format!("{}; reverting it failed too: {}", error.message, failed.message),
+                format!("{why}; reverting it failed too: {failed:#}"),
             )
         }
     };

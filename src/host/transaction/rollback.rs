@@ -68,7 +68,7 @@ pub(crate) fn run(worker: &mut Worker<'_>, what: &HostRollback) -> Result<Vec<St
             journal.log(line)
         }) {
             Ok(left) => stays.extend(left.into_iter().filter(|text| !planned.notes.contains(text))),
-            Err(error) => stays.push(format!("packages stay installed: {error}")),
+            Err(error) => stays.push(format!("packages stay installed: {error:#}")),
         }
     }
     Ok(stays)

@@ -132,7 +132,7 @@ impl Gate<'_> {
         if self.interrupt.count() == 0 {
             return Ok(());
         }
-        Err(RolloutError::pair(
+        Err(RolloutError::of(
             RolloutErrorKind::Failed,
             "interrupted while waiting for the pair to be healthy",
         )
@@ -178,7 +178,7 @@ impl Gate<'_> {
             };
             self.stop_if_interrupted()?;
             if began.elapsed() > self.timeout {
-                return Err(RolloutError::pair(
+                return Err(RolloutError::of(
                     RolloutErrorKind::Failed,
                     format!("after {} s {lacking}", self.timeout.as_secs()),
                 )

@@ -112,7 +112,7 @@ pub async fn verify(
                 }
                 Err(why) if began.elapsed() > timeout => {
                     let message = format!("{}:{} does not answer as {owner}: {why}", endpoint.vip, endpoint.port);
-                    return Err(RolloutError::pair(RolloutErrorKind::Failed, message)
+                    return Err(RolloutError::of(RolloutErrorKind::Failed, message)
                         .hint("the address is on the owner's interface, so look at nginx and the firewall there"));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -211,7 +211,7 @@ async fn takes_connections(standby: &mut Member, address: SocketAddr) -> Result<
     };
     match standby.order(request).await {
         Ok(()) => Ok(Vantage::Standby),
-        Err(inside) => Err(format!("from here: {outside}; from {}", inside.message)),
+        Err(inside) => Err(format!("from here: {outside}; from {inside:#}")),
     }
 }
 

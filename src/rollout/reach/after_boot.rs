@@ -61,7 +61,7 @@ pub(crate) async fn dial_until_back(
                     tokio::time::sleep(STILL_THERE).await;
                 }
                 Ok(Err(error)) => {
-                    said = error.to_string();
+                    said = error.in_full();
                     left = true;
                 }
                 Err(_) => {}

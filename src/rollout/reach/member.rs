@@ -134,7 +134,7 @@ impl Member {
         {
             observer.tell(Progress::Warning {
                 host: None,
-                message: error.message,
+                message: error.in_full(),
             });
         }
     }

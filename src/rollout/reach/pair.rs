@@ -31,13 +31,7 @@ impl Pair {
         let opened = match (a, b) {
             (Ok(a), Ok(b)) => [a, b],
             (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
-            (Err(mut a), Err(b)) => {
-                a.message = format!("{}\n{}", a.message, b.message);
-                a.host = None;
-                a.hints
-                    .extend(b.hints.into_iter().filter(|h| !a.hints.contains(h)).collect::<Vec<_>>());
-                return Err(a);
-            }
+            (Err(a), Err(b)) => return Err(a.beside(b)),
         };
         passwords::complete(
             &mut cx.secrets,
@@ -135,7 +129,7 @@ pub async fn survey(cx: &mut Context<'_>) -> [Result<HostStatus, RolloutError>; 
     if let Err(error) = passwords::complete(&mut cx.secrets, cx.inventory, [&known[0], &known[1]]) {
         cx.observer.tell(Progress::Warning {
             host: None,
-            message: error.to_string(),
+            message: error.in_full(),
         });
     }
     let (a, b) = tokio::join!(status_of(cx, Side::First, a), status_of(cx, Side::Second, b));
@@ -179,10 +173,7 @@ async fn open(cx: &Context<'_>, side: Side) -> Result<(Link, Target), RolloutErr
 
 fn member(cx: &Context<'_>, side: Side, (link, target): (Link, Target)) -> Result<Member, RolloutError> {
     let name = &cx.inventory.hosts[side].name;
-    let state =
-        desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets).map_err(|e| RolloutError {
-            hints: e.hints(),
-            ..RolloutError::on(name, RolloutErrorKind::Usage, e)
-        })?;
+    let state = desired::host_state(cx.inventory, name, link.facts(), cx.templates, &cx.secrets)
+        .map_err(|e| e.with_kind(RolloutErrorKind::Usage).at_host(name))?;
     Ok(Member::new(cx, (link, target), state, Plan::default()))
 }

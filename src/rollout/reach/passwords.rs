@@ -26,10 +26,7 @@ pub(crate) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Fa
             let secret = match order.into_iter().find_map(kept) {
                 Some(secret) => secret.clone(),
                 None => generate_key().map_err(|e| {
-                    RolloutError::pair(
-                        RolloutErrorKind::Failed,
-                        format!("cannot generate a key for auth_hmac: {e}"),
-                    )
+                    RolloutError::of(RolloutErrorKind::Failed, "cannot generate a key for auth_hmac").because(e)
                 })?,
             };
             secrets.set_hmac_key(&instance.name, key.id, secret);
@@ -41,10 +38,7 @@ pub(crate) fn complete(secrets: &mut Secrets, inventory: &Inventory, facts: [&Fa
         let secret = match known {
             Some(secret) => secret.clone(),
             None => generate().map_err(|e| {
-                RolloutError::pair(
-                    RolloutErrorKind::Failed,
-                    format!("cannot generate a VRRP password: {e}"),
-                )
+                RolloutError::of(RolloutErrorKind::Failed, "cannot generate a VRRP password").because(e)
             })?,
         };
         secrets.set_auth_pass(&instance.name, secret);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::{Ask, Link, RemoteError, Target};
+use crate::remote::{Ask, Link, Target};
 
 /// One try to connect.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(6);
@@ -21,7 +21,7 @@ pub(crate) async fn redial<'t>(
         let attempt = Link::connect(target, Arc::clone(ask));
         match tokio::time::timeout(left, attempt).await {
             Ok(Ok(link)) => return Some((link, target)),
-            Ok(Err(RemoteError { .. })) => tokio::time::sleep(pause.min(left)).await,
+            Ok(Err(_)) => tokio::time::sleep(pause.min(left)).await,
             Err(_) => return None,
         }
         pause = (pause * 2).min(Duration::from_secs(2));
