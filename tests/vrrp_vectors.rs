@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hapair::state::arp::{self, Mac};
 use hapair::vrrp::packet::{self, Advert, Form};
 use hapair::vrrp::{
     Alarm, GarpTimes, Ignored, Input, Output, Packet, PacketError, Peer, Router, Settings, State, Time, frame,
@@ -135,7 +136,11 @@ fn settings_make_keepalived_s_adverts() {
 fn announcements_are_keepalived_s_byte_for_byte() {
     for r in records("announce") {
         let mac = r.bytes("mac").try_into().unwrap();
-        assert_eq!(frame::announce(mac, r.addr("address")), r.bytes("frame"), "{}", r.name);
+        let frame = match r.addr("address") {
+            IpAddr::V4(address) => arp::broadcast(Mac(mac), &arp::announcement(Mac(mac), address)).into(),
+            IpAddr::V6(address) => frame::neighbour_advertisement(mac, address),
+        };
+        assert_eq!(frame, r.bytes("frame"), "{}", r.name);
     }
 }
 

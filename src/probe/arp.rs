@@ -17,23 +17,8 @@ use serde::Serialize;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::prober::micros;
-
-/// An Ethernet address; shown in lower case with colons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
-
-impl std::fmt::Display for Mac {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl Serialize for Mac {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+pub use crate::state::arp::Mac;
+use crate::state::arp::{self, Claim};
 
 /// Why ARP cannot be asked from here; not a fault of the pair.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,41 +154,14 @@ fn interfaces() -> io::Result<Vec<ArpInterface>> {
     Ok(found.collect())
 }
 
-const ETH_P_ARP: u16 = 0x0806;
-
-/// An Ethernet broadcast frame asking who has `vip` (RFC 826).
+/// An Ethernet broadcast frame asking who has `vip`.
 fn request_frame(interface: &ArpInterface, vip: Ipv4Addr) -> [u8; 42] {
-    let mut frame = [0u8; 42];
-    frame[..6].fill(0xff);
-    frame[6..12].copy_from_slice(&interface.mac.0);
-    frame[12..14].copy_from_slice(&ETH_P_ARP.to_be_bytes());
-    // Hardware Ethernet, protocol IPv4, address lengths 6 and 4, operation 1 (request).
-    frame[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
-    frame[22..28].copy_from_slice(&interface.mac.0);
-    frame[28..32].copy_from_slice(&interface.address.octets());
-    frame[38..42].copy_from_slice(&vip.octets());
-    frame
+    arp::broadcast(interface.mac, &arp::question(interface.mac, interface.address, vip))
 }
 
-/// What an ARP frame says about `vip`.
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    /// This station answers a request for it.
-    Reply(Mac),
-    /// This station announces it unasked.
-    Gratuitous(Mac),
-}
-
-fn heard(frame: &[u8], vip: Ipv4Addr) -> Option<Heard> {
-    let arp = frame.get(14..42)?;
-    if frame[12..14] != ETH_P_ARP.to_be_bytes() || arp[..6] != [0, 1, 8, 0, 6, 4] || arp[14..18] != vip.octets() {
-        return None;
-    }
-    let mac = Mac(arp[8..14].try_into().ok()?);
-    if arp[24..28] == vip.octets() {
-        return Some(Heard::Gratuitous(mac));
-    }
-    (arp[6..8] == [0, 2]).then_some(Heard::Reply(mac))
+/// Who answers a question for `vip` in this frame, or announces it.
+fn heard(frame: &[u8], vip: Ipv4Addr) -> Option<(Mac, Claim)> {
+    arp::claim(arp::of_frame(frame)?, vip).filter(|(_, claim)| *claim != Claim::Asks)
 }
 
 fn open(interface: &ArpInterface) -> Result<Socket, ArpUnavailable> {
@@ -218,7 +176,7 @@ fn open(interface: &ArpInterface) -> Result<Socket, ArpUnavailable> {
     // SAFETY: sockaddr_ll is plain data that fits the storage and is valid when zeroed.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = ETH_P_ARP.to_be();
+    address.sll_protocol = arp::ETHERTYPE.to_be();
     address.sll_ifindex = interface.index as i32;
     // SAFETY: the storage holds a sockaddr_ll of exactly this length.
     let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
@@ -292,7 +250,7 @@ pub fn who_has(
             .send(&request_frame(interface, vip))
             .map_err(|e| ArpUnavailable(format!("cannot send on {}: {e}", interface.name)))?;
         listen(&socket, start + timeout * round / 3, |frame| {
-            if let Some(Heard::Reply(mac) | Heard::Gratuitous(mac)) = heard(frame, vip) {
+            if let Some((mac, _)) = heard(frame, vip) {
                 found.insert(mac);
             }
         })
@@ -367,8 +325,8 @@ fn watch(
         due = (due + interval).max(Instant::now());
         let gratuitous = &mut log.gratuitous;
         let result = listen(socket, due, |frame| match heard(frame, vip) {
-            Some(Heard::Reply(mac)) if !round.macs.contains(&mac) => round.macs.push(mac),
-            Some(Heard::Gratuitous(mac)) => gratuitous.push((micros(epoch.elapsed()), mac)),
+            Some((mac, Claim::Reply)) if !round.macs.contains(&mac) => round.macs.push(mac),
+            Some((mac, Claim::Gratuitous)) => gratuitous.push((micros(epoch.elapsed()), mac)),
             _ => {}
         });
         log.rounds.push(round);
@@ -385,35 +343,6 @@ mod tests {
 
     use super::*;
 
-    fn here() -> ArpInterface {
-        let mac = Mac([2, 0, 0, 0, 0, 9]);
-        ArpInterface {
-            name: "t0".into(),
-            index: 1,
-            mac,
-            address: Ipv4Addr::new(10, 0, 0, 9),
-            prefix: 24,
-        }
-    }
-
-    #[test]
-    fn frames_are_told_apart() {
-        let vip = Ipv4Addr::new(10, 0, 0, 200);
-        let request = request_frame(&here(), vip);
-        assert_eq!(heard(&request, vip), None, "our own question is no answer");
-        let mut reply = request;
-        reply[20..22].copy_from_slice(&[0, 2]);
-        reply[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
-        reply[28..32].copy_from_slice(&vip.octets());
-        reply[38..42].copy_from_slice(&here().address.octets());
-        assert_eq!(heard(&reply, vip), Some(Heard::Reply(Mac([2, 0, 0, 0, 0, 7]))));
-        assert_eq!(heard(&reply, Ipv4Addr::new(10, 0, 0, 201)), None);
-        let mut announcement = request;
-        announcement[28..32].copy_from_slice(&vip.octets());
-        assert_eq!(heard(&announcement, vip), Some(Heard::Gratuitous(here().mac)));
-        assert_eq!(here().mac.to_string(), "02:00:00:00:00:09");
-    }
-
     #[test]
     fn what_cannot_be_asked_says_why() {
         let ipv6 = interface_for("2001:db8::1".parse().unwrap()).unwrap_err();
@@ -429,11 +358,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_frame_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = heard(&bytes, Ipv4Addr::new(10, 0, 0, 1));
-        }
-
         #[test]
         fn subnets(a in any::<u32>(), b in any::<u32>(), prefix in 0u8..=32) {
             let net = ipnet::Ipv4Net::new(a.into(), prefix).unwrap();

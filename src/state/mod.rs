@@ -3,6 +3,7 @@
 //! Nothing in this room does I/O. The controller turns an inventory into a [`HostState`]; the executor on the host
 //! answers with [`Facts`], a [`Plan`] and [`Event`]s. Everything travels as one JSON object a line ([`frame`]).
 
+pub mod arp;
 pub mod drift;
 pub mod edit;
 pub mod error;

@@ -1,6 +1,6 @@
-//! IPv4 headers, gratuitous ARP and unsolicited neighbour advertisements.
+//! IPv4 headers and unsolicited neighbour advertisements.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::packet::{PROTOCOL, PacketError, fold, words};
 
@@ -47,28 +47,6 @@ pub fn build_ipv4(src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, id: u16, payload: &[u8]
     let sum = fold(words(&out));
     out[10..12].copy_from_slice(&sum.to_be_bytes());
     out.extend(payload);
-    out
-}
-
-/// The Ethernet frame that tells neighbours who owns an address now.
-pub fn announce(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => gratuitous_arp(mac, address),
-        IpAddr::V6(address) => neighbour_advertisement(mac, address),
-    }
-}
-
-/// Gratuitous ARP request (RFC 5227, 3): 42 bytes, broadcast.
-pub fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
-    let mut out = Vec::with_capacity(42);
-    out.extend([0xff; 6]);
-    out.extend(mac);
-    // EtherType ARP; Ethernet, IPv4, lengths 6 and 4, request.
-    out.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
-    out.extend(mac);
-    out.extend(address.octets());
-    out.extend([0xff; 6]);
-    out.extend(address.octets());
     out
 }
 

@@ -15,6 +15,7 @@ use crate::agent::os::epoll_registered::Watched;
 use crate::agent::os::{log, sys};
 use crate::agent::plan;
 use crate::keepalived::{Family, Instance};
+use crate::state::arp::{self, Mac};
 use crate::vrrp::{Advert, Form, Input, Output, Router, State, Time, frame};
 
 /// What a router wants: unit, member, output.
@@ -25,6 +26,14 @@ pub(super) type ToSend<'a> = (&'a Instance, &'a Router, &'a Advert, Form);
 
 /// How many routers are released first: their peers hear of it while the addresses of the others are still being removed.
 const FIRST: usize = 4;
+
+/// The Ethernet frame that tells neighbours who owns an address now.
+fn announcement(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp::broadcast(Mac(mac), &arp::announcement(Mac(mac), address)).into(),
+        IpAddr::V6(address) => frame::neighbour_advertisement(mac, address),
+    }
+}
 
 /// The orders in parts that are carried out one after the other. Orders of one router are never torn apart.
 fn parts(batch: &[Order]) -> impl Iterator<Item = &[Order]> {
@@ -294,7 +303,7 @@ impl Engine {
             let addresses = self.addresses((*u, *m)).into_iter();
             for a in addresses.filter(|a| there.contains(&a.at)) {
                 if let Some(mac) = self.links.links.get(&a.at.index).and_then(|l| l.mac) {
-                    all.push((a.at.index, a.at.ip, frame::announce(mac, a.at.ip), *count));
+                    all.push((a.at.index, a.at.ip, announcement(mac, a.at.ip), *count));
                 }
             }
         }

@@ -6,10 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::host::os::root::Root;
+use crate::state::arp::{self, Mac};
 
-const ETH_P_ARP: u16 = 0x0806;
-/// Ethernet, IPv4, their address lengths.
-const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 /// Pause between two requests: a switch may drop one while it learns.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -17,7 +15,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy)]
 pub struct Interface {
     index: i32,
-    mac: [u8; 6],
+    mac: Mac,
 }
 
 impl Interface {
@@ -33,7 +31,7 @@ impl Interface {
         }
         Some(Interface {
             index: file("ifindex").parse().ok()?,
-            mac: parse_mac(&file("address"))?,
+            mac: file("address").parse().ok()?,
         })
     }
 }
@@ -51,13 +49,13 @@ pub fn who_has(
     sender: Ipv4Addr,
     patience: Duration,
 ) -> io::Result<Option<String>> {
-    let own: Vec<[u8; 6]> = root
+    let own: Vec<Mac> = root
         .names("/sys/class/net")
         .iter()
-        .filter_map(|name| parse_mac(&root.line(&format!("/sys/class/net/{name}/address"))))
+        .filter_map(|name| root.line(&format!("/sys/class/net/{name}/address")).parse().ok())
         .collect();
     let socket = open(interface)?;
-    let question = request(interface.mac, sender, wanted);
+    let question = arp::question(interface.mac, sender, wanted);
     let began = Instant::now();
     let mut asked = 0;
     while began.elapsed() < patience {
@@ -67,36 +65,12 @@ pub fn who_has(
         }
         let wait = (AGAIN * asked).min(patience).saturating_sub(began.elapsed());
         for packet in receive(&socket, wait)? {
-            if let Some(mac) = has(&packet, wanted).filter(|mac| !own.contains(mac)) {
-                return Ok(Some(written(mac)));
+            if let Some((mac, _)) = arp::claim(&packet, wanted).filter(|(mac, _)| !own.contains(mac)) {
+                return Ok(Some(mac.to_string()));
             }
         }
     }
     Ok(None)
-}
-
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = text.split(':').map(|part| u8::from_str_radix(part, 16));
-    let mac = [(); 6].map(|()| bytes.next().and_then(Result::ok));
-    let all = mac.iter().all(Option::is_some) && bytes.next().is_none();
-    all.then(|| mac.map(Option::unwrap_or_default))
-}
-
-fn written(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-fn request(mac: [u8; 6], sender: Ipv4Addr, wanted: Ipv4Addr) -> Vec<u8> {
-    let operation = [0, 1];
-    [&KIND[..], &operation, &mac, &sender.octets(), &[0; 6], &wanted.octets()].concat()
-}
-
-/// The station that says, in a reply or unasked, that it has this address.
-fn has(packet: &[u8], wanted: Ipv4Addr) -> Option<[u8; 6]> {
-    let arp = packet.get(..28)?;
-    (arp[..6] == KIND && arp[14..18] == wanted.octets())
-        .then(|| arp[8..14].try_into().ok())
-        .flatten()
 }
 
 /// Where an interface's ARP packets come from and go to.
@@ -104,10 +78,10 @@ fn address(interface: Interface) -> libc::sockaddr_ll {
     // SAFETY: sockaddr_ll is plain data and valid when zeroed.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = ETH_P_ARP.to_be();
+    address.sll_protocol = arp::ETHERTYPE.to_be();
     address.sll_ifindex = interface.index;
     address.sll_halen = 6;
-    address.sll_addr[..6].fill(0xff);
+    address.sll_addr[..6].copy_from_slice(&Mac::BROADCAST.0);
     address
 }
 
@@ -177,33 +151,6 @@ fn receive(socket: &OwnedFd, wait: Duration) -> io::Result<Vec<Vec<u8>>> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(packets),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_is_no_answer_and_an_answer_names_the_station() {
-        let wanted = Ipv4Addr::new(192, 168, 0, 77);
-        let (ours, theirs) = ([2, 0, 0, 0, 0, 1], [0x52, 0x54, 0, 0x6c, 1, 0]);
-        let question = request(ours, Ipv4Addr::UNSPECIFIED, wanted);
-        assert_eq!(question.len(), 28);
-        assert_eq!(has(&question, wanted), None);
-        let mut answer = request(theirs, wanted, Ipv4Addr::UNSPECIFIED);
-        answer[7] = 2;
-        assert_eq!(has(&answer, wanted).map(written).as_deref(), Some("52:54:00:6c:01:00"));
-        assert_eq!(has(&answer, Ipv4Addr::new(192, 168, 0, 78)), None);
-        assert_eq!(has(&answer[..20], wanted), None);
-    }
-
-    #[test]
-    fn macs_as_sysfs_writes_them() {
-        assert_eq!(parse_mac("52:54:00:6c:01:0a"), Some([0x52, 0x54, 0, 0x6c, 1, 10]));
-        for text in ["", "52:54:00", "52:54:00:6c:01:0a:0b", "52:54:00:6c:01:xx"] {
-            assert_eq!(parse_mac(text), None, "{text}");
         }
     }
 }
