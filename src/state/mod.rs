@@ -13,6 +13,7 @@ pub mod fault;
 pub mod frame;
 pub mod health;
 pub mod hex;
+pub mod http;
 pub mod plan;
 pub mod redact;
 pub mod resource;

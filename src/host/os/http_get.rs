@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::host::os::error::Error;
-use crate::state::{NODE_HEADER, Reply};
+use crate::state::{Reply, http};
 
 /// Fetches `url` within `timeout_ms`.
 pub fn fetch(url: &str, timeout_ms: u64) -> Reply {
@@ -91,19 +91,20 @@ fn get(url: &str, limit: Duration) -> Result<(u16, String), String> {
     let limit = |e: std::io::Error| e.to_string();
     stream.set_write_timeout(Some(left()?)).map_err(limit)?;
     stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
-    let mut head = Vec::new();
+    let mut data = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {
-        if let Some(end) = head.windows(4).position(|w| w == b"\r\n\r\n") {
-            return head_of(&String::from_utf8_lossy(&head[..end]));
+        let head = http::head(&data).map_err(|why| format!("not an HTTP answer: {why}"))?;
+        if let Some(head) = head {
+            return Ok((head.status, head.node.unwrap_or_default()));
         }
-        if head.len() > 65_536 {
+        if data.len() > 65_536 {
             return Err("the answer's header is too long".to_owned());
         }
         stream.set_read_timeout(Some(left()?)).map_err(|e| e.to_string())?;
         match stream.read(&mut buffer) {
             Ok(0) => return Err("the connection was closed before an answer".to_owned()),
-            Ok(n) => head.extend_from_slice(&buffer[..n]),
+            Ok(n) => data.extend_from_slice(&buffer[..n]),
             Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
                 return Err("no answer in time".to_owned());
             }
@@ -111,20 +112,6 @@ fn get(url: &str, limit: Duration) -> Result<(u16, String), String> {
             Err(e) => return Err(e.to_string()),
         }
     }
-}
-
-fn head_of(head: &str) -> Result<(u16, String), String> {
-    let mut lines = head.split("\r\n");
-    let first = lines.next().unwrap_or_default();
-    let status = first
-        .strip_prefix("HTTP/")
-        .and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok())
-        .ok_or_else(|| format!("not an HTTP answer: {first}"))?;
-    let node = lines
-        .filter_map(|l| l.split_once(':'))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case(NODE_HEADER))
-        .map(|(_, value)| value.trim().to_owned());
-    Ok((status, node.unwrap_or_default()))
 }
 
 #[cfg(test)]
