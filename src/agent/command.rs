@@ -1,37 +1,15 @@
-//! The daemon's command lines, for the binary's `main`.
+//! What `hapair-agent` asks a running daemon, and what it makes of the answers.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::daemon::{self, RunOptions};
-use super::os::harden::Hardening;
 use super::os::state_dir;
-use super::release;
 use super::tell::{control, neighbours};
 
-/// What `hapair-agent --help` says about these commands.
-pub const USAGE: &str = "\
-  hapair-agent run [--config FILE] [--config-id ID] [--state-dir DIR]
-                   [--metrics-listen ADDRESS:PORT] [--rt-priority 1-99] [--lock-memory]
-                                    the VRRP daemon; vrrp_rt_priority and vrrp_no_swap of the configuration override the options
-  hapair-agent release [--config FILE] [--config-id ID] [--state-dir DIR]
-                                    after the daemon crashed: remove its addresses, then announce priority 0 (ExecStopPost)
-  hapair-agent status [--json] [--wait master|backup|settled] [--timeout SECONDS] [--state-dir DIR]
-  hapair-agent handover|hold [SECONDS] [INSTANCE]
-                                    hand the VIP over / do not take it over, until resume or for SECONDS
-  hapair-agent takeover [SECONDS] [INSTANCE]
-                                    on the standby: take the VIP now, by announcing a priority above the owner's; that priority
-                                    stays until resume, or for SECONDS
-  hapair-agent resume [INSTANCE]    end a hold, and announce the configured priority again after a takeover
-  hapair-agent reload
-  hapair-agent metrics              in Prometheus' text form
-";
-
-/// Result of a command line that was ours.
+/// How a command ended.
 #[derive(Debug)]
 pub struct Invocation {
     /// For standard output.
@@ -40,127 +18,90 @@ pub struct Invocation {
     pub failed: bool,
 }
 
-/// Runs `run`, `release`, `status`, `handover`, `hold`, `takeover`, `resume`, `reload` or `metrics`. `None`: not one of ours.
-pub fn invoke(args: &[&str]) -> Option<anyhow::Result<Invocation>> {
-    let (command, rest) = args.split_first()?;
-    let known = [
-        "run", "release", "status", "handover", "hold", "takeover", "resume", "reload", "metrics",
-    ];
-    known.contains(command).then(|| dispatch(command, rest))
+impl Invocation {
+    /// It did what was asked for.
+    pub fn done(output: String) -> Invocation {
+        Invocation { output, failed: false }
+    }
 }
 
-struct Arguments {
-    config: PathBuf,
-    config_id: Option<String>,
-    state_dir: PathBuf,
-    json: bool,
-    wait: Option<String>,
-    timeout: Duration,
-    metrics_listen: Option<SocketAddr>,
-    hardening: Hardening,
-    words: Vec<String>,
+/// What `status` is asked for.
+#[derive(Debug)]
+pub struct StatusOptions {
+    /// Where the daemon's control socket is.
+    pub state_dir: PathBuf,
+    /// As JSON instead of a table.
+    pub json: bool,
+    /// Not before that.
+    pub wait: Option<Wait>,
+    /// How long that may take.
+    pub timeout: Duration,
 }
 
-fn parse(rest: &[&str]) -> anyhow::Result<Arguments> {
-    let mut a = Arguments {
-        config: "/etc/keepalived/keepalived.conf".into(),
-        config_id: None,
-        state_dir: state_dir::STATE_DIR.into(),
-        json: false,
-        wait: None,
-        timeout: Duration::from_secs(30),
-        metrics_listen: None,
-        hardening: Hardening::default(),
-        words: Vec::new(),
-    };
-    let mut words = rest.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .map(|v| (*v).to_owned())
-                .with_context(|| format!("{word} needs a value"))
-        };
-        match *word {
-            "--config" => a.config = value()?.into(),
-            "--config-id" => a.config_id = Some(value()?),
-            "--state-dir" => a.state_dir = value()?.into(),
-            "--metrics-listen" => {
-                let address = value()?.parse();
-                a.metrics_listen =
-                    Some(address.context("--metrics-listen is ADDRESS:PORT, as 192.0.2.1:9650 or [::]:9650")?);
-            }
-            "--rt-priority" => {
-                let priority = value()?.parse().ok().filter(|p| (1..=99).contains(p));
-                a.hardening.rt_priority = Some(priority.context("--rt-priority is a whole number from 1 to 99")?);
-            }
-            "--lock-memory" => a.hardening.lock_memory = true,
-            "--json" => a.json = true,
-            "--wait" => a.wait = Some(value()?),
-            "--timeout" => {
-                let seconds: f64 = value()?.parse().context("--timeout is a number of seconds")?;
-                a.timeout = Duration::try_from_secs_f64(seconds).context("--timeout is a number of seconds")?;
-            }
-            other if other.starts_with('-') => bail!("unknown option {other}"),
-            other => a.words.push(other.to_owned()),
+/// What the instances may be waited for to be, all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Owners.
+    Master,
+    /// Standby.
+    Backup,
+    /// One or the other.
+    Settled,
+}
+
+impl Wait {
+    /// By its name on the command line.
+    pub fn of(name: &str) -> Option<Wait> {
+        match name {
+            "master" => Some(Wait::Master),
+            "backup" => Some(Wait::Backup),
+            "settled" => Some(Wait::Settled),
+            _ => None,
         }
     }
-    Ok(a)
-}
 
-fn dispatch(command: &str, rest: &[&str]) -> anyhow::Result<Invocation> {
-    let a = parse(rest)?;
-    let done = |output: String| Ok(Invocation { output, failed: false });
-    match command {
-        "run" => {
-            daemon::run(&RunOptions {
-                config: a.config,
-                config_id: a.config_id,
-                state_dir: a.state_dir,
-                metrics_listen: a.metrics_listen,
-                hardening: a.hardening,
-            })?;
-            done(String::new())
-        }
-        "release" => {
-            let names = release::release(&a.config, a.config_id.as_deref(), &a.state_dir)
-                .with_context(|| format!("cannot release the addresses of {}", a.config.display()))?;
-            done(names.iter().map(|n| format!("{n}: released\n")).collect())
-        }
-        "status" => status(&a),
-        _ => {
-            let line = [command]
-                .into_iter()
-                .chain(a.words.iter().map(String::as_str))
-                .collect::<Vec<_>>()
-                .join(" ");
-            let answer = ask(&a, &line)?;
-            if command == "metrics" && !answer.is_empty() {
-                return done(answer);
-            }
-            // A daemon that ends or hangs meanwhile answers nothing: that does not count as yes.
-            let value: Value =
-                serde_json::from_str(&answer).context("the agent did not answer; it may be busy or gone")?;
-            match value["error"].as_str() {
-                Some(error) => bail!("{error}"),
-                None if value["ok"] == true => done(String::new()),
-                None => bail!("the agent's answer is not understood: {answer}"),
-            }
+    fn is_met_by(self, state: &str) -> bool {
+        match self {
+            Wait::Master => state == "MASTER",
+            Wait::Backup => state == "BACKUP",
+            Wait::Settled => matches!(state, "MASTER" | "BACKUP"),
         }
     }
 }
 
-fn ask(a: &Arguments, line: &str) -> anyhow::Result<String> {
-    control::ask(&a.state_dir, line)
-        .with_context(|| format!("no agent answers on {}", state_dir::socket_in(&a.state_dir).display()))
+/// Sends a line to the daemon's control socket; answers are text for `metrics`, else yes or an error.
+///
+/// # Errors
+/// No daemon answers, or it says no.
+pub fn tell(state_dir: &Path, line: &str) -> anyhow::Result<Invocation> {
+    let answer = ask(state_dir, line)?;
+    if line.split(' ').next() == Some("metrics") && !answer.is_empty() {
+        return Ok(Invocation::done(answer));
+    }
+    // A daemon that ends or hangs meanwhile answers nothing: that does not count as yes.
+    let value: Value = serde_json::from_str(&answer).context("the agent did not answer; it may be busy or gone")?;
+    match value["error"].as_str() {
+        Some(error) => bail!("{error}"),
+        None if value["ok"] == true => Ok(Invocation::done(String::new())),
+        None => bail!("the agent's answer is not understood: {answer}"),
+    }
 }
 
-fn status(a: &Arguments) -> anyhow::Result<Invocation> {
-    let end = Instant::now() + a.timeout;
+fn ask(state_dir: &Path, line: &str) -> anyhow::Result<String> {
+    control::ask(state_dir, line)
+        .with_context(|| format!("no agent answers on {}", state_dir::socket_in(state_dir).display()))
+}
+
+/// The daemon's status, once it is as asked.
+///
+/// # Errors
+/// No daemon answers.
+pub fn status(options: &StatusOptions) -> anyhow::Result<Invocation> {
+    let end = Instant::now() + options.timeout;
     loop {
-        let answer = ask(a, "status");
+        let answer = ask(&options.state_dir, "status");
         // While waiting for a state, the daemon may still be starting.
-        let value: Value = match (&answer, &a.wait) {
+        let value: Value = match (&answer, options.wait) {
             (Ok(text), _) => serde_json::from_str(text).context("the agent's answer is not JSON")?,
             (Err(_), Some(_)) if Instant::now() < end => Value::Null,
             (Err(_), _) => return answer.map(|output| Invocation { output, failed: true }),
@@ -171,15 +112,15 @@ fn status(a: &Arguments) -> anyhow::Result<Invocation> {
             .flatten()
             .filter_map(|i| i["state"].as_str())
             .collect();
-        let reached = match a.wait.as_deref() {
-            None => true,
-            Some("master") => !states.is_empty() && states.iter().all(|s| *s == "MASTER"),
-            Some("backup") => !states.is_empty() && states.iter().all(|s| *s == "BACKUP"),
-            Some("settled") => !states.is_empty() && states.iter().all(|s| *s == "MASTER" || *s == "BACKUP"),
-            Some(other) => bail!("--wait is master, backup or settled, not {other}"),
-        };
+        let reached = options
+            .wait
+            .is_none_or(|wait| !states.is_empty() && states.iter().all(|s| wait.is_met_by(s)));
         if reached || Instant::now() >= end {
-            let output = if a.json { format!("{value}\n") } else { table(&value) };
+            let output = if options.json {
+                format!("{value}\n")
+            } else {
+                table(&value)
+            };
             return Ok(Invocation {
                 output,
                 failed: !reached,

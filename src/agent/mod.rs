@@ -22,7 +22,8 @@ mod release;
 mod tell;
 mod track;
 
-pub use command::{Invocation, USAGE, invoke};
+pub use command::{Invocation, StatusOptions, Wait, status, tell};
+pub use daemon::{RunOptions, run};
 pub use os::harden::Hardening;
 pub use os::script;
 pub use os::state_dir::STATE_DIR;

@@ -1,71 +1,64 @@
-//! The command line of `hapair-agent`, as far as it is not the daemon's.
+//! Runs one command line of `hapair-agent`.
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
+use super::arguments::{Command, HELP, Wrong, parse};
+use crate::agent::{self, Invocation, RunOptions};
 use crate::host::change::check_config;
 use crate::host::control::{fault, reboot};
 use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
-use crate::host::resource::undoing::When;
 use crate::host::serve::session;
 use crate::host::transaction::{revert, runner};
-use crate::state::{Fault, TxnId};
-
-const HELP: &str = "\
-hapair-agent: the host side of hapair
-
-usage:
-  hapair-agent serve                answer hapair's requests on stdin and stdout
-  hapair-agent check-config FILE    check a keepalived.conf
-  hapair-agent --version
-  hapair-agent --help
-
-called by systemd on hapair's behalf:
-  hapair-agent txn ID               run a stored transaction
-  hapair-agent revert ID [--boot]   revert an unconfirmed change
-  hapair-agent undo-fault stop UNIT end a drill's fault
-  hapair-agent hold-at-boot SECONDS keep VRRP from starting until hapair has seen the host healthy
-";
+use crate::state::Fault;
 
 /// Entry point of the `hapair-agent` binary.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let root = Root::live();
-    if let Some(result) = crate::agent::invoke(&args) {
-        return invoked(result);
-    }
-    match args[..] {
-        ["serve"] => {
+    let command = match parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(Wrong::Usage) => {
+            complain(HELP);
+            return ExitCode::from(2);
+        }
+        Err(Wrong::Argument(error)) => return report(Err(error)),
+    };
+    match command {
+        Command::Serve => {
             session::serve(&root);
             ExitCode::SUCCESS
         }
-        ["txn", id] => report(with_id(id, |id| runner::run(&root, &id))),
-        ["revert", id] => report(with_id(id, |id| revert::by_timer(&root, &id, When::Now))),
-        ["revert", id, "--boot"] => report(with_id(id, |id| revert::by_timer(&root, &id, When::AtBoot))),
-        ["undo-fault", "stop", unit] => report(fault::repair(&root, &Fault::Stop { unit: unit.to_owned() })),
-        ["hold-at-boot", seconds] => report(reboot::hold(&root, seconds)),
-        ["check-config", path] => check_config(path),
-        ["--version" | "-V"] => {
+        Command::Txn(id) => report(runner::run(&root, &id)),
+        Command::Revert(id, when) => report(revert::by_timer(&root, &id, when)),
+        Command::EndFault { unit } => report(fault::repair(&root, &Fault::Stop { unit })),
+        Command::HoldAtBoot { seconds } => report(reboot::hold(&root, &seconds)),
+        Command::CheckConfig { path } => check_config(&path),
+        Command::Version => {
             say(&format!("hapair-agent {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
-        ["--help" | "-h"] => {
+        Command::Help => {
             say(HELP);
-            say(crate::agent::USAGE);
             ExitCode::SUCCESS
         }
-        _ => {
-            complain(HELP);
-            ExitCode::from(2)
-        }
+        Command::Run(options) => invoked(agent::run(&options).map(|()| Invocation::done(String::new()))),
+        Command::Release(options) => invoked(release(&options)),
+        Command::Status(options) => invoked(agent::status(&options)),
+        Command::Tell { state_dir, line } => invoked(agent::tell(&state_dir, &line)),
     }
+}
+
+fn release(options: &RunOptions) -> anyhow::Result<Invocation> {
+    let names = agent::release(&options.config, options.config_id.as_deref(), &options.state_dir)
+        .with_context(|| format!("cannot release the addresses of {}", options.config.display()))?;
+    Ok(Invocation::done(
+        names.iter().map(|n| format!("{n}: released\n")).collect(),
+    ))
 }
 
 /// A reader that is gone is no reason to panic.
@@ -77,13 +70,6 @@ fn complain(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn with_id(text: &str, then: impl FnOnce(TxnId) -> Result<()>) -> Result<()> {
-    match TxnId::new(text) {
-        Some(id) => then(id),
-        None => Err(Error::new(format!("not a transaction's identifier: {text}"))),
-    }
-}
-
 fn report(result: Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     complain(&format!("error: {error:#}\n"));
@@ -93,7 +79,7 @@ fn report(result: Result<()>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn invoked(result: anyhow::Result<crate::agent::Invocation>) -> ExitCode {
+fn invoked(result: anyhow::Result<Invocation>) -> ExitCode {
     match result {
         Ok(done) => {
             say(&done.output);

@@ -16,6 +16,7 @@
 //! * [`transaction`]: run, confirm, revert, roll back,
 //! * [`serve`]: the conversation with the controller.
 
+mod arguments;
 pub mod change;
 pub mod command;
 pub mod control;
