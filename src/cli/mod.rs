@@ -9,6 +9,7 @@ mod runtime;
 mod secrets;
 mod session;
 mod ui;
+mod whole_file;
 
 pub use dispatch::main;
 pub use exit::Exit;

@@ -1,7 +1,5 @@
 //! `hapair plan`: what `apply` would change. Changes nothing.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -11,6 +9,7 @@ use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
+use crate::cli::whole_file;
 use crate::rollout::{Pair, SavedPlan};
 use crate::state::error::Doing;
 use crate::state::{Drift, Plan, Remedy};
@@ -45,20 +44,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
 /// Writes a plan whole or not at all, for its owner only.
 fn keep(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(plan).map_err(std::io::Error::from);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.tmp"));
-    let _ = std::fs::remove_file(&temporary);
-    let written = text.and_then(|text| {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    Ok(written.at("write", path)?)
+    Ok(whole_file::write(path, text.at("write", path)?.as_bytes())?)
 }
 
 /// Number of changes by host.

@@ -1,7 +1,6 @@
 //! `hapair render`: every file a host would get. Needs no host.
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use serde_json::json;
@@ -12,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::secrets;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
+use crate::cli::whole_file;
 use crate::desired::{self, Secrets};
 use crate::state::Secret;
 use crate::state::error::Doing;
@@ -53,7 +53,7 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
             match &args.out {
                 Some(directory) => {
                     let to = directory.join(&host.name).join(file.path.trim_start_matches('/'));
-                    write_private(&to, &file.content).at("write", &to)?;
+                    write_private(&to, &file.content)?;
                 }
                 // On a terminal, in a pipe or a CI log a secret has nothing to do; --out writes it.
                 None => {
@@ -79,15 +79,13 @@ pub(crate) fn run(global: &Global, args: &RenderArgs, ui: &Ui) -> Result<Exit, F
 }
 
 /// The files hold secrets: nobody but the operator may read them.
-fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
+fn write_private(path: &Path, content: &str) -> Result<(), Failure> {
     if let Some(parent) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .at("write", path)?;
     }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content.as_bytes())
+    Ok(whole_file::write(path, content.as_bytes())?)
 }
