@@ -4,6 +4,7 @@ mod format;
 mod html;
 mod junit;
 mod svg;
+mod template;
 #[cfg(test)]
 mod tests;
 mod text;
