@@ -3,25 +3,26 @@
 mod prepare;
 mod return_vips;
 mod settled;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::watch;
+
 use self::settled::{Answers, Seen};
 use super::error::{DrillError, DrillErrorKind, refuse};
 use super::event::{DrillEvent, Phase};
 use super::link::HostLink;
-use super::owners::OwnerLog;
 use super::plan::{DrillPlan, Endpoint, InstancePlan};
 use super::result::{DrillReport, ScenarioResult};
 use super::scenario::Scenario;
 use super::session::Session;
-use super::verdict::{Evidence, VipEvidence, judge};
+use super::verdict::{Evidence, judge};
 use crate::inventory::Side;
-use crate::probe::arp::{self, ArpWatch};
-use crate::probe::{Live, Prober};
+use crate::probe::Live;
 use crate::remote::RemoteErrorKind;
 use crate::state::frame::Look;
 use crate::state::time::Utc;
@@ -149,6 +150,16 @@ struct Injected {
     undo_at: Instant,
 }
 
+/// After the repair.
+struct Returning {
+    /// What was broken runs again.
+    repaired: bool,
+    /// A VIP goes back to the host that was broken.
+    goes_back: bool,
+    /// Until when the pair may take to settle.
+    deadline: Instant,
+}
+
 /// One scenario on one host.
 struct Work<'a, L> {
     session: Session<'a, L>,
@@ -218,7 +229,94 @@ impl<'a, L: HostLink> Work<'a, L> {
         (Fault::Stop { unit }, what)
     }
 
+    /// Instances whose VIPs these are.
+    fn instances_of(&self, vips: &[usize]) -> Vec<&'a InstancePlan> {
+        let mut instances: Vec<&InstancePlan> = Vec::new();
+        for vip in vips {
+            let instance = &self.plan.instances[self.endpoints[*vip].0];
+            if !instances.iter().any(|i| i.name == instance.name) {
+                instances.push(instance);
+            }
+        }
+        instances
+    }
+
+    /// Breaks a host, which undoes the fault by itself if nobody else does. Returns when, in µs of the session.
+    async fn inject(
+        &mut self,
+        broken: Side,
+        fault: Fault,
+        what: String,
+        move_within: Duration,
+    ) -> Result<u64, DrillError> {
+        let undo_after = move_within + UNDO_SLACK;
+        let fault_us = self.session.now_us();
+        self.injected = Some(Injected {
+            host: broken,
+            fault: fault.clone(),
+            what,
+            undo_at: Instant::now() + undo_after,
+        });
+        let request = Request::Inject {
+            fault,
+            undo_after: undo_after.as_secs(),
+        };
+        self.session.order(broken, &request, self.plan.request_timeout).await?;
+        Ok(fault_us)
+    }
+
+    /// Waits until the repaired host runs again, and gives it back the VIPs that it does not take by itself; where nothing
+    /// is meant to move, waits for the time in which it would.
+    async fn await_return(
+        &mut self,
+        broken: Side,
+        instances: &[&InstancePlan],
+        moved: bool,
+        live: &mut watch::Receiver<Vec<Live>>,
+    ) -> Result<Returning, DrillError> {
+        let plan = self.plan;
+        let deadline = Instant::now() + plan.return_deadline(self.scenario, broken, instances);
+        let repaired = self.runs_again(broken, deadline).await?;
+        let names = (plan.hosts[broken].as_str(), plan.hosts[broken.other()].as_str());
+        let goes_back = instances
+            .iter()
+            .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
+        if moved && goes_back && repaired {
+            self.return_vips(broken, instances, deadline).await?;
+        }
+        if !moved || !goes_back {
+            // Nothing is meant to move any more: give it the time in which it would.
+            let time = instances
+                .iter()
+                .map(|i| i.expected_return(self.scenario, broken))
+                .max()
+                .unwrap_or_default();
+            let until = Instant::now() + time;
+            self.session.wait(live, until, |_, _| false).await?;
+        }
+        Ok(Returning {
+            repaired,
+            goes_back,
+            deadline,
+        })
+    }
+
+    /// Where each of these VIPs belongs in the end.
+    fn ends(&self, broken: Side, vips: &[usize], moved: bool) -> Vec<Side> {
+        let plan = self.plan;
+        let names = (plan.hosts[broken].as_str(), plan.hosts[broken.other()].as_str());
+        vips.iter()
+            .map(|vip| {
+                let instance = &plan.instances[self.endpoints[*vip].0];
+                let stays = !moved || instance.owner_in_the_end(names.0, names.1) == names.0;
+                if stays { broken } else { broken.other() }
+            })
+            .collect()
+    }
+
     /// From baseline to verdict, with the fault on the host `broken`.
+    ///
+    /// One function, because a drill is one sequence of phases, and the time of each goes into the verdict at the end.
     async fn drill(&mut self, broken: Side) -> Result<ScenarioResult, DrillError> {
         let plan = self.plan;
         let other = broken.other();
@@ -228,13 +326,7 @@ impl<'a, L: HostLink> Work<'a, L> {
         let before: Vec<Side> = (0..self.endpoints.len())
             .map(|v| self.session.owners.owners(v)[0])
             .collect();
-        let mut instances: Vec<&InstancePlan> = Vec::new();
-        for vip in &owned {
-            let instance = &plan.instances[self.endpoints[*vip].0];
-            if !instances.iter().any(|i| i.name == instance.name) {
-                instances.push(instance);
-            }
-        }
+        let instances = self.instances_of(&owned);
         let budget_ms = plan.budget_for(self.scenario, broken, &instances);
         let host = plan.hosts[broken].clone();
         self.session.tell(DrillEvent::Started {
@@ -246,45 +338,19 @@ impl<'a, L: HostLink> Work<'a, L> {
         self.session.tell(DrillEvent::Phase(Phase::Baseline));
         let status = self.status(broken).await?;
         let (fault, what) = self.fault(&status);
-        let targets = self.endpoints.iter().map(|(_, e)| e.target.clone()).collect();
-        let prober = Prober::start(targets, plan.probe, self.session.epoch)
-            .map_err(|e| DrillError::of(DrillErrorKind::Local, "cannot start the prober").because(e))?;
-        let (watches, arp) = self.start_arp();
-        let mut live = prober.live();
-        let settled = plan.settled_streak;
-        let steady = |view: &[Live], _: &OwnerLog| view.iter().all(|l| l.streak >= settled);
-        if !self
-            .session
-            .wait(&mut live, Instant::now() + plan.patience, steady)
-            .await?
-        {
-            return Err(refuse(format!(
-                "the VIP does not answer {settled} times in a row, although nothing is broken yet"
-            ))
-            .hint("check `hapair status`; packet loss between this machine and the VIP looks the same"));
-        }
+        let witnesses = self.start_witnesses()?;
+        let mut live = witnesses.live();
+        self.until_steady(&mut live).await?;
 
         self.session.tell(DrillEvent::Phase(Phase::Inject));
         let move_within = plan.move_deadline(self.scenario, broken, &instances);
-        let undo_after = move_within + UNDO_SLACK;
-        let fault_us = self.session.now_us();
-        self.injected = Some(Injected {
-            host: broken,
-            fault: fault.clone(),
-            what,
-            undo_at: Instant::now() + undo_after,
-        });
-        let request = Request::Inject {
-            fault: fault.clone(),
-            undo_after: undo_after.as_secs(),
-        };
-        self.session.order(broken, &request, plan.request_timeout).await?;
+        let fault_us = self.inject(broken, fault.clone(), what, move_within).await?;
 
         self.session.tell(DrillEvent::Phase(Phase::AwaitMove));
         let seen = Seen {
             hosts: &plan.hosts,
             vips: &owned,
-            settled,
+            settled: plan.settled_streak,
         };
         let deadline = self.session.epoch + Duration::from_micros(fault_us) + move_within;
         let moved = self
@@ -309,33 +375,12 @@ impl<'a, L: HostLink> Work<'a, L> {
         self.injected = None;
 
         self.session.tell(DrillEvent::Phase(Phase::AwaitReturn));
-        let deadline = Instant::now() + plan.return_deadline(self.scenario, broken, &instances);
-        let repaired = self.runs_again(broken, deadline).await?;
-        let names = (plan.hosts[broken].as_str(), plan.hosts[other].as_str());
-        let goes_back = instances
-            .iter()
-            .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
-        if moved && goes_back && repaired {
-            self.return_vips(broken, &instances, deadline).await?;
-        }
-        if !moved || !goes_back {
-            // Nothing is meant to move any more: give it the time in which it would.
-            let time = instances
-                .iter()
-                .map(|i| i.expected_return(self.scenario, broken))
-                .max()
-                .unwrap_or_default();
-            let until = Instant::now() + time;
-            self.session.wait(&mut live, until, |_, _| false).await?;
-        }
-        let ends: Vec<Side> = owned
-            .iter()
-            .map(|vip| {
-                let instance = &plan.instances[self.endpoints[*vip].0];
-                let stays = !moved || instance.owner_in_the_end(names.0, names.1) == names.0;
-                if stays { broken } else { other }
-            })
-            .collect();
+        let Returning {
+            repaired,
+            goes_back,
+            deadline,
+        } = self.await_return(broken, &instances, moved, &mut live).await?;
+        let ends = self.ends(broken, &owned, moved);
         // Where nothing moved, the answers may never have stopped.
         let after_us = if moved { fault_us } else { 0 };
         let back = self
@@ -349,22 +394,8 @@ impl<'a, L: HostLink> Work<'a, L> {
         let repaired = repaired && self.runs(broken).await?;
 
         let end_us = self.session.now_us();
-        // Off the runtime's thread: stopping waits for the probes in flight.
-        let timelines = tokio::task::spawn_blocking(move || prober.stop());
-        let logs: Vec<_> = watches.into_iter().map(|w| w.map(ArpWatch::stop)).collect();
-        let timelines = timelines.await.unwrap_or_default();
-        let vips = self.endpoints.iter().zip(timelines).zip(logs).enumerate();
-        let vips = vips.map(|(index, (((instance, endpoint), timeline), arp))| VipEvidence {
-            vip: endpoint.vip.to_string(),
-            instance: plan.instances[*instance].name.clone(),
-            probed: endpoint.probed(),
-            had_to_move: owned.contains(&index),
-            owner_before: before[index],
-            timeline,
-            word: self.session.owners.spans(index, end_us),
-            arp,
-        });
-        let vips = vips.collect();
+        let arp = witnesses.arp.clone();
+        let vips = self.heard(witnesses, &owned, &before, end_us).await;
         let macs: BTreeMap<String, Side> = Side::BOTH
             .into_iter()
             .flat_map(|host| self.session.macs(host).into_iter().map(move |mac| (mac, host)))
@@ -390,27 +421,6 @@ impl<'a, L: HostLink> Work<'a, L> {
             doubt,
             notes: std::mem::take(&mut self.notes),
         }))
-    }
-
-    /// ARP probing of every VIP where it can be had, and in words where, or why not.
-    fn start_arp(&mut self) -> (Vec<Option<ArpWatch>>, String) {
-        let mut said = Vec::new();
-        let mut watches = Vec::new();
-        for (_, endpoint) in &self.endpoints {
-            let started = arp::interface_for(endpoint.vip).and_then(|interface| {
-                let watch = ArpWatch::start(endpoint.vip, &interface, self.plan.arp_interval, self.session.epoch)?;
-                Ok((watch, format!("asked on {}", interface.name)))
-            });
-            let (watch, text) = match started {
-                Ok((watch, text)) => (Some(watch), text),
-                Err(error) => (None, error.to_string()),
-            };
-            watches.push(watch);
-            if !said.contains(&text) {
-                said.push(text);
-            }
-        }
-        (watches, said.join("; "))
     }
 
     /// The host says that engine and nginx run.

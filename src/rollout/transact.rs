@@ -68,6 +68,9 @@ impl Run<'_> {
     }
 
     /// Begins a transaction and follows it to its end.
+    ///
+    /// One function, because every turn of the loop may change what the next one waits for: how far the events were read,
+    /// until when the host must be confirmed, where it moves, and how often the operator asked to stop.
     pub(super) async fn begin(
         &mut self,
         member: &mut Member,

@@ -88,6 +88,12 @@ impl Engine {
         self.retire(now, old, &kept_addresses);
         self.open_sockets(now);
         self.due = vec![None; self.units.len()];
+        self.index_ids();
+        self.begin(now, before, &kept_addresses);
+        self.execute(now);
+    }
+
+    fn index_ids(&mut self) {
         let places = self.units.iter().enumerate();
         self.ids = places
             .flat_map(|(u, unit)| {
@@ -98,8 +104,6 @@ impl Engine {
             })
             .collect();
         self.ids.sort_unstable();
-        self.begin(now, before, &kept_addresses);
-        self.execute(now);
     }
 
     /// Says farewell for routers that are gone from the configuration. Addresses of the owners that remain are kept.
