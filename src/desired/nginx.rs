@@ -61,20 +61,9 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     };
     add_nonlocal_bind(build, nginx)?;
 
-    let reload = || vec![Reaction::Reload { unit: UNIT.to_owned() }];
     let view = view(build, nginx)?;
     let text = build.render(SITE, &view)?;
-    let path = format!("{CONF_D}/{SITE_FILE}");
-    build.push_file(
-        Stage::Nginx,
-        TextFile {
-            path: &path,
-            content: text,
-            mode: 0o644,
-            validator: Some(Validator::Nginx),
-            reactions: reload(),
-        },
-    );
+    push_configuration(build, SITE_FILE, text);
     for file in &nginx.extra_files {
         let reserved = [SITE_FILE, "default.conf"].contains(&file.name.as_str());
         if reserved || file.name.contains('/') || file.name.starts_with('.') || !file.name.ends_with(".conf") {
@@ -84,31 +73,11 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
             ));
         }
         build.guard(Syntax::ShellWord, "nginx.extra_files", &file.name)?;
-        let path = format!("{CONF_D}/{}", file.name);
-        build.push_file(
-            Stage::Nginx,
-            TextFile {
-                path: &path,
-                content: file.content.clone(),
-                mode: 0o644,
-                validator: Some(Validator::Nginx),
-                reactions: reload(),
-            },
-        );
+        push_configuration(build, &file.name, file.content.clone());
     }
     if layout(build.inventory, build.facts) == NginxLayout::NginxOrg {
         let text = build.render(DEFAULT, &serde_json::json!({}))?;
-        let path = format!("{CONF_D}/default.conf");
-        build.push_file(
-            Stage::Nginx,
-            TextFile {
-                path: &path,
-                content: text,
-                mode: 0o644,
-                validator: Some(Validator::Nginx),
-                reactions: reload(),
-            },
-        );
+        push_configuration(build, "default.conf", text);
     }
     if nginx.servers.is_empty() {
         build.note(format!(
@@ -125,6 +94,18 @@ pub(super) fn add(build: &mut Build) -> Result<(), DesiredError> {
     }
     build.push_running(Stage::Nginx, UNIT);
     Ok(())
+}
+
+/// A file of nginx's configuration, which nginx itself checks and reads again.
+fn push_configuration(build: &mut Build, name: &str, content: String) {
+    let file = TextFile {
+        path: &format!("{CONF_D}/{name}"),
+        content,
+        mode: 0o644,
+        validator: Some(Validator::Nginx),
+        reactions: vec![Reaction::Reload { unit: UNIT.to_owned() }],
+    };
+    build.push_file(Stage::Nginx, file);
 }
 
 /// As observed; before nginx is installed, as the repository it will come from makes it.

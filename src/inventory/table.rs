@@ -17,7 +17,7 @@ pub(super) struct Table<'a> {
     what: &'a str,
     entries: &'a [(YamlNode, YamlNode)],
     pub(super) span: Span,
-    keys: &'static [&'static str],
+    keys: &'a [&'static str],
 }
 
 impl<'a> Table<'a> {
@@ -26,7 +26,7 @@ impl<'a> Table<'a> {
         context: &'a Context,
         node: &'a YamlNode,
         what: &'a str,
-        keys: &'static [&'static str],
+        keys: &'a [&'static str],
     ) -> Option<Table<'a>> {
         let entries = mapping(context, node, what)?;
         for (key, value) in entries {

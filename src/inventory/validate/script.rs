@@ -17,6 +17,7 @@ pub(super) struct Tracked<T> {
     pub(super) value: T,
 }
 
+/// Keys of every script; those of its kind follow.
 const COMMON: &[&str] = &[
     "name",
     "kind",
@@ -28,64 +29,9 @@ const COMMON: &[&str] = &[
     "user",
     "init_fail",
 ];
-const RESTART: &[&str] = &[
-    "name",
-    "kind",
-    "interval",
-    "timeout",
-    "weight",
-    "fall",
-    "rise",
-    "user",
-    "init_fail",
-    "unit",
-    "binary",
-];
-const HTTP: &[&str] = &[
-    "name",
-    "kind",
-    "interval",
-    "timeout",
-    "weight",
-    "fall",
-    "rise",
-    "user",
-    "init_fail",
-    "url",
-    "try_timeout",
-    "tries",
-    "pause",
-];
-const RUN: &[&str] = &[
-    "name",
-    "kind",
-    "interval",
-    "timeout",
-    "weight",
-    "fall",
-    "rise",
-    "user",
-    "init_fail",
-    "command",
-];
-const ANY: &[&str] = &[
-    "name",
-    "kind",
-    "interval",
-    "timeout",
-    "weight",
-    "fall",
-    "rise",
-    "user",
-    "init_fail",
-    "unit",
-    "binary",
-    "url",
-    "try_timeout",
-    "tries",
-    "pause",
-    "command",
-];
+const RESTART: &[&str] = &["unit", "binary"];
+const HTTP: &[&str] = &["url", "try_timeout", "tries", "pause"];
+const RUN: &[&str] = &["command"];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
@@ -192,14 +138,14 @@ fn timeout_of(context: &Context, kind: &ScriptKind, written: Option<At<i64>>, in
 fn script(context: &Context, node: &YamlNode) -> Option<Tracked<Script>> {
     // The kind first: it says which keys there are.
     let kind = kind_of(node);
-    let (what, keys) = match kind {
-        Some(Kind::Restart) => ("a restart script", RESTART),
-        Some(Kind::Http) => ("an http script", HTTP),
-        Some(Kind::Command) => ("a command script", RUN),
-        None => ("a script", ANY),
+    let (what, own) = match kind {
+        Some(Kind::Restart) => ("a restart script", RESTART.to_vec()),
+        Some(Kind::Http) => ("an http script", HTTP.to_vec()),
+        Some(Kind::Command) => ("a command script", RUN.to_vec()),
+        None => ("a script", [RESTART, HTTP, RUN].concat()),
     };
-    debug_assert!(COMMON.iter().all(|key| keys.contains(key)));
-    let table = Table::new(context, node, what, keys)?;
+    let keys = [COMMON, &own].concat();
+    let table = Table::new(context, node, what, &keys)?;
     table.need("name", "a name of your own, as in name: chk_nginx");
     table.need("kind", "restart, http or command");
     let name = table.word("name", &WORD);
