@@ -148,7 +148,16 @@ fn rows(svg: &mut String, report: &DrillReport, s: &ScenarioResult, y: u64) -> u
                     format!("{} requests failed: {}", span.count, kind.text()),
                 ),
             };
-            bar(svg, &scale, (span.from_ms, span.to_ms), (y, BAR), fill, &text, &title);
+            let stretch = Bar {
+                from_ms: span.from_ms,
+                to_ms: span.to_ms,
+                y,
+                height: BAR,
+                fill,
+                text: &text,
+                title: &title,
+            };
+            bar(svg, &scale, &stretch);
         }
         y += ROW;
         y = owners(svg, &scale, report, vip, y);
@@ -187,15 +196,16 @@ fn owners(svg: &mut String, scale: &Scale, report: &DrillReport, vip: &VipResult
             );
             for o in spans {
                 let title = format!("{name} {says}: {} to {}", duration(o.from_ms), duration(o.to_ms));
-                bar(
-                    svg,
-                    scale,
-                    (o.from_ms, o.to_ms),
-                    (y, 10),
-                    node_colour(report, name),
-                    "",
-                    &title,
-                );
+                let stretch = Bar {
+                    from_ms: o.from_ms,
+                    to_ms: o.to_ms,
+                    y,
+                    height: 10,
+                    fill: node_colour(report, name),
+                    text: "",
+                    title: &title,
+                };
+                bar(svg, scale, &stretch);
             }
             y += 16;
         }
@@ -213,22 +223,31 @@ fn label(svg: &mut String, y: u64, text: &str) {
     );
 }
 
-fn bar(
-    svg: &mut String,
-    scale: &Scale,
-    (from, to): (u64, u64),
-    (y, height): (u64, u64),
-    fill: &str,
-    text: &str,
-    title: &str,
-) {
-    let x = scale.x(from);
+/// A stretch of time on a row.
+struct Bar<'a> {
+    from_ms: u64,
+    to_ms: u64,
+    /// Its top.
+    y: u64,
+    height: u64,
+    fill: &'a str,
+    /// Shown where there is room.
+    text: &'a str,
+    /// Shown under the mouse.
+    title: &'a str,
+}
+
+fn bar(svg: &mut String, scale: &Scale, bar: &Bar<'_>) {
+    let Bar {
+        y, height, fill, text, ..
+    } = bar;
+    let x = scale.x(bar.from_ms);
     // A short failure must not vanish.
-    let width = ((scale.x(to) - x).max(1.5) * 10.0).round() / 10.0;
+    let width = ((scale.x(bar.to_ms) - x).max(1.5) * 10.0).round() / 10.0;
     let _ = write!(
         svg,
         "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"><title>{}</title></rect>",
-        escape(title)
+        escape(bar.title)
     );
     if !text.is_empty() && width > 8.0 * text.chars().count() as f64 + 12.0 {
         let middle = ((x + width / 2.0) * 10.0).round() / 10.0;
