@@ -83,7 +83,7 @@ fn a_stopped_sshd_is_noticed_although_the_kernel_answers() {
         .collect();
     pids.iter().for_each(|pid| signal(*pid, "STOP"));
     let error = block_on(link.recv()).unwrap_err();
-    contains(&error.to_string(), &["no answer from the host for"]);
+    contains(&error.in_full(), &["no answer from the host for"]);
     // Closing a conversation with a stopped peer, and freeing its session, does not hang either.
     block_on(link.close());
     pids.iter().for_each(|pid| signal(*pid, "KILL"));

@@ -25,7 +25,7 @@ fn a_killed_executor_is_not_taken_for_a_finished_one() {
     let Some(error) = lost("echo last words >&2; kill -KILL $$") else {
         return;
     };
-    contains(&error.to_string(), &["web1", "killed by signal KILL", "last words"]);
+    contains(&error.in_full(), &["web1", "killed by signal KILL", "last words"]);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_executor_that_exits_is_told_with_its_last_words() {
     let Some(error) = lost("echo 'panicked: \u{fffd}' >&2; exit 101") else {
         return;
     };
-    contains(&error.to_string(), &["ended with status 101", "panicked"]);
+    contains(&error.in_full(), &["ended with status 101", "panicked"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_frame_that_cannot_be_read_ends_the_conversation() {
     let Some(error) = lost("echo '{\"reply\":\"from the future\"}'; read -r line") else {
         return;
     };
-    contains(&error.to_string(), &["cannot be read"]);
+    contains(&error.in_full(), &["cannot be read"]);
 }
 
 #[test]

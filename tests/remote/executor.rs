@@ -13,10 +13,7 @@ fn a_local_child_uses_the_same_protocol() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "echo broken >&2; exit 3"]);
     let error = block_on(Link::local("twin", command)).unwrap_err();
-    contains(
-        &error.to_string(),
-        &["twin: the executor ended with status 3", "broken"],
-    );
+    contains(&error.in_full(), &["twin: the executor ended with status 3", "broken"]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn known_hosts_forms_of_openssh() {
     let try_with = |text: &str| {
         std::fs::write(sshd.at("known_hosts"), text).unwrap();
         let got = connect(&target, nobody(), sshd.tuning(&acks()));
-        got.map(|link| link.host_key().to_owned()).map_err(|e| e.to_string())
+        got.map(|link| link.host_key().to_owned()).map_err(|e| e.in_full())
     };
     let ed25519 = sshd.public("ed25519");
     assert_eq!(
