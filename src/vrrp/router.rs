@@ -260,11 +260,16 @@ impl Router {
 
     fn tracked(&mut self, now: Time, effective: Effective, out: &mut Vec<Output>) {
         self.pending = effective.pending;
+        // An owner that gives up says only that. An advert of its new priority right before could arrive after the priority 0, and the
+        // standby would wait for three more.
+        if effective.fault && !self.fault {
+            self.fault = true;
+            self.apply_fault(now, Cause::Fault, out);
+        }
         self.set_priority(now, effective.priority, out);
-        if self.fault != effective.fault {
-            self.fault = effective.fault;
-            let cause = if self.fault { Cause::Fault } else { Cause::Recovered };
-            self.apply_fault(now, cause, out);
+        if self.fault && !effective.fault {
+            self.fault = false;
+            self.apply_fault(now, Cause::Recovered, out);
         }
         let Role::Backup(standby) = &mut self.role else { return };
         match standby.wait {

@@ -394,6 +394,29 @@ fn a_reload_keeps_the_addresses() {
 }
 
 #[test]
+fn an_owner_that_fails_with_a_lower_priority_says_only_that_it_gives_up() {
+    let mut b = Bench::new(settings(250));
+    b.pass(4.0);
+    assert_eq!(b.state(), State::Master);
+    b.take();
+    b.give(Input::Tracked(Effective {
+        priority: 90,
+        fault: true,
+        pending: false,
+    }));
+    let sent: Vec<u8> = b
+        .said
+        .iter()
+        .filter_map(|(_, output)| match output {
+            Output::Send { advert, .. } => Some(advert.priority),
+            _ => None,
+        })
+        .collect();
+    // An advert with 90 that overtakes the priority 0 would make the standby wait for three more.
+    assert_eq!((b.state(), sent), (State::Fault, vec![0]));
+}
+
+#[test]
 fn the_owner_of_the_addresses_does_not_wait() {
     let mut b = Bench::new(settings(255));
     assert_eq!(b.mastery(), Some((b.now, Cause::Start)));
