@@ -4,7 +4,7 @@
 //! ([`record`]) and run by PID 1 ([`transaction`]), and `serve` only follows its journal. Everything is static and
 //! NSS-free, and asks of the host only what CentOS 7 has.
 //!
-//! Nine rooms, each of which imports only those before it:
+//! Ten rooms, each of which imports only those before it:
 //!
 //! * [`os`]: ask the machine and tell it,
 //! * [`record`]: one transaction on disk,
@@ -13,6 +13,7 @@
 //! * [`control`]: units, reboots, faults and holds on request,
 //! * [`change`]: validation before a change, reactions after it,
 //! * [`report`]: status and drift,
+//! * [`preflight`]: what else lives on the host and the segment, as findings,
 //! * [`transaction`]: run, confirm, revert, roll back,
 //! * [`serve`]: the conversation with the controller.
 
@@ -22,6 +23,7 @@ pub mod command;
 pub mod control;
 pub mod observe;
 pub mod os;
+pub mod preflight;
 pub mod record;
 pub mod report;
 pub mod resource;

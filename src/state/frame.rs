@@ -19,6 +19,7 @@ use super::event::Event;
 use super::facts::Facts;
 use super::fault::Fault;
 use super::plan::Plan;
+use super::preflight::Segment;
 use super::resource::{HostState, Stage};
 use super::status::HostStatus;
 use super::transaction::{HostRollback, HostRollbackPlan, Transaction};
@@ -145,6 +146,12 @@ pub enum Request {
         /// ms for the whole exchange.
         timeout_ms: u64,
     },
+    /// Who else on the segment has the VIPs or the `virtual_router_id` of these instances of the last desired state;
+    /// answered by [`Reply::Segment`] after some seconds of listening. Read-only.
+    Segment {
+        /// By name.
+        instances: Vec<String>,
+    },
     /// What the host's clock shows; answered by [`Reply::Clock`].
     Clock,
     /// TCP connect from this host, closed at once: the executor has no TLS, so of a port that does this is all it can
@@ -200,6 +207,7 @@ impl Request {
             | Request::Unwatch
             | Request::Fetch { .. }
             | Request::Clock
+            | Request::Segment { .. }
             | Request::Connect { .. }
             | Request::Unit { .. }
             | Request::Vrrp {
@@ -362,6 +370,11 @@ pub enum Reply {
     Clock {
         /// ms since 1970.
         at_ms: u64,
+    },
+    /// Answer to `Segment`.
+    Segment {
+        /// Who was seen and heard.
+        seen: Segment,
     },
     /// The request failed.
     Error {

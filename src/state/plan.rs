@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
+use super::preflight::HostPreflight;
 use super::resource::Stage;
 
 /// What an apply would do on one host.
@@ -21,6 +22,9 @@ pub struct Plan {
     /// What is no longer as hapair left it, whether an apply changes it or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// What else lives on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<HostPreflight>,
 }
 
 impl Plan {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::edit::Edit;
+use super::preflight::Needs;
 use super::secret::Secret;
 use super::system::{Engine, NetworkManagerKind, SelinuxMode};
 
@@ -25,6 +26,9 @@ pub struct HostState {
     pub instances: Vec<InstanceRef>,
     /// What the operator should know though nothing of it is a change: shown with the plan.
     pub notes: Vec<String>,
+    /// What preflight looks for on this host.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
 }
 
 /// What the host needs to know of an instance to report on it.

@@ -49,28 +49,50 @@ pub fn who_has(
     sender: Ipv4Addr,
     patience: Duration,
 ) -> io::Result<Option<String>> {
+    let mut answers = who_have(root, interface, &[wanted], sender, patience)?;
+    Ok(answers.pop().map(|(_, mac)| mac))
+}
+
+/// The same for several addresses at once: those that somebody has, each with the first station that answered.
+///
+/// # Errors
+/// As [`who_has`].
+pub fn who_have(
+    root: &Root,
+    interface: Interface,
+    wanted: &[Ipv4Addr],
+    sender: Ipv4Addr,
+    patience: Duration,
+) -> io::Result<Vec<(Ipv4Addr, String)>> {
     let own: Vec<Mac> = root
         .names("/sys/class/net")
         .iter()
         .filter_map(|name| root.line(&format!("/sys/class/net/{name}/address")).parse().ok())
         .collect();
     let socket = open(interface)?;
-    let question = arp::question(interface.mac, sender, wanted);
+    let mut missing = wanted.to_vec();
+    let mut answers = Vec::new();
     let began = Instant::now();
     let mut asked = 0;
-    while began.elapsed() < patience {
+    while began.elapsed() < patience && !missing.is_empty() {
         if began.elapsed() >= AGAIN * asked {
             asked += 1;
-            send(&socket, interface, &question)?;
+            for address in &missing {
+                send(&socket, interface, &arp::question(interface.mac, sender, *address))?;
+            }
         }
         let wait = (AGAIN * asked).min(patience).saturating_sub(began.elapsed());
         for packet in receive(&socket, wait)? {
-            if let Some((mac, _)) = arp::claim(&packet, wanted).filter(|(mac, _)| !own.contains(mac)) {
-                return Ok(Some(mac.to_string()));
-            }
+            missing.retain(|address| {
+                let Some((mac, _)) = arp::claim(&packet, *address).filter(|(mac, _)| !own.contains(mac)) else {
+                    return true;
+                };
+                answers.push((*address, mac.to_string()));
+                false
+            });
         }
     }
-    Ok(None)
+    Ok(answers)
 }
 
 /// Where an interface's ARP packets come from and go to.

@@ -2,6 +2,7 @@
 
 use crate::host::observe::tools::Tools;
 use crate::host::os::root::Root;
+use crate::host::preflight::preflight;
 use crate::host::report::drift;
 use crate::host::resource::boot;
 use crate::host::resource::diff::{Context, diff};
@@ -37,5 +38,6 @@ pub fn plan(root: &Root, state: &HostState, tools: &mut Tools, engine_active: bo
         reboot_needed: boot::needed(&resources, &observed, config),
         changes,
         drift,
+        preflight: Some(preflight(root, state, tools)),
     }
 }

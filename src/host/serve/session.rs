@@ -12,6 +12,7 @@ use crate::host::os::error::{Error, Result};
 use crate::host::os::root::Root;
 use crate::host::os::systemd::TransientUnit;
 use crate::host::os::{clock, executor, http_get};
+use crate::host::preflight::{segment, surroundings};
 use crate::host::record::request::Stored;
 use crate::host::record::txn::Txn;
 use crate::host::record::{exclusive, history, revert_timer};
@@ -133,6 +134,7 @@ impl Session {
             | Request::PlanRollback { .. }
             | Request::Connect { .. }
             | Request::Clock
+            | Request::Segment { .. }
             | Request::Fetch { .. } => true,
             // They change the host or follow a change.
             Request::Apply { .. }
@@ -215,6 +217,7 @@ impl Session {
                 Ok(Some(Reply::Ack))
             }
             Request::Clock => Ok(Some(Reply::Clock { at_ms: clock::now_ms() })),
+            Request::Segment { instances } => self.segment(&instances).map(Some),
             Request::Fetch { url, timeout_ms } => Ok(Some(http_get::fetch(&url, timeout_ms))),
             Request::Connect { address, timeout_ms } => {
                 http_get::connect(&address, timeout_ms).map(|()| Some(Reply::Ack))
@@ -233,11 +236,14 @@ impl Session {
     }
 
     fn plan(&mut self, state: Box<HostState>) -> Reply {
-        let units: Vec<String> = [Engine::Agent, Engine::Keepalived]
-            .map(|e| e.unit().to_owned())
-            .to_vec();
+        let engines = [Engine::Agent, Engine::Keepalived].map(Engine::unit);
+        let units: Vec<String> = engines
+            .iter()
+            .chain(&surroundings::UNITS)
+            .map(|unit| (*unit).to_owned())
+            .collect();
         self.tools.ask(&self.root, &[], &units);
-        let engine_active = units.iter().any(|u| self.tools.unit(u).is_active());
+        let engine_active = engines.iter().any(|unit| self.tools.unit(unit).is_active());
         let plan = plan(&self.root, &state, &mut self.tools, engine_active);
         self.desired = Some(state);
         Reply::Plan { plan }
@@ -355,6 +361,15 @@ impl Session {
         match &self.desired {
             Some(state) => staging::validate_ahead(&self.root, state, stages),
             None => Err(Error::new("nothing to validate: no desired state was sent")),
+        }
+    }
+
+    fn segment(&self, instances: &[String]) -> Result<Reply> {
+        match &self.desired {
+            Some(state) => Ok(Reply::Segment {
+                seen: segment::ask(&self.root, state, instances),
+            }),
+            None => Err(Error::new("nothing to look for: no desired state was sent")),
         }
     }
 

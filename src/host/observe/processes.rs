@@ -1,0 +1,166 @@
+//! Which process has a socket, and which unit or container the process belongs to.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::host::os::root::Root;
+
+/// A process that was found by one of its sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    /// 0: nobody that this host shows has the socket.
+    pub pid: u32,
+    /// `/proc/PID/comm`.
+    pub name: String,
+    /// Its control group, below that of PID 1: `/system.slice/nginx.service`.
+    pub group: String,
+}
+
+impl Process {
+    /// It belongs to this unit of the host itself, not to one of the same name inside of a container.
+    pub fn is_of(&self, unit: &str) -> bool {
+        self.group.strip_prefix("/system.slice/") == Some(unit)
+    }
+
+    /// The innermost part of its control group that is a service or a scope: `nginx.service`, `docker-….scope`.
+    pub fn unit(&self) -> Option<&str> {
+        let mut parts = self.group.rsplit('/');
+        parts.find(|part| part.ends_with(".service") || part.ends_with(".scope"))
+    }
+}
+
+/// Processes by the inodes of their sockets. Looks first at `likely`: to look at every process costs milliseconds.
+pub fn owners(root: &Root, inodes: &[u64], likely: &[u32]) -> BTreeMap<u64, Process> {
+    let mut found = BTreeMap::new();
+    let mut missing = inodes.to_vec();
+    let mut look = |pid: u32, missing: &mut Vec<u64>| {
+        for inode in sockets_of(root, pid) {
+            if let Some(at) = missing.iter().position(|wanted| *wanted == inode) {
+                missing.swap_remove(at);
+                found.insert(inode, process(root, pid));
+            }
+        }
+    };
+    for pid in likely.iter().filter(|pid| **pid > 0) {
+        look(*pid, &mut missing);
+    }
+    for pid in pids(root) {
+        if missing.is_empty() {
+            break;
+        }
+        look(pid, &mut missing);
+    }
+    found.extend(missing.into_iter().map(|inode| (inode, Process::default())));
+    found
+}
+
+/// Every process that `/proc` shows.
+pub fn pids(root: &Root) -> Vec<u32> {
+    let mut pids: Vec<u32> = root
+        .names("/proc")
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+fn sockets_of(root: &Root, pid: u32) -> Vec<u64> {
+    let Ok(entries) = std::fs::read_dir(root.path(&format!("/proc/{pid}/fd"))) else {
+        return Vec::new();
+    };
+    let targets = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.filter_map(|target| socket_inode(&target)).collect()
+}
+
+/// `socket:[12345]`.
+fn socket_inode(target: &Path) -> Option<u64> {
+    target
+        .to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+fn process(root: &Root, pid: u32) -> Process {
+    let group = |pid: u32| group(&root.read(&format!("/proc/{pid}/cgroup")).unwrap_or_default());
+    // systemd 219 is in `/`, later ones in `/init.scope`; inside of a container there is something before it.
+    let init = group(1);
+    let above = init.strip_suffix("/init.scope").unwrap_or(&init).trim_end_matches('/');
+    let own = group(pid);
+    Process {
+        pid,
+        name: root.line(&format!("/proc/{pid}/comm")),
+        group: own.strip_prefix(above).unwrap_or(&own).to_owned(),
+    }
+}
+
+/// systemd's own hierarchy: `0::PATH` (version 2) or `N:name=systemd:PATH`.
+fn group(text: &str) -> String {
+    let path = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (name, path) = (parts.next()?, parts.next()?);
+        Some((name.to_owned(), path.to_owned()))
+    };
+    let all: Vec<(String, String)> = text.lines().filter_map(path).collect();
+    let named = all.iter().find(|(name, _)| name == "name=systemd");
+    let unified = all.iter().find(|(name, _)| name.is_empty());
+    named.or(unified).map(|(_, path)| path.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A process on a host that is a directory.
+    pub(crate) fn put(dir: &Path, pid: u32, name: &str, group: &str, sockets: &[u64]) {
+        let proc = dir.join(format!("proc/{pid}"));
+        std::fs::create_dir_all(proc.join("fd")).unwrap();
+        std::fs::write(proc.join("comm"), format!("{name}\n")).unwrap();
+        std::fs::write(proc.join("cgroup"), format!("0::{group}\n")).unwrap();
+        for (n, inode) in sockets.iter().enumerate() {
+            std::os::unix::fs::symlink(format!("socket:[{inode}]"), proc.join(format!("fd/{n}"))).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_socket_leads_to_its_process_and_its_unit() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), 1, "systemd", "/init.scope", &[1]);
+        put(dir.path(), 700, "nginx", "/system.slice/nginx.service", &[70, 71]);
+        put(
+            dir.path(),
+            812,
+            "keepalived",
+            "/system.slice/docker-12ab.scope/system.slice/keepalived.service",
+            &[80],
+        );
+        let owners = owners(&Root::at(dir.path()), &[71, 80, 99], &[700]);
+        assert!(owners[&71].is_of("nginx.service") && owners[&71].pid == 700);
+        assert_eq!(owners[&80].name, "keepalived");
+        // Called like ours, but a container's.
+        assert!(!owners[&80].is_of("keepalived.service"));
+        assert_eq!(owners[&80].unit(), Some("keepalived.service"));
+        assert_eq!(owners[&99], Process::default());
+    }
+
+    #[test]
+    fn control_groups_of_both_versions() {
+        let v1 = "11:memory:/system.slice\n1:name=systemd:/system.slice/nginx.service\n";
+        assert_eq!(group(v1), "/system.slice/nginx.service");
+        assert_eq!(group("1:name=systemd:/x.service\n0::/y\n"), "/x.service");
+        assert_eq!(group("0::/user.slice/session-3.scope\n"), "/user.slice/session-3.scope");
+        assert_eq!(group(""), "");
+    }
+
+    #[test]
+    fn what_is_above_pid_1_is_not_the_hosts() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), 1, "systemd", "/lab/web1/init.scope", &[]);
+        put(dir.path(), 9, "nginx", "/lab/web1/system.slice/nginx.service", &[5]);
+        assert!(owners(&Root::at(dir.path()), &[5], &[])[&5].is_of("nginx.service"));
+    }
+}
