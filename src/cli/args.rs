@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::state::FindingId;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done (for `plan`: nothing to do)
@@ -11,7 +14,8 @@ const EXIT_CODES: &str = "Exit codes:
   3  `plan` found changes
   4  a host could not be reached or refused us
   5  applied, then undone (a rollback or removal: reverted by the host)
-  6  the drill ran and a scenario missed its budget";
+  6  the drill ran and a scenario missed its budget
+  7  a finding blocks (`check`, `plan`, `apply`); nothing was changed";
 
 /// Turn two bare CentOS hosts into a verified nginx high-availability pair
 #[derive(Debug, Parser)]
@@ -76,6 +80,8 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Write every file that a host would get; needs no host
     Render(RenderArgs),
+    /// Show what stands in the way of an apply: what else lives on both hosts and on their segment
+    Check(CheckArgs),
     /// Show what `apply` would change, as a diff per host, and what was changed by hand
     Plan(PlanArgs),
     /// Converge the pair, standby first, and prove that the VIP answers
@@ -127,9 +133,31 @@ pub(crate) struct RenderArgs {
     pub(crate) release: u8,
 }
 
+/// Findings that block and are accepted all the same.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Accepted {
+    /// Go on although this finding blocks, may be repeated; --yes accepts none
+    #[arg(long, value_name = "ID", value_parser = finding_id())]
+    pub(crate) accept: Vec<FindingId>,
+}
+
+/// The names of all findings, which help, errors and shell completions list.
+fn finding_id() -> impl TypedValueParser<Value = FindingId> {
+    PossibleValuesParser::new(FindingId::ALL.map(FindingId::name)).try_map(|name| name.parse::<FindingId>())
+}
+
+/// `check`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) accepted: Accepted,
+}
+
 /// `plan`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) accepted: Accepted,
     /// Save the plan for `hapair apply FILE`, which does exactly this or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -138,6 +166,8 @@ pub(crate) struct PlanArgs {
 /// `apply`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) accepted: Accepted,
     /// A plan saved by `plan --out`: applied without asking, refused if the inventory or a host changed since
     pub(crate) file: Option<PathBuf>,
     /// Only this host; refused for changes of election settings
@@ -296,6 +326,7 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Command::Render(_) => "render",
+            Command::Check(_) => "check",
             Command::Plan(_) => "plan",
             Command::Apply(_) => "apply",
             Command::Status => "status",

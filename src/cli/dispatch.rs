@@ -32,6 +32,7 @@ fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let global = &args.global;
     match &args.command {
         Command::Render(render) => commands::render::run(global, render, ui),
+        Command::Check(check) => inside(global, || commands::check::run(global, check, ui)),
         Command::Plan(plan) => inside(global, || commands::plan::run(global, plan, ui)),
         Command::Apply(apply) => inside(global, || commands::apply::run(global, apply, ui)),
         Command::Status => inside(global, || commands::status::run(global, ui)),

@@ -21,6 +21,8 @@ pub enum Exit {
     RolledBack,
     /// 6: the drill ran and a scenario missed its budget.
     OverBudget,
+    /// 7: a finding blocks; nothing was changed.
+    Blocked,
     /// What a command run on the operator's behalf (`lab ssh`, `lab exec`) ended with.
     Child(u8),
 }
@@ -36,6 +38,7 @@ impl Exit {
             Exit::Unreachable => 4,
             Exit::RolledBack => 5,
             Exit::OverBudget => 6,
+            Exit::Blocked => 7,
             Exit::Child(code) => code,
         }
     }

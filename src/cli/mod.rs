@@ -5,6 +5,7 @@ mod commands;
 mod dispatch;
 mod error;
 mod exit;
+mod findings;
 mod runtime;
 mod secrets;
 mod session;

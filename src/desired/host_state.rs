@@ -4,7 +4,7 @@ use super::build::Build;
 use super::error::DesiredError;
 use super::secrets::Secrets;
 use super::templates::Templates;
-use super::{firewall, hostname, network, nginx, packages, repositories, selinux, vrrp};
+use super::{firewall, hostname, needs, network, nginx, packages, repositories, selinux, vrrp};
 use crate::inventory::Inventory;
 use crate::state::{Facts, HostState};
 
@@ -49,6 +49,7 @@ pub fn host_state(
     packages::add(&mut build);
     nginx::add(&mut build)?;
     vrrp::add(&mut build)?;
+    needs::add(&mut build);
     // A firewall that had to wait for its package is put behind it; the sort is stable.
     build.state.resources.sort_by_key(|r| r.stage);
     build.state.secrets = secrets.all();

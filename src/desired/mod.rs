@@ -11,6 +11,7 @@ mod files;
 mod firewall;
 mod host_state;
 mod hostname;
+mod needs;
 mod network;
 mod nginx;
 mod packages;

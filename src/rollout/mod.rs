@@ -1,7 +1,7 @@
 //! Order over the pair: connect, plan, converge one host at a time, health gates, confirm, proof.
 //!
 //! `reach` finds, keeps and regains a host, `health` judges the pair, `transact` runs one transaction on one host, `converge` is the
-//! order of an apply over both, `stand_in` moves the VIP out of the way of the work.
+//! order of an apply over both, `preflight` is what is found before it, `stand_in` moves the VIP out of the way of the work.
 //!
 //! Nothing here prints; what happens is told to an [`Observer`].
 
@@ -14,6 +14,7 @@ mod handover;
 mod health;
 mod interrupt;
 mod order;
+mod preflight;
 mod progress;
 mod reach;
 mod reboot;
@@ -32,6 +33,7 @@ pub use handover::{Handover, HandoverOptions, hand_over, resume};
 pub use health::verify::{Proof, Vantage, Verification, verify};
 pub use interrupt::{Interrupt, InterruptSender};
 pub use order::{Phase, standby_first};
+pub use preflight::preflight;
 pub use progress::{Observer, Progress};
 pub use reach::context::Context;
 pub use reach::member::Member;

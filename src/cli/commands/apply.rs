@@ -9,6 +9,7 @@ use super::undo_failed_apply::FailedRun;
 use crate::cli::args::{ApplyArgs, Global};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
+use crate::cli::findings::{self, Shown};
 use crate::cli::session::{Session, interrupts, unless_interrupted};
 use crate::cli::ui::Ui;
 use crate::rollout::{self, ApplyOptions, ApplyReport, Interrupt, Pair, SavedPlan};
@@ -48,8 +49,19 @@ pub(crate) async fn apply(
     let mut pair = unless_interrupted(interrupt.as_ref(), session.planned_pair(&mut cx)).await?;
     if let Some(plan) = saved {
         plan.check(&pair)?;
-    } else if pair.members.iter().any(|m| !m.plan.is_empty()) {
-        agree(ui, &pair)?;
+    }
+    let looked = async { Ok(rollout::preflight(&cx, &mut pair).await?) };
+    let found = unless_interrupted(interrupt.as_ref(), looked).await?;
+    // A saved plan was agreed to when it was made.
+    let to_agree = saved.is_none() && pair.members.iter().any(|m| !m.plan.is_empty());
+    ui.finish();
+    if to_agree {
+        show_changes(ui, &pair);
+    }
+    findings::show(ui, &found, Shown::Serious);
+    findings::refuse(&found, &args.accepted.accept)?;
+    if to_agree {
+        agree(ui)?;
     }
     let options = ApplyOptions {
         limit: args.limit.clone(),
@@ -98,14 +110,17 @@ pub(crate) async fn apply(
     Ok(report)
 }
 
-/// Shows the changes, and asks whether they shall be made.
-fn agree(ui: &Ui, pair: &Pair) -> Result<(), Failure> {
-    ui.finish();
+/// The changes, or only what is noteworthy where nobody is asked.
+fn show_changes(ui: &Ui, pair: &Pair) {
     if ui.asks() || ui.is_verbose() {
         show(ui, pair);
     } else {
         show_notes_only(ui, pair);
     }
+}
+
+/// Asks whether the changes shall be made.
+fn agree(ui: &Ui) -> Result<(), Failure> {
     match ui.confirm("apply these changes?") {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(Exit::Failed, "not applied: declined")),

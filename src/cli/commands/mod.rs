@@ -2,6 +2,7 @@
 
 pub(crate) mod agent_binary;
 pub(crate) mod apply;
+pub(crate) mod check;
 pub(crate) mod failover;
 pub(crate) mod handover;
 pub(super) mod lab;

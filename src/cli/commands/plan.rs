@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::cli::args::{Global, PlanArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
+use crate::cli::findings::{self, Shown};
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::cli::whole_file;
-use crate::rollout::{Pair, SavedPlan};
+use crate::rollout::{self, Pair, SavedPlan};
 use crate::state::error::Doing;
 use crate::state::{Drift, Plan, Remedy};
 
@@ -18,18 +19,35 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
     let session = Session::load(global)?;
     let mut cx = session.context(ui)?;
     let written = cx.secrets.clone();
-    let pair = session.planned_pair(&mut cx).await?;
+    let mut pair = session.planned_pair(&mut cx).await?;
+    let found = rollout::preflight(&cx, &mut pair).await?;
     if let Some(path) = &args.out {
         keep(path, &SavedPlan::new(&session.inventory, &pair, &written, &cx.secrets))?;
     }
     ui.finish();
     show(ui, &pair);
+    findings::show(ui, &found, Shown::Serious);
+    let blocking = findings::blocking(&found, &args.accepted.accept);
     let changes: usize = pair.members.iter().map(|m| m.plan.changes.len()).sum();
-    let exit = if changes == 0 { Exit::Done } else { Exit::Changes };
+    let exit = match (blocking.is_empty(), changes) {
+        (false, _) => Exit::Blocked,
+        (true, 0) => Exit::Done,
+        (true, _) => Exit::Changes,
+    };
     let waiting = pair.members.iter().filter(|m| m.plan.reboot_needed);
     let waiting: Vec<&str> = waiting.map(|m| m.host()).collect();
-    ui.summary("plan", exit, counts(&pair), json!({ "reboot_needed": waiting }));
-    if changes > 0 {
+    ui.summary(
+        "plan",
+        exit,
+        counts(&pair),
+        json!({ "reboot_needed": waiting, "findings": findings::counts(&found) }),
+    );
+    if !blocking.is_empty() {
+        ui.note(format!(
+            "`hapair apply` would refuse this: {}",
+            findings::how_to_accept(&blocking)
+        ));
+    } else if changes > 0 {
         let file = args
             .out
             .as_ref()

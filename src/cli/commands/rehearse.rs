@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{apply, failover, lab};
-use crate::cli::args::{ApplyArgs, Global, RehearseArgs};
+use crate::cli::args::{Accepted, ApplyArgs, Global, RehearseArgs};
 use crate::cli::error::Failure;
 use crate::cli::exit::Exit;
 use crate::cli::runtime::in_lab;
@@ -96,6 +96,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
             return Err(Failure::new(Exit::Failed, "interrupted"));
         }
         let options = ApplyArgs {
+            accepted: Accepted::default(),
             file: None,
             limit: None,
             undo_on_failure: false,

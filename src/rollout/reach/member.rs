@@ -1,7 +1,7 @@
 //! One host of the pair, over a connection that may be another one by now.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::context::Context;
 use crate::remote::{Ask, Link, Target};
@@ -9,7 +9,7 @@ use crate::rollout::error::{RolloutError, RolloutErrorKind, unexpected};
 use crate::rollout::progress::{Observer, Progress};
 use crate::state::frame::{IfHeld, Look, Operator};
 use crate::state::time::Utc;
-use crate::state::{HostState, HostStatus, Plan, Reply, Request};
+use crate::state::{HostPreflight, HostState, HostStatus, Plan, Reply, Request};
 
 /// One host of a connected pair.
 pub struct Member {
@@ -21,6 +21,8 @@ pub struct Member {
     pub state: HostState,
     /// What is missing for that.
     pub plan: Plan,
+    /// What else lives on the host, as it said with the plan.
+    pub(crate) surroundings: Surroundings,
     /// What it takes to meet it again.
     pub(crate) reconnect: Reconnect,
 }
@@ -34,6 +36,7 @@ impl Member {
             target,
             state,
             plan,
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -48,7 +51,12 @@ impl Member {
             state: Box::new(self.state.clone()),
         };
         match self.ask(&request).await? {
-            Reply::Plan { plan } => self.plan = plan,
+            Reply::Plan { mut plan } => {
+                if let Some(told) = plan.preflight.take() {
+                    self.surroundings = Surroundings::new(told, SystemTime::now());
+                }
+                self.plan = plan;
+            }
             other => return Err(unexpected(self.host(), &other)),
         }
         Ok(())
@@ -144,6 +152,26 @@ impl Member {
         match self.ask(&request).await? {
             Reply::Ack => Ok(()),
             other => Err(unexpected(self.host(), &other)),
+        }
+    }
+}
+
+/// What a host said of its surroundings, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) told: HostPreflight,
+    /// The host's clock less ours when it said so, ms: too little by the time that its answer travelled.
+    pub(crate) clock_ahead_ms: i64,
+}
+
+impl Surroundings {
+    fn new(told: HostPreflight, now: SystemTime) -> Surroundings {
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let now = ms(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let theirs = ms(Duration::from_millis(told.at_ms));
+        Surroundings {
+            told,
+            clock_ahead_ms: theirs.saturating_sub(now),
         }
     }
 }
