@@ -7,6 +7,7 @@ use super::health::roles::{Owners, is_living_pair};
 use super::order::{Phase, changes_in, standby_first};
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
+use super::split;
 use crate::inventory::Side;
 use crate::state::UnitAction;
 use crate::state::frame::IfHeld;
@@ -165,6 +166,7 @@ impl Run<'_> {
                 continue;
             }
             let moved = self.before_restart(pair, host).await?;
+            let before = split::Before::of(&pair.statuses().await?);
             let done = async {
                 self.transact(pair, host, Phase::Service.stages()).await?;
                 self.gate().host(&mut pair[host]).await
@@ -174,7 +176,7 @@ impl Run<'_> {
             if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
                 // At bootstrap the first host owns the VIP alone; from the second one on the election decides.
                 let until = if host == order[1] { Until::Settled } else { Until::Owned };
-                let statuses = self.gate().one_owner(pair, until).await?;
+                let statuses = self.one_owner_after(pair, host, before, until).await?;
                 self.tell_owners(&statuses);
             }
         }

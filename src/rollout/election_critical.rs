@@ -6,6 +6,7 @@ use super::health::gate::Until;
 use super::order::changes_in;
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
+use super::split::Before;
 use crate::desired;
 use crate::inventory::Side;
 use crate::state::UnitAction;
@@ -150,7 +151,10 @@ impl Run<'_> {
             return Err(with_stopped_standby(pair[standby].host(), error));
         }
         self.gate().host(&mut pair[standby]).await?;
-        let statuses = self.gate().one_owner(pair, Until::Settled).await?;
+        // The owner had the VIP alone until the standby started.
+        let statuses = self
+            .one_owner_after(pair, standby, Before::NotSplit, Until::Settled)
+            .await?;
         self.tell_owners(&statuses);
         Ok(())
     }

@@ -23,6 +23,7 @@ mod rollback_order;
 mod run;
 mod saved_plan;
 mod selection;
+mod split;
 mod stand_in;
 mod takeover;
 mod transact;

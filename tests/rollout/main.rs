@@ -3,6 +3,8 @@
 #![cfg(feature = "cli")]
 
 mod clocks;
+mod preflight;
+mod split;
 mod takeover;
 mod world;
 

@@ -272,7 +272,8 @@ while read -r line; do case $line in
 *'"request":"connect"'*) cat {me}.connect;;
 *'"request":"clock"'*) echo '{{"reply":"clock","at_ms":'$((`date +%s%3N` + `cat {me}.ahead`))'}}';;
 *'"request":"lock"'*'"run"'*) echo '{{"reply":"locked","broke":null,"running":null}}';;
-*'"request":"apply"'*) did apply; echo > {me}.applied; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
+*'"request":"segment"'*) did listens; cat {me}.segment;;
+*'"request":"apply"'*) did apply; echo > {me}.applied; if [ -e {me}.starts ]; then echo > {me}.engine; echo > {me}.owns; fi; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
 *'"request":"put_back"'*) did put_back; if [ -e {me}.wakes ]; then echo > {me}.engine; fi; ended;;
 *'"request":"unit"'*'"stop"'*) did stop; rm -f {me}.engine
   if [ -e {me}.owns ] && [ -e {peer}.engine ]; then mv {me}.owns {peer}.owns; fi

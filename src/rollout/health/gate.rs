@@ -23,6 +23,18 @@ pub(crate) struct Gate<'a> {
     pub(crate) interrupt: Interrupt,
 }
 
+/// What became of the VIPs.
+pub(crate) enum Settled {
+    /// Each has one owner.
+    OneOwner([HostStatus; 2]),
+    /// Both hosts own one, and do not hear each other; in words.
+    Split(String),
+}
+
+/// Why there are two owners, mostly.
+pub(crate) const NO_ADVERTS: &str = "both hosts own the VIP because adverts do not arrive; look for a firewall that drops \
+                                     protocol 112, or a switch that drops multicast";
+
 /// What of a host a gate looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -159,6 +171,37 @@ impl Gate<'_> {
             .await
     }
 
+    /// The same after the engine of one host started, or got a new configuration. Two owners are not waited for: they are a
+    /// failure once each should have heard the other.
+    pub(crate) async fn one_owner_or_split(&self, pair: &mut Pair, until: Until) -> Result<Settled, RolloutError> {
+        let began = Instant::now();
+        let mut split_since = None;
+        loop {
+            let statuses = pair.statuses().await?;
+            let Some(lacking) = self.ownership_problem(&statuses, until) else {
+                return Ok(Settled::OneOwner(statuses));
+            };
+            self.stop_if_interrupted()?;
+            match (roles::is_split(&statuses), split_since) {
+                (false, _) => split_since = None,
+                (true, None) => split_since = Some(Instant::now()),
+                (true, Some(since)) if since.elapsed() > self.heard_each_other() => return Ok(Settled::Split(lacking)),
+                (true, Some(_)) => {}
+            }
+            if began.elapsed() > self.timeout {
+                return Err(self.no_single_owner(&lacking));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Three adverts and a skew time of the slowest instance, and a second for a busy machine.
+    fn heard_each_other(&self) -> Duration {
+        let instances = self.inventory.vrrp.iter().flat_map(|v| &v.instances);
+        let slowest = instances.map(|i| i.advert_int).fold(0.0, f64::max);
+        Duration::from_secs_f64(slowest * 4.0 + 1.0).min(self.timeout)
+    }
+
     /// The same by what runs on the hosts now, which need not be what the inventory says.
     pub(crate) async fn one_owner_now(&self, pair: &mut Pair, owners: Owners) -> Result<[HostStatus; 2], RolloutError> {
         self.owned(pair, &|statuses| roles::ownership_problem(statuses, owners))
@@ -178,21 +221,20 @@ impl Gate<'_> {
             };
             self.stop_if_interrupted()?;
             if began.elapsed() > self.timeout {
-                return Err(RolloutError::of(
-                    RolloutErrorKind::Failed,
-                    format!("after {} s {lacking}", self.timeout.as_secs()),
-                )
-                .hint(
-                    "both hosts own the VIP because adverts do not arrive; look for a firewall that drops protocol \
-                    112, or a switch that drops multicast",
-                )
-                .hint(format!(
-                    "no owner: look at `journalctl -u {}` on both hosts",
-                    self.engine_unit().unwrap_or("keepalived")
-                )));
+                return Err(self.no_single_owner(&lacking));
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    fn no_single_owner(&self, lacking: &str) -> RolloutError {
+        let message = format!("after {} s {lacking}", self.timeout.as_secs());
+        RolloutError::of(RolloutErrorKind::Failed, message)
+            .hint(NO_ADVERTS)
+            .hint(format!(
+                "no owner: look at `journalctl -u {}` on both hosts",
+                self.engine_unit().unwrap_or("keepalived")
+            ))
     }
 
     fn ownership_problem(&self, statuses: &[HostStatus; 2], until: Until) -> Option<String> {
