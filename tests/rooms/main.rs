@@ -89,6 +89,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["control"],
             &["change"],
             &["report"],
+            &["preflight"],
             &["transaction"],
             &["serve"],
             &["*"],
