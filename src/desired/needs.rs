@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::build::{Build, address_of};
 use crate::inventory::Instance;
+use crate::keepalived::Family;
 use crate::state::{AdvertNeed, ListenNeed};
 
 /// Where multicast adverts go (RFC 9568, 5.1.1.2).
@@ -49,7 +50,7 @@ pub(super) fn add(build: &mut Build) {
 fn advert(build: &Build, instance: &Instance, interface: &str) -> Option<AdvertNeed> {
     let address = |of: &crate::inventory::Host| -> Option<Ipv4Addr> {
         let known = instance.mcast_src_ip.get(&of.name).copied();
-        match known.or_else(|| address_of(build, of, true).ok())? {
+        match known.or_else(|| address_of(build, of, Family::V4).ok())? {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         }

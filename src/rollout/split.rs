@@ -1,7 +1,7 @@
 //! Two owners after an engine started: that engine is stopped at once, and the owner of before goes on alone.
 
 use super::error::{RolloutError, RolloutErrorKind};
-use super::health::gate::{NO_ADVERTS, Settled, Until};
+use super::health::gate::{NO_ADVERTS, Split, Until};
 use super::health::roles;
 use super::reach::pair::Pair;
 use super::run::{Run, StoppedEngine};
@@ -41,11 +41,10 @@ impl Run<'_> {
         if before == Before::Split {
             return self.gate().one_owner(pair, until).await;
         }
-        let lacking = match self.gate().one_owner_or_split(pair, until).await? {
-            Settled::OneOwner(statuses) => return Ok(statuses),
-            Settled::Split(lacking) => lacking,
-        };
-        Err(self.stop_second_owner(pair, host, &lacking).await)
+        match self.gate().one_owner_or_split(pair, until).await? {
+            Ok(statuses) => Ok(statuses),
+            Err(Split(lacking)) => Err(self.stop_second_owner(pair, host, &lacking).await),
+        }
     }
 
     async fn stop_second_owner(&mut self, pair: &mut Pair, host: Side, lacking: &str) -> RolloutError {

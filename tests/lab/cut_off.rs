@@ -65,7 +65,7 @@ fn what_the_segment_shows_to_be_wrong_is_refused_before_anything_is_touched() {
         .says("neither host was changed");
 
     let interface = second(&NETWORK.replace("enp0s3", "enp0s9"));
-    harmless(&twins, EXAMPLE, &interface, 1)
+    harmless(&twins, EXAMPLE, &interface, 7)
         .says("there is no interface enp0s9 on this host, only enp0s3")
         .says("neither host was changed");
 

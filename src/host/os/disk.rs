@@ -33,9 +33,9 @@ pub fn room(root: &Root, paths: &[&str]) -> Vec<Room> {
         devices.push(device);
         all.push(Room {
             path: (*path).to_owned(),
-            bytes: stat.blocks_free() as u64 * stat.fragment_size() as u64,
+            bytes: stat.blocks_free() * stat.fragment_size(),
             // Some file systems count none.
-            files: (stat.files() > 0).then(|| stat.files_free() as u64),
+            files: (stat.files() > 0).then(|| stat.files_free()),
         });
     }
     all

@@ -36,8 +36,11 @@ pub fn judge(state: &HostState, seen: &Surroundings) -> Vec<Finding> {
         Finding::new(
             FindingId::InterfaceMissing,
             Severity::Blocks,
-            format!("there is no interface {interface} on this host"),
-            "correct `interface` in the inventory: `ip link` on the host lists those that are there",
+            format!(
+                "there is no interface {interface} on this host, only {}",
+                seen.interfaces.join(", ")
+            ),
+            "correct `interface` in the inventory",
         )
     }));
     let static_vips: Vec<Finding> = seen.static_vips.iter().map(|found| static_vip(state, found)).collect();

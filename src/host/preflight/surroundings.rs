@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub listeners: Vec<Listener>,
     /// Interfaces that are ports of something else.
     pub ports: Vec<(String, Master)>,
+    /// Interfaces that are there, `lo` excepted.
+    pub interfaces: Vec<String>,
     /// Interfaces that are not there and that no profile would make.
     pub missing_interfaces: Vec<String>,
     /// Rules in force, where they are to be judged.
@@ -72,6 +74,8 @@ pub(crate) fn read(root: &Root, state: &HostState, tools: &Tools, new_instances:
     let likely: Vec<u32> = engines.iter().map(|unit| unit.main_pid).collect();
     let judges_filter =
         !new_instances.is_empty() && !state.needs.adverts.is_empty() && !firewalld_decides(state, tools);
+    let mut interfaces = root.names("/sys/class/net");
+    interfaces.retain(|name| name != "lo" && root.path(&format!("/sys/class/net/{name}")).is_dir());
     Surroundings {
         engine_runs: engines.iter().any(|unit| unit.is_active()),
         static_vips: match vips.is_empty() {
@@ -85,7 +89,8 @@ pub(crate) fn read(root: &Root, state: &HostState, tools: &Tools, new_instances:
         },
         listeners: listeners(root, state, tools),
         ports: ports(root, state),
-        missing_interfaces: missing_interfaces(root, state),
+        missing_interfaces: missing_interfaces(root, state, &interfaces),
+        interfaces,
         filter: if judges_filter {
             Rules::read(root)
         } else {
@@ -156,8 +161,9 @@ fn ports(root: &Root, state: &HostState) -> Vec<(String, Master)> {
 }
 
 /// A bond or a VLAN is made when its profile is activated.
-fn missing_interfaces(root: &Root, state: &HostState) -> Vec<String> {
-    if root.names("/sys/class/net").is_empty() {
+fn missing_interfaces(root: &Root, state: &HostState, there: &[String]) -> Vec<String> {
+    // Without /sys nothing is known.
+    if there.is_empty() {
         return Vec::new();
     }
     let made = |name: &str| {
@@ -171,9 +177,11 @@ fn missing_interfaces(root: &Root, state: &HostState) -> Vec<String> {
             .flatten()
             .any(|path| root.path(path).exists())
     };
-    let there = |name: &str| root.path(&format!("/sys/class/net/{name}")).exists();
     let needed = state.needs.interfaces.iter();
-    needed.filter(|name| !there(name) && !made(name)).cloned().collect()
+    needed
+        .filter(|name| !there.contains(name) && !made(name))
+        .cloned()
+        .collect()
 }
 
 fn missing_files(root: &Root, state: &HostState) -> Vec<String> {

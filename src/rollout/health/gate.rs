@@ -23,13 +23,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) interrupt: Interrupt,
 }
 
-/// What became of the VIPs.
-pub(crate) enum Settled {
-    /// Each has one owner.
-    OneOwner([HostStatus; 2]),
-    /// Both hosts own one, and do not hear each other; in words.
-    Split(String),
-}
+/// Both hosts own a VIP, and do not hear each other; in words.
+pub(crate) struct Split(pub(crate) String);
 
 /// Why there are two owners, mostly.
 pub(crate) const NO_ADVERTS: &str = "both hosts own the VIP because adverts do not arrive; look for a firewall that drops \
@@ -173,19 +168,23 @@ impl Gate<'_> {
 
     /// The same after the engine of one host started, or got a new configuration. Two owners are not waited for: they are a
     /// failure once each should have heard the other.
-    pub(crate) async fn one_owner_or_split(&self, pair: &mut Pair, until: Until) -> Result<Settled, RolloutError> {
+    pub(crate) async fn one_owner_or_split(
+        &self,
+        pair: &mut Pair,
+        until: Until,
+    ) -> Result<Result<[HostStatus; 2], Split>, RolloutError> {
         let began = Instant::now();
         let mut split_since = None;
         loop {
             let statuses = pair.statuses().await?;
             let Some(lacking) = self.ownership_problem(&statuses, until) else {
-                return Ok(Settled::OneOwner(statuses));
+                return Ok(Ok(statuses));
             };
             self.stop_if_interrupted()?;
             match (roles::is_split(&statuses), split_since) {
                 (false, _) => split_since = None,
                 (true, None) => split_since = Some(Instant::now()),
-                (true, Some(since)) if since.elapsed() > self.heard_each_other() => return Ok(Settled::Split(lacking)),
+                (true, Some(since)) if since.elapsed() > self.heard_each_other() => return Ok(Err(Split(lacking))),
                 (true, Some(_)) => {}
             }
             if began.elapsed() > self.timeout {

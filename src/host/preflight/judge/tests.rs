@@ -331,9 +331,15 @@ fn interfaces_that_cannot_carry_the_address() {
     assert!(remedy.contains("`interface: br0`"), "{remedy}");
     let missing = Surroundings {
         missing_interfaces: vec!["enp0s9".into()],
+        interfaces: vec!["enp0s3".into(), "enp0s8".into()],
         ..Surroundings::default()
     };
-    one(missing, Severity::Blocks, FindingId::InterfaceMissing, "enp0s9");
+    one(
+        missing,
+        Severity::Blocks,
+        FindingId::InterfaceMissing,
+        "enp0s9 on this host, only enp0s3, enp0s8",
+    );
 }
 
 #[test]
