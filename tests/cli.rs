@@ -48,7 +48,7 @@ fn a_bad_inventory_is_exit_code_2_and_points_at_the_line() {
         ("virtual_router_id: 51", "virtual_router_id: 256"),
         ("name: edge", "name: edge\nnonsense: 1"),
     ]);
-    for command in ["render", "plan", "apply", "status", "failover", "rollback", "remove"] {
+    for command in ["render", "check", "plan", "apply", "status", "failover", "rollback", "remove"] {
         let output = hapair(dir.path(), &[command, "--yes"]);
         expect(
             &output,
@@ -74,6 +74,11 @@ fn wrong_usage_is_exit_code_2() {
     let dir = with_inventory(&[]);
     expect(&hapair(dir.path(), &["no-such-command"]), 2, &["no-such-command"]);
     expect(&hapair(dir.path(), &["render", "--host", "nobody"]), 2, &["nobody"]);
+    // The ids that there are.
+    for command in ["check", "plan", "apply"] {
+        let unknown = hapair(dir.path(), &[command, "--accept", "everything"]);
+        expect(&unknown, 2, &["everything", "vip-in-use", "vrrp-speaker", "port-taken"]);
+    }
     expect(
         &hapair(dir.path(), &["failover", "--yes", "--report", "drill.txt"]),
         2,
@@ -251,5 +256,13 @@ fn the_agent_links_neither_ssh_nor_tls_nor_templates() {
             !tree.lines().any(|l| l.starts_with(stranger)),
             "the agent depends on {stranger}:\n{tree}"
         );
+    }
+}
+
+#[test]
+fn completions_know_the_findings_that_can_be_accepted() {
+    let dir = with_inventory(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        expect(&hapair(dir.path(), &["completions", shell]), 0, &["vip-in-use", "interface-is-port"]);
     }
 }

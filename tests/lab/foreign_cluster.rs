@@ -15,7 +15,7 @@ use crate::watch::in_runtime;
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 254);
 
 /// Like a second pair's owner, better than both of ours: one advert a second until it is over.
-fn adverts(over: &AtomicBool) {
+pub(crate) fn adverts(over: &AtomicBool) {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL)))).expect("a raw socket");
     socket.bind(&SocketAddr::from((SENDER, 0)).into()).expect("bound");
     socket.set_multicast_ttl_v4(255).expect("TTL");

@@ -17,6 +17,7 @@ mod handover;
 mod its_nginx;
 mod load;
 mod options;
+mod preflight;
 mod reboot;
 mod rollback;
 mod saved_plan;
