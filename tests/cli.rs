@@ -48,7 +48,9 @@ fn a_bad_inventory_is_exit_code_2_and_points_at_the_line() {
         ("virtual_router_id: 51", "virtual_router_id: 256"),
         ("name: edge", "name: edge\nnonsense: 1"),
     ]);
-    for command in ["render", "check", "plan", "apply", "status", "failover", "rollback", "remove"] {
+    for command in [
+        "render", "check", "plan", "apply", "status", "failover", "rollback", "remove",
+    ] {
         let output = hapair(dir.path(), &[command, "--yes"]);
         expect(
             &output,
@@ -263,6 +265,10 @@ fn the_agent_links_neither_ssh_nor_tls_nor_templates() {
 fn completions_know_the_findings_that_can_be_accepted() {
     let dir = with_inventory(&[]);
     for shell in ["bash", "zsh", "fish"] {
-        expect(&hapair(dir.path(), &["completions", shell]), 0, &["vip-in-use", "interface-is-port"]);
+        expect(
+            &hapair(dir.path(), &["completions", shell]),
+            0,
+            &["vip-in-use", "interface-is-port"],
+        );
     }
 }

@@ -5,6 +5,7 @@
 mod cases;
 mod dump;
 mod keepalived_conf;
+mod needs;
 mod profile;
 mod refused;
 mod seed;

@@ -17,15 +17,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// It belongs to this unit of the host itself, not to one of the same name inside of a container.
-    pub fn is_of(&self, unit: &str) -> bool {
-        self.group.strip_prefix("/system.slice/") == Some(unit)
+    /// The unit of the host itself that it belongs to, in whatever slice: `nginx.service`, `session-3.scope`. What a container
+    /// runs belongs to the container's: `docker-….scope`.
+    pub fn unit(&self) -> Option<&str> {
+        let mut parts = self.group.split('/').skip(1);
+        parts.find(|part| !part.is_empty() && !part.ends_with(".slice"))
     }
 
-    /// The innermost part of its control group that is a service or a scope: `nginx.service`, `docker-….scope`.
-    pub fn unit(&self) -> Option<&str> {
-        let mut parts = self.group.rsplit('/');
-        parts.find(|part| part.ends_with(".service") || part.ends_with(".scope"))
+    /// It belongs to this unit.
+    pub fn is_of(&self, unit: &str) -> bool {
+        self.unit() == Some(unit)
     }
 }
 
@@ -143,7 +144,7 @@ pub(crate) mod tests {
         assert_eq!(owners[&80].name, "keepalived");
         // Called like ours, but a container's.
         assert!(!owners[&80].is_of("keepalived.service"));
-        assert_eq!(owners[&80].unit(), Some("keepalived.service"));
+        assert_eq!(owners[&80].unit(), Some("docker-12ab.scope"));
         assert_eq!(owners[&99], Process::default());
     }
 
@@ -161,6 +162,14 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), 1, "systemd", "/lab/web1/init.scope", &[]);
         put(dir.path(), 9, "nginx", "/lab/web1/system.slice/nginx.service", &[5]);
-        assert!(owners(&Root::at(dir.path()), &[5], &[])[&5].is_of("nginx.service"));
+        put(
+            dir.path(),
+            10,
+            "nginx",
+            "/lab/web1/web.slice/web-front.slice/nginx.service",
+            &[6],
+        );
+        let owners = owners(&Root::at(dir.path()), &[5, 6], &[]);
+        assert!(owners[&5].is_of("nginx.service") && owners[&6].is_of("nginx.service"));
     }
 }

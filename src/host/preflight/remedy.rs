@@ -13,18 +13,17 @@ pub(super) fn named(process: &Process) -> String {
 
 /// What stops it for good.
 pub(super) fn stop(process: &Process) -> String {
-    let own = process.unit().filter(|unit| process.is_of(unit));
-    match (process.pid, own, process.unit()) {
-        (0, ..) => "find it with `ss -lnp` and stop it".to_owned(),
-        (_, Some(unit), _) if unit.ends_with(".service") => format!("run `systemctl disable --now {unit}` on the host"),
-        // docker-ID.scope, libpod-ID.scope, machine-NAME.scope, and units inside of them.
-        (pid, _, Some(_)) if in_container(process) => {
+    match (process.pid, process.unit()) {
+        (0, _) => "find it with `ss -lnp` and stop it".to_owned(),
+        (_, Some(unit)) if unit.ends_with(".service") => format!("run `systemctl disable --now {unit}` on the host"),
+        (pid, _) if in_container(process) => {
             format!("stop the container that process {pid} is in, and see that it does not start again")
         }
-        (pid, ..) => format!("run `kill {pid}` on the host, and find out what starts it at boot"),
+        (pid, _) => format!("run `kill {pid}` on the host, and find out what starts it at boot"),
     }
 }
 
+/// `docker-ID.scope`, `libpod-ID.scope`, `machine-NAME.scope`, and units inside of them.
 fn in_container(process: &Process) -> bool {
     const SIGNS: [&str; 6] = ["docker", "libpod", "machine.slice", "kubepods", "crio", "lxc"];
     SIGNS.iter().any(|sign| process.group.contains(sign))
@@ -45,7 +44,7 @@ mod tests {
         assert_eq!(named(&own), "keepalived (process 812, myha.service)");
         assert_eq!(stop(&own), "run `systemctl disable --now myha.service` on the host");
         let container = process("/system.slice/docker-12ab.scope/system.slice/keepalived.service");
-        assert_eq!(named(&container), "keepalived (process 812, keepalived.service)");
+        assert_eq!(named(&container), "keepalived (process 812, docker-12ab.scope)");
         assert!(
             stop(&container).starts_with("stop the container"),
             "{}",
