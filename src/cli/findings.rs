@@ -99,15 +99,15 @@ mod tests {
             finding(FindingId::DiskLow, Severity::Warns),
         ];
         let failure = refuse(&findings, &[]).expect_err("it blocks");
-        assert_eq!(failure.exit.code(), 7);
+        assert_eq!(failure.exit().code(), 7);
         assert_eq!(
-            failure.message,
+            failure.error.message,
             "not applied: vip-in-use and port-taken block; neither host was changed"
         );
-        assert!(failure.hints[0].contains("`--accept vip-in-use --accept port-taken`"));
+        assert!(failure.error.hints[0].contains("`--accept vip-in-use --accept port-taken`"));
         let failure = refuse(&findings, &[FindingId::PortTaken]).expect_err("one is left");
         assert_eq!(
-            failure.message,
+            failure.error.message,
             "not applied: vip-in-use blocks; neither host was changed"
         );
         assert!(refuse(&findings, &[FindingId::PortTaken, FindingId::VipInUse]).is_ok());

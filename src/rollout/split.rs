@@ -70,8 +70,9 @@ impl Run<'_> {
             Err(why) => RolloutError::on(
                 &name,
                 RolloutErrorKind::Failed,
-                format!("{lacking} since VRRP started here, and VRRP could not be stopped: {why}"),
+                format!("{lacking} since VRRP started here, and VRRP could not be stopped"),
             )
+            .because(why)
             .hint(NO_ADVERTS),
         }
     }

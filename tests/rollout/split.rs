@@ -51,10 +51,11 @@ fn the_engine_whose_start_made_a_second_owner_is_stopped_and_the_owner_of_before
     let error = done.expect_err("two owners");
     assert!(began.elapsed() < PATIENCE / 2, "it waited for what cannot become right");
     assert_eq!(error.kind, RolloutErrorKind::Failed);
+    assert_eq!(error.host.as_deref(), Some(HOSTS[0]));
     assert!(
         error
             .message
-            .starts_with("nginx-master: both hosts own the VIP of VI_1 since VRRP started here")
+            .starts_with("both hosts own the VIP of VI_1 since VRRP started here")
             && error.message.ends_with("nginx-backup keeps the VIP"),
         "{error}"
     );
