@@ -137,16 +137,27 @@ impl Known {
                 entry.file.display(),
                 entry.line
             ))
-            .hint(
-                "somebody may impersonate the host, or it was reinstalled: ask the person responsible for \
-                     it",
-            )
+            .hint("somebody may impersonate the host, or it was reinstalled: ask the person responsible for it")
             .hint(format!(
                 "then forget the old key: ssh-keygen -R '{}' -f {}",
                 self.name,
                 entry.file.display()
             )));
         }
+        self.welcome(&shown, kind, strict, ask, deadline)?;
+        self.store(blob)?;
+        Ok(shown)
+    }
+
+    /// Whether a key that nobody has seen yet may be stored.
+    fn welcome(
+        &self,
+        shown: &str,
+        kind: &str,
+        strict: Strict,
+        ask: &dyn Ask,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
         let signed = self.here.iter().any(|e| e.marker == Marker::Authority);
         let mut hints = vec![format!(
             "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_{}_key.pub` on the host's console, then connect once \
@@ -165,14 +176,13 @@ impl Known {
                 .with_hints(hints));
             }
             Strict::Ask => {
-                if !deadline.paused(|| ask.accept_host_key(&self.name, kind, &shown)) {
+                if !deadline.paused(|| ask.accept_host_key(&self.name, kind, shown)) {
                     let message = format!("its host key {shown} ({kind}) is unknown and was not accepted");
                     return Err(Error::new(message).with_hints(hints));
                 }
             }
         }
-        self.store(blob)?;
-        Ok(shown)
+        Ok(())
     }
 
     fn store(&self, blob: &[u8]) -> Result<(), Error> {
