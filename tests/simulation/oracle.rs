@@ -161,7 +161,7 @@ impl World {
                     self.totals.finales += 1;
                 }
             }
-            3 | 4 => self.take_over_on_command(owner, &others, travel),
+            3 | 4 => self.take_over_on_command(&others, travel),
             5 if self.plan.hmac.is_some() && self.rng.chance(50) => {
                 self.note(|| "finale: all keys are changed".to_owned());
                 // Without a second owner, and without a time without one.
@@ -230,19 +230,12 @@ impl World {
     }
 
     /// A standby takes over by command: at once, and until it is told otherwise nobody takes the addresses back.
-    fn take_over_on_command(&mut self, owner: usize, others: &[usize], travel: u64) {
+    fn take_over_on_command(&mut self, others: &[usize], travel: u64) {
         let refused = |n: &usize| {
             let groups = self.nodes[*n].daemon.iter().flat_map(Daemon::groups);
             groups.into_iter().any(|g| g.takeover_refusal().is_some())
         };
-        // Over VRRPv3 a standby waits by the interval of the advert that it heard last (RFC 9568, 6.4.2). The last advert of the old owner
-        // may overtake the first one of the new owner: where its interval is shorter, a standby does not wait for the second one.
-        let slower = |n: &usize| {
-            let both = self.nodes[*n].settings.iter().zip(&self.nodes[owner].settings);
-            both.into_iter().any(|(new, old)| new.interval() > old.interval())
-        };
-        let willing = others.iter().copied().filter(|n| !refused(n) && !slower(n));
-        let willing: Vec<usize> = willing.collect();
+        let willing: Vec<usize> = others.iter().copied().filter(|n| !refused(n)).collect();
         if willing.is_empty() {
             return;
         }
