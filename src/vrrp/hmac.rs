@@ -292,6 +292,11 @@ impl Sequence {
         next
     }
 
+    /// Whether others would believe the last stamp now. If not, the clock was set back, perhaps while nobody looked at it.
+    pub(super) fn is_within(&self, window: u16, real: Duration) -> bool {
+        Stamp(self.0.get()).is_within(window, real)
+    }
+
     /// The clock was set back by more than the window: nobody believed the last stamp, and when time has brought it back into the
     /// window, it must not be continued.
     pub(super) fn forget(&self) {

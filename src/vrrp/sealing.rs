@@ -18,7 +18,7 @@ impl Router {
         let set_back = (before + now.saturating_sub(told)).saturating_sub(real);
         if let Some(auth) = &self.own.settings.auth_hmac
             && let AntiReplay::Time { window } = auth.anti_replay
-            && set_back > Duration::from_secs(window.into())
+            && (set_back > Duration::from_secs(window.into()) || !self.sequence.is_within(window, real))
         {
             self.sequence.forget();
         }

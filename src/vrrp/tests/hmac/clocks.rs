@@ -140,4 +140,11 @@ fn stamps_of_a_clock_that_nobody_believed_are_not_used_again() {
     b.router.set_real_time(b.now + secs(48.0), REAL + secs(48.0));
     let real = REAL + secs(48.0);
     assert_eq!(encoded(&b, real), sent(&v4(), &Sequence::default(), real));
+    // It heard nobody while its clock was wrong, so that it was told the real time before and after, but not meanwhile.
+    let mut b = Bench::new(v4());
+    b.router.set_real_time(b.now, REAL);
+    encoded(&b, REAL + secs(50.0));
+    b.router.set_real_time(b.now + secs(1.0), REAL + secs(1.0));
+    b.router.set_real_time(b.now + secs(48.0), REAL + secs(48.0));
+    assert_eq!(encoded(&b, real), sent(&v4(), &Sequence::default(), real));
 }
