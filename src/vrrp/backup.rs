@@ -16,6 +16,7 @@ impl Standby {
             wait: Wait::Until(now),
             cause: Cause::Silence,
             owner,
+            better: None,
             passed_over: None,
             lower_since: None,
             bid: Bid::default(),
@@ -85,16 +86,20 @@ impl Standby {
         if fell {
             // We were here all the time, and the owner itself says that it is worse now: nothing to wait for.
             self.owner = None;
+            self.better = None;
             self.take_over_after_skew(own, now, Cause::Preempt);
         }
     }
 
-    /// Whom this router leaves the addresses to. An owner that yields sends a last advert, which comes after the first one of the
-    /// better owner that it yields to; its interval may be a shorter one, but the wait for the better owner stays as long as it is.
+    /// Whom this router leaves the addresses to. The last adverts of an owner that yields come after the first one of the better
+    /// owner that it yields to; its interval may be a shorter one, but the wait for the better owner stays as long as it is.
     fn hear_owner(&mut self, own: &Candidate, now: Time, sender: Owner) {
-        let better = |o: &Owner| o.src != sender.src && (o.priority, o.src) > (sender.priority, sender.src);
-        let before = self.owner.filter(better).and(self.until());
+        let better = self.owner.into_iter().chain(self.better).find(|o| {
+            o.src != sender.src && (o.priority, o.src) > (sender.priority, sender.src) && own.takes_for_alive(o, now)
+        });
+        let before = better.and(self.until());
         self.follow(own, now, sender);
+        self.better = better;
         if let (Wait::Until(at), Some(before)) = (&mut self.wait, before) {
             *at = before.max(*at);
         }
@@ -102,6 +107,16 @@ impl Standby {
 
     /// Priority 0 was heard. Only the owner's end matters: a loser of an election that stops says nothing about the winner.
     fn owner_stops(&mut self, own: &Candidate, now: Time, src: IpAddr) {
+        if self.better.is_some_and(|o| o.src == src) {
+            self.better = None;
+        }
+        if self.owner.is_some_and(|o| o.src == src)
+            && let Some(better) = self.better.take().filter(|o| own.takes_for_alive(o, now))
+        {
+            // The wait is for that one already.
+            self.owner = Some(better);
+            return;
+        }
         let ends = self.known_owner().is_none_or(|o| o.src == src);
         if self.passed_over.is_some_and(|o| o.src == src) {
             self.passed_over = None;
@@ -142,9 +157,8 @@ impl Standby {
 
     /// Why the router becomes owner now that its wait is over.
     pub(super) fn promotion_cause(&self, own: &Candidate, now: Time) -> Cause {
-        let patience = |o: &Owner| o.interval * u32::from(own.settings.down_adverts);
         match self.passed_over {
-            Some(lower) if self.cause == Cause::Silence && now <= lower.heard + patience(&lower) => Cause::Preempt,
+            Some(lower) if self.cause == Cause::Silence && own.takes_for_alive(&lower, now) => Cause::Preempt,
             _ => self.cause,
         }
     }
@@ -152,6 +166,7 @@ impl Standby {
     /// Waits until that owner, heard then, is silent.
     fn follow(&mut self, own: &Candidate, heard: Time, owner: Owner) {
         self.owner = Some(owner);
+        self.better = None;
         self.passed_over = None;
         // A takeover that its group did not join is over.
         self.bid.raise = None;

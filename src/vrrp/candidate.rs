@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::role::Owner;
 use super::settings::Settings;
 use super::time::Time;
 
@@ -44,6 +45,11 @@ impl Candidate {
     /// How long it waits longer than the highest priority would.
     pub(super) fn skew(&self, owner_interval: Duration) -> Duration {
         self.settings.skew(self.priority, owner_interval)
+    }
+
+    /// No more adverts of that owner are missing than may be.
+    pub(super) fn takes_for_alive(&self, owner: &Owner, now: Time) -> bool {
+        now <= owner.heard + owner.interval * u32::from(self.settings.down_adverts)
     }
 
     /// How long an owner may be silent.

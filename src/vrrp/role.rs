@@ -61,6 +61,8 @@ pub(super) struct Standby {
     pub(super) cause: Cause,
     /// The owner that it leaves the addresses to.
     pub(super) owner: Option<Owner>,
+    /// A better owner that lived when that one was heard: a late advert of who yields comes after the first one of who wins.
+    pub(super) better: Option<Owner>,
     /// A lower owner that lives, and that this router replaces when its wait is over.
     pub(super) passed_over: Option<Owner>,
     /// Preempt delay: since when a lower owner is known.

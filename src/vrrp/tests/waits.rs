@@ -251,13 +251,23 @@ fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
             payload: &payload,
         }));
     };
-    for (winner, loser) in [(152, 151), (220, 210)] {
+    for (winner, loser) in [(152, 151), (220, 210), (220, 220)] {
         hear(&mut b, 7, winner, 400);
+        // The advert that was due, the one by which it yields, and the end of another member of its group.
         hear(&mut b, 5, loser, 50);
+        hear(&mut b, 5, loser, 50);
+        hear(&mut b, 5, 0, 50);
         b.pass(3.9);
         assert_eq!(b.mastery(), None, "{winner}");
     }
+    // The better one ends, and the other one has been heard since: it lives, and is the owner.
+    hear(&mut b, 7, 220, 400);
+    hear(&mut b, 5, 210, 400);
+    hear(&mut b, 7, 0, 400);
+    b.pass(3.9);
+    assert_eq!(b.mastery(), None);
+    hear(&mut b, 7, 220, 400);
     // The winner is silent for three of its own adverts.
-    b.pass(12.0);
+    b.pass(13.0);
     assert_eq!(b.state(), State::Master);
 }
