@@ -137,7 +137,18 @@ impl Host {
         let program = self.dir.path().join(&self.name);
         fs::copy("/bin/sleep", &program).unwrap();
         let child = self.net.command(program.to_str().unwrap()).arg("300").spawn();
-        self.process = Some(child.unwrap());
+        let child = self.process.insert(child.unwrap());
+        // nsenter(1) becomes the program; until then it has another name.
+        let comm = format!("/proc/{}/comm", child.id());
+        until("the process has its name", || {
+            fs::read_to_string(&comm).is_ok_and(|name| self.name.starts_with(name.trim()))
+        });
+    }
+
+    /// Whether a script that the daemon has left behind still runs.
+    pub(crate) fn scripts_run(&self) -> bool {
+        let process = self.process.as_ref().map(Child::id);
+        self.net.processes().into_iter().any(|pid| Some(pid) != process)
     }
 
     fn end_process(&mut self) {

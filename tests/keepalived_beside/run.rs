@@ -167,8 +167,8 @@ impl Run {
             format!("stopped, {}", self.host.result())
         };
         // What its scripts of the stop still have to say.
-        let end = Instant::now() + SETTLE;
-        while Instant::now() < end {
+        let (settled, end) = (Instant::now() + SETTLE, Instant::now() + PATIENCE);
+        while Instant::now() < settled || (self.host.scripts_run() && Instant::now() < end) {
             self.read();
             std::thread::sleep(LOOK);
         }

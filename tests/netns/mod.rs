@@ -107,6 +107,16 @@ impl Net {
         PathBuf::from(format!("/proc/{}/ns/net", self.id()))
     }
 
+    /// Processes in it, besides the sleeping one.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let own = fs::read_link(self.path()).unwrap();
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != self.id())
+            .filter(|pid| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|n| n == own))
+            .collect()
+    }
+
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(left_out::program("nsenter").expect("nsenter"));
         command
