@@ -141,3 +141,12 @@ fn the_readme_is_for_newcomers() {
         "{lines} lines: references belong beside what they describe"
     );
 }
+
+#[test]
+#[cfg(feature = "cli")]
+fn every_finding_is_described() {
+    let text = fs::read_to_string(root().join("src/cli/README.md")).expect("the commands' document");
+    for id in hapair::state::FindingId::ALL {
+        assert!(text.contains(&format!("`{id}`")), "{id} is not described");
+    }
+}

@@ -77,7 +77,7 @@ fn in_own_namespace() {
 
     let heard = std::thread::scope(|scope| {
         // It is born in this thread's namespace.
-        let listener = scope.spawn(|| listen(&root, "near", Duration::from_secs(2)).expect("listened"));
+        let listener = scope.spawn(|| listen(&root, "near", Duration::from_secs(2), |_| true).expect("listened"));
         let began = Instant::now();
         let other = UdpSocket::bind((SENDER, 0)).expect("bound");
         other.set_broadcast(true).expect("may");

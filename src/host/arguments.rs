@@ -9,6 +9,7 @@ use crate::agent::{self, RunOptions, StatusOptions, Wait};
 use crate::host::os::error::Error;
 use crate::host::resource::undoing::When;
 use crate::state::TxnId;
+use crate::state::system::KEEPALIVED_CONF;
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
@@ -142,7 +143,7 @@ fn transaction(text: &str) -> Result<TxnId, Wrong> {
 /// The daemon's commands take each other's options, so that one line of options serves all of them.
 fn daemon(command: &str, mut parser: lexopt::Parser) -> Result<Command, Wrong> {
     let mut run = RunOptions {
-        config: "/etc/keepalived/keepalived.conf".into(),
+        config: KEEPALIVED_CONF.into(),
         config_id: None,
         state_dir: agent::STATE_DIR.into(),
         metrics_listen: None,

@@ -10,7 +10,9 @@ pub const ETHERTYPE: u16 = 0x0806;
 /// Of an ARP packet, in bytes.
 pub const LENGTH: usize = 28;
 /// Of an Ethernet header, in bytes.
-const ETHERNET: usize = 14;
+pub const ETHERNET: usize = 14;
+/// Where a packet has its sender's IPv4 address.
+pub const SENDER_IP: usize = 14;
 /// Hardware Ethernet, protocol IPv4, address lengths 6 and 4.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
@@ -107,13 +109,17 @@ pub enum Claim {
     Asks,
 }
 
-/// Who says in this packet to have `address`, and how. Padding after the packet does no harm.
+/// The station that sent a packet, and the address that it says to have. Padding after the packet does no harm.
+pub fn sender(packet: &[u8]) -> Option<(Mac, Ipv4Addr)> {
+    let packet = packet.get(..LENGTH).filter(|packet| packet[..6] == KIND)?;
+    let ip: [u8; 4] = packet[SENDER_IP..18].try_into().ok()?;
+    Some((Mac(packet[8..SENDER_IP].try_into().ok()?), ip.into()))
+}
+
+/// Who says in this packet to have `address`, and how.
 pub fn claim(packet: &[u8], address: Ipv4Addr) -> Option<(Mac, Claim)> {
-    let packet = packet.get(..LENGTH)?;
-    if packet[..6] != KIND || packet[14..18] != address.octets() {
-        return None;
-    }
-    let mac = Mac(packet[8..14].try_into().ok()?);
+    let (mac, _) = sender(packet).filter(|(_, ip)| *ip == address)?;
+    let packet = &packet[..LENGTH];
     let claim = if packet[24..] == address.octets() {
         Claim::Gratuitous
     } else if packet[6..8] == REPLY {
@@ -152,6 +158,17 @@ mod tests {
         );
         let padded = [&reply[..], &[0; 18]].concat();
         assert_eq!(claim(&padded, VIP), Some((THEIRS, Claim::Reply)));
+    }
+
+    #[test]
+    fn a_sender_is_read_from_ethernet_and_ipv4_alone() {
+        let good = question(THEIRS, HERE, VIP);
+        assert_eq!(sender(&good), Some((THEIRS, HERE)));
+        for at in 0..KIND.len() {
+            let mut bad = good;
+            bad[at] ^= 4;
+            assert_eq!(sender(&bad), None);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub struct Finding {
     /// Where it was seen; `None`: in the pair or on the segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Which.
+    /// What kind of thing was seen; `--accept` names it.
     pub id: FindingId,
     /// What follows from it.
     pub severity: Severity,
@@ -55,6 +55,8 @@ pub enum FindingId {
     VipLeft,
     /// A stranger uses the `virtual_router_id` of an instance.
     VridInUse,
+    /// The host could not ask or listen on the segment of an instance.
+    SegmentUnseen,
     /// Another program speaks VRRP on the host.
     VrrpSpeaker,
     /// The packet filter drops the peer's adverts.
@@ -78,13 +80,14 @@ pub enum FindingId {
 }
 
 impl FindingId {
-    /// Every one.
-    pub const ALL: [FindingId; 15] = [
+    /// All names.
+    pub const ALL: [FindingId; 16] = [
         FindingId::VipInUse,
         FindingId::VipStatic,
         FindingId::VipElsewhere,
         FindingId::VipLeft,
         FindingId::VridInUse,
+        FindingId::SegmentUnseen,
         FindingId::VrrpSpeaker,
         FindingId::VrrpFiltered,
         FindingId::PortTaken,
@@ -105,6 +108,7 @@ impl FindingId {
             FindingId::VipElsewhere => "vip-elsewhere",
             FindingId::VipLeft => "vip-left",
             FindingId::VridInUse => "vrid-in-use",
+            FindingId::SegmentUnseen => "segment-unseen",
             FindingId::VrrpSpeaker => "vrrp-speaker",
             FindingId::VrrpFiltered => "vrrp-filtered",
             FindingId::PortTaken => "port-taken",
@@ -155,7 +159,7 @@ impl Finding {
         }
     }
 
-    /// Stands in the way of an apply that accepts only these.
+    /// Whether it stops an apply that accepts these ids.
     pub fn blocks(&self, accepted: &[FindingId]) -> bool {
         self.severity == Severity::Blocks && !accepted.contains(&self.id)
     }

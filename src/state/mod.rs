@@ -4,6 +4,7 @@
 //! answers with [`Facts`], a [`Plan`] and [`Event`]s. Everything travels as one JSON object a line ([`frame`]).
 
 pub mod arp;
+pub mod control_group;
 pub mod drift;
 pub mod edit;
 pub mod error;
@@ -36,7 +37,7 @@ pub use finding::{Finding, FindingId, Severity};
 pub use frame::{Reply, Request};
 pub use health::{HEALTH_PATH, NODE_HEADER};
 pub use plan::{Change, Plan};
-pub use preflight::{AdvertNeed, ForeignRouter, HostPreflight, ListenNeed, Needs, Segment, Station};
+pub use preflight::{AdvertNeed, ForeignRouter, HostPreflight, ListenNeed, Needs, Segment, Station, Unseen};
 pub use resource::{Content, HostState, Reaction, Resource, Spec, Stage, Validator};
 pub use secret::Secret;
 pub use status::{

@@ -24,7 +24,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// None.
+    /// Whether nothing is needed.
     pub fn is_empty(&self) -> bool {
         *self == Needs::default()
     }
@@ -44,7 +44,7 @@ pub struct ListenNeed {
 pub struct AdvertNeed {
     /// Where they arrive.
     pub interface: String,
-    /// Whose they are.
+    /// The peer's address, which sends them.
     pub from: Ipv4Addr,
     /// Multicast group, or the host's own address.
     pub to: Ipv4Addr,
@@ -69,14 +69,25 @@ pub struct Segment {
     pub stations: Vec<Station>,
     /// Routers that announced themselves, this host excepted; each once.
     pub routers: Vec<ForeignRouter>,
+    /// Interfaces whose segment this host could not look at.
+    pub unseen: Vec<Unseen>,
+}
+
+/// An interface whose segment could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unseen {
+    /// Its name.
+    pub interface: String,
+    /// What the system said, or what is wrong with the interface.
+    pub why: String,
 }
 
 /// A station that answers for a VIP.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Station {
-    /// Which VIP.
+    /// The VIP that it answers for.
     pub vip: IpAddr,
-    /// Seen through which interface.
+    /// The host's interface that the answer came in on.
     pub interface: String,
     /// Its hardware address, lower case with colons.
     pub mac: String,
@@ -85,9 +96,9 @@ pub struct Station {
 /// A router that announces itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ForeignRouter {
-    /// Heard on which interface.
+    /// The host's interface that the advert came in on.
     pub interface: String,
-    /// Who sent it.
+    /// Source address of the advert.
     pub sender: IpAddr,
     /// 1 to 255.
     pub virtual_router_id: u8,

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The configuration of either engine on a host.
+pub const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
+
 /// Who configures an interface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hapair::desired::Templates;
 use hapair::inventory::Inventory;
-use hapair::rollout::{ApplyOptions, ApplyReport, RolloutError, apply};
+use hapair::rollout::RolloutError;
 use hapair::state::facts::{HmacDemand, HmacInPlace};
-use hapair::state::{Facts, Plan, Reply, Secret, Stage};
+use hapair::state::{Facts, Reply, Secret, Stage};
 
 use crate::world::*;
 
@@ -30,26 +29,9 @@ fn signed(ahead_ms: [i64; 2], written: &str, in_place: Option<HmacInPlace>) -> (
             ..Facts::default()
         });
         world.reply(host, "hello", &Reply::Hello { protocol: 1, facts });
-        let plan = Plan {
-            host: (*host).into(),
-            changes: vec![change(Stage::Vrrp, false)],
-            ..Plan::default()
-        };
-        world.reply(host, "plan", &Reply::Plan { plan });
     }
-    let templates = Templates::embedded();
-    let options = ApplyOptions {
-        limit: None,
-        confirm_timeout: 20,
-        operator: operator(),
-        gate_timeout: Duration::from_secs(1),
-    };
-    let result = block_on(async {
-        let cx = context(&wanted, &templates);
-        let mut pair = world.pair(&cx).await;
-        let mut report = ApplyReport::default();
-        apply(&cx, &mut pair, &options, nobody_interrupts(), &mut report).await
-    });
+    world.plans_a_change(Stage::Vrrp);
+    let (result, _) = world.apply(&wanted, Duration::from_secs(1));
     (result, world.log())
 }
 

@@ -11,7 +11,7 @@ mod world;
 use std::time::Duration;
 
 use hapair::desired::Templates;
-use hapair::rollout::{ApplyOptions, ApplyReport, Context, Proof, RolloutErrorKind, Vantage, apply, verify};
+use hapair::rollout::{ApplyReport, Context, Proof, RolloutErrorKind, Vantage, apply, verify};
 use hapair::state::{DisabledCheck, Engine, Goal, OutcomeKind, Plan, Reply, Stage};
 
 use world::*;
@@ -22,28 +22,9 @@ fn an_owner_hands_over_before_its_network_changes_though_the_inventory_has_other
     // Nothing to ask through the VIP: the order is what is looked at.
     inventory.nginx = None;
     let world = World::new(1);
-    for host in HOSTS {
-        let plan = Plan {
-            host: host.into(),
-            changes: vec![change(Stage::Network, false)],
-            ..Plan::default()
-        };
-        world.reply(host, "plan", &Reply::Plan { plan });
-    }
-    let templates = Templates::embedded();
-    let options = ApplyOptions {
-        limit: None,
-        confirm_timeout: 20,
-        operator: operator(),
-        gate_timeout: PATIENCE,
-    };
-    let mut report = ApplyReport::default();
-    block_on(async {
-        let cx = context(&inventory, &templates);
-        let mut pair = world.pair(&cx).await;
-        apply(&cx, &mut pair, &options, nobody_interrupts(), &mut report).await
-    })
-    .expect("applied");
+    world.plans_a_change(Stage::Network);
+    let (done, report) = world.apply(&inventory, PATIENCE);
+    done.expect("applied");
     assert_eq!(report.changed, [1, 1]);
     // The preferred host does not own the VIP, so it is the standby, and comes first.
     let order = [
@@ -100,12 +81,7 @@ fn an_owner_that_changed_since_the_plan_leaves_the_standby_in_election() {
         world.reply(host, "plan", &Reply::Plan { plan });
     }
     let templates = Templates::embedded();
-    let options = ApplyOptions {
-        limit: None,
-        confirm_timeout: 20,
-        operator: operator(),
-        gate_timeout: PATIENCE,
-    };
+    let options = options(PATIENCE);
     let cx = context(&inventory, &templates);
     let error = block_on(async {
         let mut pair = world.pair(&cx).await;

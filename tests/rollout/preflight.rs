@@ -84,6 +84,7 @@ fn what_both_hosts_see_of_a_stranger_is_told_once_and_the_peer_is_none() {
                 mac: "52:54:00:6c:01:00".into(),
             }],
             routers: vec![router("192.168.0.254"), router(peer)],
+            ..Segment::default()
         };
         world.reply(host, "segment", &Reply::Segment { seen });
     }

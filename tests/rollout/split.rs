@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use hapair::desired::Templates;
 use hapair::inventory::Side;
-use hapair::rollout::{ApplyOptions, ApplyReport, RolloutError, RolloutErrorKind, StoppedEngine, apply};
-use hapair::state::{Engine, Plan, Reply, Stage};
+use hapair::rollout::{ApplyReport, RolloutError, RolloutErrorKind, StoppedEngine};
+use hapair::state::{Engine, Stage};
 
 use crate::world::*;
 
@@ -13,39 +12,24 @@ use crate::world::*;
 fn applied(world: &World, gate_timeout: Duration) -> (Result<(), RolloutError>, ApplyReport) {
     let mut inventory = inventory();
     inventory.nginx = None;
-    for host in HOSTS {
-        let plan = Plan {
-            host: host.into(),
-            changes: vec![change(Stage::Vrrp, false)],
-            ..Plan::default()
-        };
-        world.reply(host, "plan", &Reply::Plan { plan });
-    }
-    let templates = Templates::embedded();
-    let options = ApplyOptions {
-        limit: None,
-        confirm_timeout: 20,
-        operator: operator(),
-        gate_timeout,
-    };
-    let mut report = ApplyReport::default();
-    let done = block_on(async {
-        let cx = context(&inventory, &templates);
-        let mut pair = world.pair(&cx).await;
-        apply(&cx, &mut pair, &options, nobody_interrupts(), &mut report).await
-    });
-    (done, report)
+    world.plans_a_change(Stage::Vrrp);
+    world.apply(&inventory, gate_timeout)
 }
 
-#[test]
-fn the_engine_whose_start_made_a_second_owner_is_stopped_and_the_owner_of_before_goes_on() {
+/// A bare pair: no engine runs, and each host owns the VIP as soon as its own engine runs.
+fn deaf_pair() -> World {
     let world = World::new(0);
-    // A bare pair: no engine runs, and each owns the VIP as soon as its own one does.
     world.unmark(HOSTS[0], "owns");
     for host in HOSTS {
         world.unmark(host, "engine");
         world.mark(host, "starts");
     }
+    world
+}
+
+#[test]
+fn the_engine_whose_start_made_a_second_owner_is_stopped_and_the_owner_of_before_goes_on() {
+    let world = deaf_pair();
     let began = Instant::now();
     let (done, report) = applied(&world, PATIENCE);
     let error = done.expect_err("two owners");
@@ -76,7 +60,23 @@ fn the_engine_whose_start_made_a_second_owner_is_stopped_and_the_owner_of_before
 }
 
 #[test]
-fn two_owners_of_before_are_nobodys_doing() {
+fn an_engine_that_cannot_be_stopped_is_told_with_the_reason() {
+    let world = deaf_pair();
+    world.mark(HOSTS[0], "stays");
+    let (done, report) = applied(&world, PATIENCE);
+    let error = done.expect_err("two owners");
+    let said = error.in_full();
+    assert!(
+        said.starts_with(
+            "nginx-master: both hosts own the VIP of VI_1 since VRRP started here, and VRRP could not be stopped: "
+        ),
+        "{said}"
+    );
+    assert_eq!(report.left_stopped, None);
+}
+
+#[test]
+fn an_apply_stops_no_engine_for_two_owners_that_were_there_before() {
     let world = World::new(0);
     world.mark(HOSTS[1], "owns");
     world.mark(HOSTS[1], "deaf");

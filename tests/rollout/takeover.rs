@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hapair::desired::Templates;
 use hapair::rollout::{
-    ApplyOptions, ApplyReport, Context, HandoverOptions, Pair, RollbackReport, RolloutError, RolloutErrorKind, apply,
-    hand_over, resume,
+    ApplyReport, Context, HandoverOptions, Pair, RollbackReport, RolloutError, RolloutErrorKind, apply, hand_over,
+    resume,
 };
 use hapair::state::{
     Engine, Goal, HostRollbackPlan, HostState, OutcomeKind, Plan, Reaction, Reply, Resource, Spec, Stage,
@@ -60,12 +60,7 @@ fn applied(world: &World, heard: &Heard) -> Result<ApplyReport, RolloutError> {
     let mut inventory = inventory();
     inventory.nginx = None;
     let templates = Templates::embedded();
-    let options = ApplyOptions {
-        limit: None,
-        confirm_timeout: 20,
-        operator: operator(),
-        gate_timeout: PATIENCE,
-    };
+    let options = options(PATIENCE);
     let mut report = ApplyReport::default();
     let done = block_on(async {
         let cx = Context {

@@ -12,8 +12,8 @@ use hapair::desired::{Secrets, Templates};
 use hapair::inventory::Inventory;
 use hapair::remote::{self, Ask, Link, Target};
 use hapair::rollout::{
-    Context, Interrupt, Member, Observer, Pair, Progress, RollbackOptions, RollbackReport, RolloutError, Selection,
-    plan_rollback, rollback,
+    ApplyOptions, ApplyReport, Context, Interrupt, Member, Observer, Pair, Progress, RollbackOptions, RollbackReport,
+    RolloutError, Selection, apply, plan_rollback, rollback,
 };
 use hapair::state::frame::{IfHeld, Operator};
 use hapair::state::{
@@ -275,9 +275,12 @@ while read -r line; do case $line in
 *'"request":"segment"'*) did listens; cat {me}.segment;;
 *'"request":"apply"'*) did apply; echo > {me}.applied; if [ -e {me}.starts ]; then echo > {me}.engine; echo > {me}.owns; fi; echo '{{"reply":"plan","plan":{empty}}}' > {me}.plan; ended;;
 *'"request":"put_back"'*) did put_back; if [ -e {me}.wakes ]; then echo > {me}.engine; fi; ended;;
-*'"request":"unit"'*'"stop"'*) did stop; rm -f {me}.engine
-  if [ -e {me}.owns ] && [ -e {peer}.engine ]; then mv {me}.owns {peer}.owns; fi
-  echo '{{"reply":"ack"}}';;
+*'"request":"unit"'*'"stop"'*)
+  if [ -e {me}.stays ]; then did "does not stop"; cat refusal
+  else did stop; rm -f {me}.engine
+    if [ -e {me}.owns ] && [ -e {peer}.engine ]; then mv {me}.owns {peer}.owns; fi
+    echo '{{"reply":"ack"}}'
+  fi;;
 *'"take_over"'*)
   if [ -e {me}.pending ]; then did "is not ready"; mv {me}.pending {me}.waits; cat refusal
   elif [ -e {me}.refuses ]; then did refuses; cat refusal
@@ -298,6 +301,35 @@ esac; done
             self.dir.path().display(),
             empty = serde_json::to_string(&Plan::default()).expect("json"),
         )
+    }
+
+    /// Both hosts are to be changed in this stage.
+    pub(crate) fn plans_a_change(&self, stage: Stage) {
+        for host in HOSTS {
+            let plan = Plan {
+                host: host.into(),
+                changes: vec![change(stage, false)],
+                ..Plan::default()
+            };
+            self.reply(host, "plan", &Reply::Plan { plan });
+        }
+    }
+
+    /// Applies to both hosts what they have planned.
+    pub(crate) fn apply(
+        &self,
+        inventory: &Inventory,
+        gate_timeout: Duration,
+    ) -> (Result<(), RolloutError>, ApplyReport) {
+        let templates = Templates::embedded();
+        let mut report = ApplyReport::default();
+        let done = block_on(async {
+            let cx = context(inventory, &templates);
+            let mut pair = self.pair(&cx).await;
+            let options = options(gate_timeout);
+            apply(&cx, &mut pair, &options, nobody_interrupts(), &mut report).await
+        });
+        (done, report)
     }
 
     pub(crate) async fn pair(&self, cx: &Context<'_>) -> Pair {
@@ -350,6 +382,15 @@ pub(crate) fn change(stage: Stage, election_critical: bool) -> Change {
         diff: None,
         cuts_ssh: false,
         election_critical,
+    }
+}
+
+pub(crate) fn options(gate_timeout: Duration) -> ApplyOptions {
+    ApplyOptions {
+        limit: None,
+        confirm_timeout: 20,
+        operator: operator(),
+        gate_timeout,
     }
 }
 

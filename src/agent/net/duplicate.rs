@@ -13,8 +13,9 @@ use std::{io, mem};
 use serde_json::{Value, json};
 
 use super::netlink::Links;
-use super::packet_socket::{ETHERNET, PacketSocket};
+use super::packet_socket::PacketSocket;
 use crate::agent::os::log;
+use crate::state::arp::{self, Mac};
 use crate::vrrp::{MEMORY, Time};
 
 /// Between two looks.
@@ -25,14 +26,8 @@ const FRAMES: usize = 16;
 const SOURCES: usize = 64;
 /// Others that are remembered.
 const MOST: usize = 16;
-/// ARP over Ethernet for IPv4: kinds and lengths of the addresses.
-const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
-/// Where such a message has its sender's hardware and IPv4 address, and how long it is.
-const SENDER_MAC: usize = 8;
-const SENDER_IP: usize = 14;
-const MESSAGE: usize = 28;
-/// A frame with such a message.
-const FRAME: usize = ETHERNET + MESSAGE;
+/// An ARP packet with its Ethernet header.
+const FRAME: usize = arp::ETHERNET + arp::LENGTH;
 
 /// An interface's number, and an address of ours on it.
 pub(crate) type Source = (u32, Ipv4Addr);
@@ -45,7 +40,7 @@ pub(crate) struct Duplicate {
     /// Where it was seen.
     interface: String,
     /// The other host's hardware address.
-    mac: [u8; 6],
+    mac: Mac,
     /// First seen.
     since: Time,
     /// Last seen.
@@ -81,18 +76,18 @@ impl Duplicates {
         }
         self.failed = false;
         for (index, frame) in std::iter::from_fn(|| socket.receive::<FRAME>()).take(FRAMES) {
-            let Some((mac, address)) = sender(&frame) else {
+            let Some((mac, address)) = arp::sender(&frame[arp::ETHERNET..]) else {
                 continue;
             };
             // Another interface of ours on the same segment hears what we say.
-            let own = links.links.values().any(|l| l.mac == Some(mac));
+            let own = links.links.values().any(|l| l.mac == Some(mac.0));
             if let (true, false, Some(link)) = (self.watches((index, address)), own, links.links.get(&index)) {
                 self.note(now, address, &link.name, mac);
             }
         }
     }
 
-    fn note(&mut self, now: Time, address: Ipv4Addr, interface: &str, mac: [u8; 6]) {
+    fn note(&mut self, now: Time, address: Ipv4Addr, interface: &str, mac: Mac) {
         self.seen.retain(|d| now <= d.heard + MEMORY);
         let known = |d: &&mut Duplicate| (d.address, d.mac) == (address, mac) && d.interface == interface;
         if let Some(duplicate) = self.seen.iter_mut().find(known) {
@@ -140,7 +135,7 @@ impl Duplicate {
     pub(crate) fn json(&self, at: Time) -> Value {
         let since = |time| at.saturating_sub(time).as_secs_f64();
         json!({
-            "address": IpAddr::V4(self.address), "interface": self.interface, "hardware_address": colons(self.mac),
+            "address": IpAddr::V4(self.address), "interface": self.interface, "hardware_address": self.mac,
             "seconds_since_first": since(self.since), "seconds_since_last": since(self.heard),
         })
     }
@@ -148,25 +143,14 @@ impl Duplicate {
 
 impl std::fmt::Display for Duplicate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Duplicate { address, interface, .. } = self;
-        let mac = colons(self.mac);
+        let Duplicate {
+            address,
+            interface,
+            mac,
+            ..
+        } = self;
         write!(f, "another host on {interface}, {mac}, uses our own address {address}")
     }
-}
-
-fn colons(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-/// Who sent the ARP message in a frame.
-fn sender(frame: &[u8; FRAME]) -> Option<([u8; 6], Ipv4Addr)> {
-    let message = &frame[ETHERNET..];
-    if message[..KIND.len()] != KIND {
-        return None;
-    }
-    let mac = message[SENDER_MAC..SENDER_IP].try_into().ok()?;
-    let ip: [u8; 4] = message[SENDER_IP..SENDER_IP + 4].try_into().ok()?;
-    Some((mac, ip.into()))
 }
 
 /// A program for the kernel: lets frames pass whose ARP message has one of these addresses as its sender.
@@ -180,7 +164,7 @@ fn filter(addresses: &BTreeSet<Ipv4Addr>) -> Vec<libc::sock_filter> {
     let mut program = vec![step(
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         0,
-        (ETHERNET + SENDER_IP) as u32,
+        (arp::ETHERNET + arp::SENDER_IP) as u32,
     )];
     for (at, address) in addresses.iter().enumerate() {
         // Over the comparisons that are left, and the step that drops.
@@ -221,13 +205,9 @@ mod tests {
         }
     }
 
-    fn frame(mac: [u8; 6], ip: [u8; 4]) -> [u8; FRAME] {
-        let mut frame = [0; FRAME];
-        let message = &mut frame[ETHERNET..];
-        message[..6].copy_from_slice(&KIND);
-        message[SENDER_MAC..SENDER_IP].copy_from_slice(&mac);
-        message[SENDER_IP..SENDER_IP + 4].copy_from_slice(&ip);
-        frame
+    fn frame(ip: [u8; 4]) -> [u8; FRAME] {
+        let mac = Mac([2; 6]);
+        arp::broadcast(mac, &arp::announcement(mac, ip.into()))
     }
 
     #[test]
@@ -238,19 +218,8 @@ mod tests {
             let program = filter(&watched);
             for n in 0..=255 {
                 let is_ours = usize::from(n) <= some && n > 0;
-                assert_eq!(passes(&program, &frame([2; 6], [10, 0, 0, n])), is_ours, "{n}");
+                assert_eq!(passes(&program, &frame([10, 0, 0, n])), is_ours, "{n}");
             }
-        }
-    }
-
-    #[test]
-    fn who_sent_it_is_read_from_ethernet_and_ipv4_alone() {
-        let good = frame([2, 0, 0, 0, 0, 7], [10, 0, 0, 1]);
-        assert_eq!(sender(&good), Some(([2, 0, 0, 0, 0, 7], Ipv4Addr::new(10, 0, 0, 1))));
-        for at in 0..KIND.len() {
-            let mut bad = good;
-            bad[ETHERNET + at] ^= 4;
-            assert_eq!(sender(&bad), None);
         }
     }
 
@@ -259,13 +228,13 @@ mod tests {
         let mut d = Duplicates::default();
         let (ip, t) = (Ipv4Addr::new(10, 0, 0, 1), Time::from_secs);
         for n in 0..=255 {
-            d.note(t(1), ip, "eth0", [2, 0, 0, 0, 0, n]);
-            d.note(t(2), ip, "eth0", [2, 0, 0, 0, 0, n]);
+            d.note(t(1), ip, "eth0", Mac([2, 0, 0, 0, 0, n]));
+            d.note(t(2), ip, "eth0", Mac([2, 0, 0, 0, 0, n]));
         }
         assert_eq!(d.list(t(2)).len(), MOST);
         assert_eq!((d.seen[0].since, d.seen[0].heard), (t(1), t(2)));
         assert!(d.list(t(303)).is_empty());
-        d.note(t(303), ip, "eth0", [2, 0, 0, 0, 1, 0]);
+        d.note(t(303), ip, "eth0", Mac([2, 0, 0, 0, 1, 0]));
         let text = "another host on eth0, 02:00:00:00:01:00, uses our own address 10.0.0.1";
         assert_eq!((d.seen.len(), d.seen[0].to_string().as_str()), (1, text));
     }

@@ -10,8 +10,6 @@ use libc::socklen_t;
 
 use crate::agent::os::sys;
 
-/// Bytes of an Ethernet header, which stands before every frame that is heard.
-pub(crate) const ETHERNET: usize = 14;
 /// Bytes of the receive buffer: the kernel makes of it the least that it allows.
 const ROOM: i32 = 2048;
 

@@ -9,10 +9,10 @@ use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
 use crate::inventory::{GlobalDefs, Script, ScriptKind, TrackProcess, Vrrp};
 use crate::state::resource::InstanceRef;
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{Engine, Reaction, Spec, Stage};
 
 const CONF: &str = "etc/keepalived/keepalived.conf.tera";
-const CONF_PATH: &str = "/etc/keepalived/keepalived.conf";
 const SCRIPT_DIRECTORY: &str = "/usr/libexec/keepalived";
 
 /// What keepalived.conf's template sees. Optional numbers are texts, so that a written 0 is not taken for absent.
@@ -126,7 +126,7 @@ pub(crate) fn add(build: &mut Build) -> Result<(), DesiredError> {
         .push_file(
             Stage::Vrrp,
             TextFile {
-                path: CONF_PATH,
+                path: KEEPALIVED_CONF,
                 content: text,
                 mode: 0o600,
                 validator: Some(engine::validator(vrrp.engine)),

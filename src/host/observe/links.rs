@@ -5,18 +5,18 @@ use crate::host::os::root::Root;
 /// What an interface is a port of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Master {
-    /// `br0`.
+    /// Name of that interface: `br0`.
     pub name: String,
-    /// What that is.
+    /// Bridge, bond or something else.
     pub kind: MasterKind,
 }
 
 /// What an interface can be a port of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MasterKind {
-    /// Of Linux.
+    /// A bridge of Linux (ip-link(8)).
     Bridge,
-    /// Of Linux.
+    /// A bond of Linux.
     Bond,
     /// A team, a switch of Open vSwitch, or a VRF, whose ports have addresses of their own.
     Other,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::host::os::root::Root;
+use crate::state::control_group;
 
 /// A process that was found by one of its sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,8 +21,7 @@ impl Process {
     /// The unit of the host itself that it belongs to, in whatever slice: `nginx.service`, `session-3.scope`. What a container
     /// runs belongs to the container's: `docker-….scope`.
     pub fn unit(&self) -> Option<&str> {
-        let mut parts = self.group.split('/').skip(1);
-        parts.find(|part| !part.is_empty() && !part.ends_with(".slice"))
+        control_group::unit(&self.group)
     }
 
     /// It belongs to this unit.
@@ -87,29 +87,15 @@ fn socket_inode(target: &Path) -> Option<u64> {
 }
 
 fn process(root: &Root, pid: u32) -> Process {
-    let group = |pid: u32| group(&root.read(&format!("/proc/{pid}/cgroup")).unwrap_or_default());
-    // systemd 219 is in `/`, later ones in `/init.scope`; inside of a container there is something before it.
-    let init = group(1);
-    let above = init.strip_suffix("/init.scope").unwrap_or(&init).trim_end_matches('/');
-    let own = group(pid);
+    let text = |pid: u32| root.read(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let (own, init) = (text(pid), text(1));
+    let group = |text| control_group::path(text).unwrap_or_default();
+    let (own, init) = (group(&own), group(&init));
     Process {
         pid,
         name: root.line(&format!("/proc/{pid}/comm")),
-        group: own.strip_prefix(above).unwrap_or(&own).to_owned(),
+        group: control_group::below(own, init).unwrap_or(own).to_owned(),
     }
-}
-
-/// systemd's own hierarchy: `0::PATH` (version 2) or `N:name=systemd:PATH`.
-fn group(text: &str) -> String {
-    let path = |line: &str| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (name, path) = (parts.next()?, parts.next()?);
-        Some((name.to_owned(), path.to_owned()))
-    };
-    let all: Vec<(String, String)> = text.lines().filter_map(path).collect();
-    let named = all.iter().find(|(name, _)| name == "name=systemd");
-    let unified = all.iter().find(|(name, _)| name.is_empty());
-    named.or(unified).map(|(_, path)| path.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,15 +132,6 @@ pub(crate) mod tests {
         assert!(!owners[&80].is_of("keepalived.service"));
         assert_eq!(owners[&80].unit(), Some("docker-12ab.scope"));
         assert_eq!(owners[&99], Process::default());
-    }
-
-    #[test]
-    fn control_groups_of_both_versions() {
-        let v1 = "11:memory:/system.slice\n1:name=systemd:/system.slice/nginx.service\n";
-        assert_eq!(group(v1), "/system.slice/nginx.service");
-        assert_eq!(group("1:name=systemd:/x.service\n0::/y\n"), "/x.service");
-        assert_eq!(group("0::/user.slice/session-3.scope\n"), "/user.slice/session-3.scope");
-        assert_eq!(group(""), "");
     }
 
     #[test]

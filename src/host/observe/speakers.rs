@@ -11,9 +11,9 @@ use crate::vrrp::packet::PROTOCOL;
 /// A program that speaks VRRP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speaker {
-    /// Which.
+    /// The program's process.
     pub process: Process,
-    /// Where.
+    /// The network namespace that it is in.
     pub namespace: Namespace,
 }
 

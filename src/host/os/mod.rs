@@ -10,6 +10,7 @@ pub mod executor;
 pub mod files;
 pub mod http_get;
 pub mod package_manager;
+mod packet_socket;
 pub mod private_json;
 pub mod root;
 pub mod rpm_erase;

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::host::os::packet_socket::{Packet, PacketSocket};
 use crate::host::os::root::Root;
 use crate::vrrp::Advert;
 use crate::vrrp::frame::parse_ipv4;
@@ -15,22 +15,28 @@ const ETH_P_ALL: u16 = 0x0003;
 const GROUPS: [[u8; 6]; 2] = [[0x01, 0, 0x5e, 0, 0, 0x12], [0x33, 0x33, 0, 0, 0, 0x12]];
 /// Largest packet that is looked at: the head of IPv6, 255 addresses, a trailer.
 const ROOM: usize = 4300;
+/// Different adverts that are kept: more than a segment has routers, and no more than a flood of forged ones may cost.
+pub const MOST: usize = 1024;
 
-/// Adverts of other hosts that arrive on an interface within `patience`, each different one once.
+/// Wanted adverts of other hosts that arrive on an interface within `patience`, each different one once, the first [`MOST`] of them.
 ///
 /// # Errors
 /// A system call failed: not root, or the interface went away.
-pub fn listen(root: &Root, interface: &str, patience: Duration) -> io::Result<Vec<(IpAddr, Advert)>> {
+pub fn listen(
+    root: &Root,
+    interface: &str,
+    patience: Duration,
+    wanted: impl Fn(&Advert) -> bool,
+) -> io::Result<Vec<(IpAddr, Advert)>> {
     let index = root.line(&format!("/sys/class/net/{interface}/ifindex"));
     let index: i32 = index.parse().map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
     let socket = open(index)?;
     let mut heard: Vec<(IpAddr, Advert)> = Vec::new();
     let began = Instant::now();
     while let Some(left) = patience.checked_sub(began.elapsed()) {
-        for packet in receive(&socket, left)? {
-            if let Some(new) = advert(&packet).filter(|new| !heard.contains(new)) {
-                heard.push(new);
-            }
+        for packet in socket.receive(left)?.iter().filter(|packet| is_from_another(packet)) {
+            let new = advert(&packet.bytes).filter(|new| wanted(&new.1) && !heard.contains(new));
+            heard.extend(new.filter(|_| heard.len() < MOST));
         }
     }
     Ok(heard)
@@ -66,10 +72,6 @@ fn ipv6(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
     Some((address(8)?, address(24)?, rest.get(..length)?))
 }
 
-fn check(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}
-
 /// Lets only VRRP pass: a busy interface must not keep us busy. What comes with a VLAN tag is for another segment.
 fn filter() -> [libc::sock_filter; 11] {
     const LD_W: u16 = 0x20;
@@ -95,96 +97,34 @@ fn filter() -> [libc::sock_filter; 11] {
     ]
 }
 
-fn open(index: i32) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // Protocol 0: nothing is received before the filter is in place and the bind names interface and protocol.
-    // SAFETY: a system call without pointers.
-    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) } as isize)? as i32;
-    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let filter = filter();
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_ptr().cast_mut(),
-    };
-    set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-    for group in GROUPS {
-        let mut address = [0; 8];
-        address[..6].copy_from_slice(&group);
-        // The network card lets the group pass, without anybody joining it by IGMP.
-        let membership = libc::packet_mreq {
-            mr_ifindex: index,
-            mr_type: libc::PACKET_MR_MULTICAST as u16,
-            mr_alen: 6,
-            mr_address: address,
+/// A socket that hears VRRP only, on the interface of this number.
+fn open(index: i32) -> io::Result<PacketSocket> {
+    PacketSocket::open(index, ETH_P_ALL, ROOM, |socket| {
+        let filter = filter();
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
         };
-        set(&socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
-    }
-    // SAFETY: sockaddr_ll is plain data and valid when zeroed.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = ETH_P_ALL.to_be();
-    address.sll_ifindex = index;
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: pointer and length are those of `address`, which outlives the call.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) } as isize)?;
-    Ok(socket)
-}
-
-fn set<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: pointer and length are those of `value`, which outlives the call.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const *value).cast(), length) };
-    check(result as isize).map(drop)
-}
-
-/// Waits for packets, and returns those that are there and came from other hosts, without their Ethernet header.
-fn receive(socket: &OwnedFd, wait: Duration) -> io::Result<Vec<Vec<u8>>> {
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // Rounded up, so that the last fraction of a millisecond does not spin.
-    let milliseconds = i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    // SAFETY: one valid pollfd, and the count says one.
-    let ready = check(unsafe { libc::poll(&raw mut poll, 1, milliseconds) } as isize);
-    if let Err(error) = ready
-        && error.kind() != io::ErrorKind::Interrupted
-    {
-        return Err(error);
-    }
-    let mut packets = Vec::new();
-    loop {
-        let mut packet = vec![0_u8; ROOM];
-        // SAFETY: sockaddr_ll is plain data and valid when zeroed.
-        let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: pointers and lengths are those of `packet`, `from` and `length`, which outlive the call.
-        let got = unsafe {
-            libc::recvfrom(
-                socket.as_raw_fd(),
-                packet.as_mut_ptr().cast(),
-                packet.len(),
-                0,
-                (&raw mut from).cast(),
-                &raw mut length,
-            )
-        };
-        match check(got) {
-            Ok(length) => {
-                // What this host sends comes by as well; what is for other hosts or other VLANs is not for us.
-                let ours = [libc::PACKET_OUTGOING, libc::PACKET_OTHERHOST, libc::PACKET_LOOPBACK];
-                if !ours.contains(&from.sll_pkttype) {
-                    packet.truncate(length);
-                    packets.push(packet);
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(packets),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        socket.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
+        for group in GROUPS {
+            let mut address = [0; 8];
+            address[..6].copy_from_slice(&group);
+            // The network card lets the group pass, without anybody joining it by IGMP.
+            let membership = libc::packet_mreq {
+                mr_ifindex: index,
+                mr_type: libc::PACKET_MR_MULTICAST as u16,
+                mr_alen: 6,
+                mr_address: address,
+            };
+            socket.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
         }
-    }
+        Ok(())
+    })
+}
+
+/// Whether it came from another host: what this host sends passes the socket too, and what is for other hosts or other VLANs.
+fn is_from_another(packet: &Packet) -> bool {
+    ![libc::PACKET_OUTGOING, libc::PACKET_OTHERHOST, libc::PACKET_LOOPBACK].contains(&packet.kind)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! Which instances an engine of ours runs already, so that nobody need look for strangers again.
+//! Instances that an engine on this host runs already: strangers need not be looked for again.
 
 use crate::host::observe::election_critical;
 use crate::host::observe::tools::Tools;
 use crate::host::os::root::Root;
 use crate::state::resource::InstanceRef;
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{Engine, HostState};
-
-const CONF: &str = "/etc/keepalived/keepalived.conf";
 
 /// Instances of the desired state that no engine runs here with this `virtual_router_id`, interface and VIPs.
 pub(crate) fn new_instances(root: &Root, state: &HostState, tools: &Tools) -> Vec<String> {
@@ -14,7 +13,7 @@ pub(crate) fn new_instances(root: &Root, state: &HostState, tools: &Tools) -> Ve
         .iter()
         .any(|engine| tools.unit(engine.unit()).is_active());
     let running = match active {
-        true => election_critical::instances(&root.read(CONF).unwrap_or_default()),
+        true => election_critical::instances(&root.read(KEEPALIVED_CONF).unwrap_or_default()),
         false => Vec::new(),
     };
     let new = state.instances.iter().filter(|wanted| !is_among(wanted, &running));

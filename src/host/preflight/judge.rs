@@ -161,7 +161,7 @@ fn live_vips(state: &HostState, seen: &Surroundings) -> Vec<Finding> {
     .collect()
 }
 
-/// Whoever speaks VRRP here besides the engines that hapair runs.
+/// A program that speaks VRRP on this host and is no engine of hapair's.
 fn speaker(speaker: &Speaker) -> Option<Finding> {
     let Speaker { process, namespace } = speaker;
     let ours = [Engine::Agent, Engine::Keepalived]
@@ -195,7 +195,7 @@ fn speaker(speaker: &Speaker) -> Option<Finding> {
     })
 }
 
-/// Whoever has a port of the load balancer, nginx's own unit excepted.
+/// Programs that listen on a port of the load balancer and do not belong to nginx's own unit.
 fn listeners(needs: &[ListenNeed], listeners: &[Listener]) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let taken = listeners.iter().filter(|listener| {

@@ -53,9 +53,9 @@ pub struct Surroundings {
 /// A program that listens on a TCP port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Which.
+    /// The program's process.
     pub process: Process,
-    /// Where.
+    /// The address that it listens on.
     pub address: IpAddr,
     /// 1 to 65535.
     pub port: u16,

@@ -9,9 +9,8 @@ use crate::host::observe::facts::net;
 use crate::host::os::root::Root;
 use crate::host::report::engine_state::Word;
 use crate::keepalived::{Instance, NoFiles, Options, Resolver, parse};
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{AgentInstance, RunningInstance};
-
-const CONF: &str = "/etc/keepalived/keepalived.conf";
 
 /// The engine's own instances; where it does not tell, or none runs, those of the configuration in place.
 pub(crate) fn running(root: &Root, word: Option<&Word>) -> Vec<RunningInstance> {
@@ -65,11 +64,13 @@ fn waits(instance: &Instance) -> bool {
 }
 
 fn configured(root: &Root) -> Vec<Arc<Instance>> {
-    let Some(text) = root.read(CONF) else { return Vec::new() };
+    let Some(text) = root.read(KEEPALIVED_CONF) else {
+        return Vec::new();
+    };
     let name = root.line("/proc/sys/kernel/hostname");
     let resolver: &dyn Resolver = if root.is_live() { &Files } else { &NoFiles };
     let options = Options {
-        path: CONF,
+        path: KEEPALIVED_CONF,
         config_id: name.split('.').next().unwrap_or_default(),
         instance: &name,
         resolver,

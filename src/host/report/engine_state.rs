@@ -8,6 +8,7 @@ use crate::host::change::check_config;
 use crate::host::os::exec;
 use crate::host::os::root::Root;
 use crate::state::resource::InstanceRef;
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{AgentStatus, DisabledCheck, Engine, InstanceState};
 
 /// What the engine that runs says of its instances.
@@ -94,8 +95,6 @@ fn is_fault(log: &str, instance: &str) -> bool {
     });
     states == Some("FAULT")
 }
-
-pub(crate) const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
 #[cfg(test)]
 mod tests {

@@ -25,9 +25,8 @@ use crate::host::transaction::archive::{self, Archive};
 use crate::host::transaction::rollback_targets::{Target, targets};
 use crate::host::transaction::uninstall;
 use crate::state::hex::hex;
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{Change, Engine, Foreign, Goal, HostRollback, HostRollbackPlan, HostState, Plan, Stage, UnitAction};
-
-const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
 /// What will be at a path.
 struct End {

@@ -173,28 +173,11 @@ impl Gate<'_> {
         pair: &mut Pair,
         until: Until,
     ) -> Result<Result<[HostStatus; 2], Split>, RolloutError> {
-        let began = Instant::now();
-        let mut split_since = None;
-        loop {
-            let statuses = pair.statuses().await?;
-            let Some(lacking) = self.ownership_problem(&statuses, until) else {
-                return Ok(Ok(statuses));
-            };
-            self.stop_if_interrupted()?;
-            match (roles::is_split(&statuses), split_since) {
-                (false, _) => split_since = None,
-                (true, None) => split_since = Some(Instant::now()),
-                (true, Some(since)) if since.elapsed() > self.heard_each_other() => return Ok(Err(Split(lacking))),
-                (true, Some(_)) => {}
-            }
-            if began.elapsed() > self.timeout {
-                return Err(self.no_single_owner(&lacking));
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let problem = |statuses: &[HostStatus; 2]| self.ownership_problem(statuses, until);
+        self.owned_or_split(pair, &problem, self.heard_each_other()).await
     }
 
-    /// Three adverts and a skew time of the slowest instance, and a second for a busy machine.
+    /// Three adverts and a skew time of the slowest instance (together at most four adverts), and a second for a busy machine.
     fn heard_each_other(&self) -> Duration {
         let instances = self.inventory.vrrp.iter().flat_map(|v| &v.instances);
         let slowest = instances.map(|i| i.advert_int).fold(0.0, f64::max);
@@ -212,13 +195,33 @@ impl Gate<'_> {
         pair: &mut Pair,
         problem: &dyn Fn(&[HostStatus; 2]) -> Option<String>,
     ) -> Result<[HostStatus; 2], RolloutError> {
+        // Two owners are waited for as long as anything else.
+        match self.owned_or_split(pair, problem, self.timeout).await? {
+            Ok(statuses) => Ok(statuses),
+            Err(Split(lacking)) => Err(self.no_single_owner(&lacking)),
+        }
+    }
+
+    /// Waits until there is no problem, but for two owners at most `patience` from when they are seen.
+    async fn owned_or_split(
+        &self,
+        pair: &mut Pair,
+        problem: &dyn Fn(&[HostStatus; 2]) -> Option<String>,
+        patience: Duration,
+    ) -> Result<Result<[HostStatus; 2], Split>, RolloutError> {
         let began = Instant::now();
+        let mut split_since = None;
         loop {
             let statuses = pair.statuses().await?;
             let Some(lacking) = problem(&statuses) else {
-                return Ok(statuses);
+                return Ok(Ok(statuses));
             };
             self.stop_if_interrupted()?;
+            if !roles::is_split(&statuses) {
+                split_since = None;
+            } else if split_since.get_or_insert_with(Instant::now).elapsed() > patience {
+                return Ok(Err(Split(lacking)));
+            }
             if began.elapsed() > self.timeout {
                 return Err(self.no_single_owner(&lacking));
             }

@@ -1,4 +1,4 @@
-//! Whom the segment shows besides the two hosts. Pure.
+//! Strangers on the segment: stations and routers that are neither of the two hosts. Pure.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::inventory::{Inventory, Side};
 use crate::rollout::reach::pair::Pair;
 use crate::state::resource::InstanceRef;
-use crate::state::{Facts, Finding, FindingId, ForeignRouter, HostState, Segment, Severity, Station};
+use crate::state::{Facts, Finding, FindingId, ForeignRouter, HostState, Segment, Severity, Station, Unseen};
 
 /// What belongs to one of the two hosts.
 #[derive(Debug, Default)]
@@ -55,6 +55,15 @@ pub(super) fn findings(state: &HostState, seen: &Segment, known: &Known) -> Vec<
             format!("{vip} is in use already: {mac} answers for it on the segment"),
             format!("find the machine with that hardware address and take {vip} off it, or choose another VIP"),
         )
+    }));
+    findings.extend(seen.unseen.iter().map(|Unseen { interface, why }| {
+        Finding::new(
+            FindingId::SegmentUnseen,
+            Severity::Warns,
+            format!("{interface} cannot show whether a stranger has a VIP or virtual_router_id of this pair: {why}"),
+            "run `hapair check` again once that interface is up",
+        )
+        .on(&state.host)
     }));
     let mut told = BTreeSet::new();
     let routers = seen
@@ -176,6 +185,7 @@ mod tests {
         let seen = Segment {
             stations: stations.iter().map(station).collect(),
             routers,
+            unseen: Vec::new(),
         };
         let findings = findings(&state(), &seen, &known());
         assert!(
@@ -194,6 +204,24 @@ mod tests {
             router("192.168.0.77", 51, "192.168.0.200"),
         ];
         assert_eq!(judged(&[("192.168.0.200", "52:54:00:00:00:02")], peer.to_vec()), []);
+    }
+
+    #[test]
+    fn a_segment_that_could_not_be_looked_at_is_told() {
+        let seen = Segment {
+            unseen: vec![Unseen {
+                interface: "bond0".into(),
+                why: "it is down".into(),
+            }],
+            ..Segment::default()
+        };
+        let found = findings(&state(), &seen, &known());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].id, found[0].severity),
+            (FindingId::SegmentUnseen, Severity::Warns)
+        );
+        assert!(found[0].cause.starts_with("bond0 cannot show") && found[0].cause.ends_with(": it is down"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::keepalived::TrackProcess;
+use crate::state::control_group;
 
 /// Where systemd finds units, the first word counts (systemd.unit(5), and its generators).
 const UNITS: [&str; 9] = [
@@ -59,35 +60,12 @@ impl Machine {
         self.proc.join(pid.to_string()).join(what)
     }
 
-    /// A process's cgroup in systemd's own hierarchy, or in the only one.
-    fn cgroup(&self, pid: u32) -> Option<String> {
-        let text = fs::read_to_string(self.of(pid, "cgroup")).ok()?;
-        // hierarchy-ID:controllers:path (cgroups(7)); the path may hold colons.
-        let paths = |wanted: &str| {
-            text.lines().find_map(|line| {
-                let (_, rest) = line.split_once(':')?;
-                let (controllers, path) = rest.split_once(':')?;
-                (controllers == wanted).then(|| path.to_owned())
-            })
-        };
-        paths("name=systemd").or_else(|| paths(""))
-    }
-
-    /// Below what the units of the host's own systemd are.
-    fn top(&self) -> Option<String> {
-        let init = self.cgroup(1)?;
-        // Until systemd 226 process 1 was in the top itself.
-        let top = init.strip_suffix("/init.scope").unwrap_or(&init);
-        Some(top.trim_end_matches('/').to_owned())
-    }
-
-    /// The unit of the host's own systemd that a process is in. Another systemd's, in a container or a user's own, is below a scope or a
-    /// service of ours and not in a slice.
+    /// The unit of the host's own systemd that a process is in.
     fn unit(&self, pid: u32) -> Option<String> {
-        let cgroup = self.cgroup(pid)?;
-        let below = cgroup.strip_prefix(&self.top()?)?.strip_prefix('/')?;
-        let unit = below.split('/').find(|part| !part.ends_with(".slice"))?;
-        Some(unit.to_owned())
+        let text = |pid: u32| fs::read_to_string(self.of(pid, "cgroup")).ok();
+        let (own, init) = (text(pid)?, text(1)?);
+        let below = control_group::below(control_group::path(&own)?, control_group::path(&init)?)?;
+        control_group::unit(below).map(str::to_owned)
     }
 
     /// Effective user, and parent.
@@ -385,7 +363,8 @@ mod tests {
                 "../nginx.service",
                 "",
             ]) {
-                let top = machine.top().unwrap();
+                let first = control_group::path(init).unwrap();
+                let top = first.strip_suffix("/init.scope").unwrap_or(first).trim_end_matches('/');
                 made.runs(pid, &format!("1:name=systemd:{top}/{foreign}\n0::{top}/{foreign}\n"));
                 assert!(!belonging.admits(pid, &machine), "{foreign}");
             }

@@ -8,6 +8,7 @@ use crate::host::os::exec;
 use crate::host::os::root::Root;
 use crate::keepalived;
 use crate::state::facts::{HmacDemand, HmacInPlace};
+use crate::state::system::KEEPALIVED_CONF;
 use crate::state::{Facts, NginxLayout, Release, Secret, SelinuxMode};
 
 /// Reads `/etc/os-release` (os-release(5): shell assignments, values may be quoted).
@@ -98,7 +99,7 @@ pub(crate) fn nginx_layout(root: &Root) -> Option<NginxLayout> {
 
 /// Passwords of the instances in keepalived.conf.
 pub(crate) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
-    let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
+    let Some(text) = root.read(KEEPALIVED_CONF) else {
         return BTreeMap::new();
     };
     let (config, _) = keepalived::parse(&text, &keepalived::Options::default());
@@ -114,7 +115,7 @@ pub(crate) fn auth_pass(root: &Root) -> BTreeMap<String, Secret> {
 
 /// `auth_hmac` of the instances in keepalived.conf.
 pub(crate) fn auth_hmac(root: &Root) -> BTreeMap<String, HmacInPlace> {
-    let Some(text) = root.read("/etc/keepalived/keepalived.conf") else {
+    let Some(text) = root.read(KEEPALIVED_CONF) else {
         return BTreeMap::new();
     };
     let (config, _) = keepalived::parse(&text, &keepalived::Options::default());

@@ -70,7 +70,7 @@ fn rule(words: &[String], advert: Advert<'_>, is_chain: &dyn Fn(&str) -> bool) -
                 continue;
             }
             "-p" | "--protocol" => Matches::of(is_vrrp(words.next().unwrap_or_default())),
-            "-i" | "--in-interface" => Matches::of(is_interface(words.next().unwrap_or_default(), advert.interface)),
+            "-i" | "--in-interface" => Matches::of(advert.arrives_on(words.next().unwrap_or_default(), '+')),
             "-s" | "--source" => subnets(words.next().unwrap_or_default(), advert.from),
             "-d" | "--destination" => subnets(words.next().unwrap_or_default(), advert.to),
             "--state" | "--ctstate" => states(words.next().unwrap_or_default(), advert),
@@ -138,14 +138,6 @@ pub(super) fn is_vrrp(name: &str) -> bool {
     matches!(name, "vrrp" | "carp" | "all" | "0") || name.parse() == Ok(PROTOCOL)
 }
 
-/// `eth0`, or `eth+` for all that begin so.
-fn is_interface(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('+') {
-        Some(start) => name.starts_with(start),
-        None => pattern == name,
-    }
-}
-
 /// `10.0.0.0/8,192.168.0.0/255.255.0.0`.
 fn subnets(list: &str, address: Ipv4Addr) -> Matches {
     let mut any = Matches::No;
@@ -186,12 +178,7 @@ pub(super) fn states(list: &str, advert: Advert<'_>) -> Matches {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ADVERT: Advert<'static> = Advert {
-        interface: "enp0s3",
-        from: Ipv4Addr::new(192, 168, 0, 202),
-        to: Ipv4Addr::new(224, 0, 0, 18),
-    };
+    use crate::host::observe::packet_filter::walk::tests::ADVERT;
 
     fn filter(rules: &str) -> String {
         format!(

@@ -147,7 +147,7 @@ fn rule(words: &[&str], advert: Advert<'_>) -> Rule {
             ("meta", after) => (Matches::Yes, after),
             ("counter", ["packets", _, "bytes", _, after @ ..] | after) => (Matches::Yes, after),
             ("comment", [_, after @ ..]) => (Matches::Yes, after),
-            ("iif" | "iifname", after) => asked(after, |value| Some(is_interface(value, advert.interface))),
+            ("iif" | "iifname", after) => asked(after, |value| Some(advert.arrives_on(value, '*'))),
             ("l4proto", after) | ("ip", ["protocol", after @ ..]) => asked(after, |value| Some(is_vrrp(value))),
             ("ip", ["saddr", after @ ..]) => asked(after, |value| contains(value, advert.from)),
             ("ip", ["daddr", after @ ..]) => asked(after, |value| contains(value, advert.to)),
@@ -234,25 +234,10 @@ fn vmap(words: &[&str], advert: Advert<'_>) -> Rule {
     Rule { matches, action }
 }
 
-/// `eth0`, or `eth*` for all that begin so.
-fn is_interface(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => pattern == name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-
-    const ADVERT: Advert<'static> = Advert {
-        interface: "enp0s3",
-        from: Ipv4Addr::new(192, 168, 0, 202),
-        to: Ipv4Addr::new(224, 0, 0, 18),
-    };
+    use crate::host::observe::packet_filter::walk::tests::ADVERT;
 
     fn filter(rules: &str, policy: &str) -> String {
         format!(

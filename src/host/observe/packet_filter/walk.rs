@@ -10,10 +10,20 @@ use std::net::Ipv4Addr;
 pub(crate) struct Advert<'a> {
     /// Where it arrives.
     pub(crate) interface: &'a str,
-    /// Whose it is.
+    /// The peer's address, which sends it.
     pub(crate) from: Ipv4Addr,
     /// Multicast group, or the host's own address.
     pub(crate) to: Ipv4Addr,
+}
+
+impl Advert<'_> {
+    /// Whether it arrives on an interface of this name: `eth0`, or, with `+` as the wildcard, `eth+` for all that begin so.
+    pub(crate) fn arrives_on(&self, pattern: &str, wildcard: char) -> bool {
+        match pattern.strip_suffix(wildcard) {
+            Some(start) => self.interface.starts_with(start),
+            None => pattern == self.interface,
+        }
+    }
 }
 
 /// Whether a rule is about the packet.
@@ -127,8 +137,16 @@ fn step(chains: &Chains, chain: &str, depth: usize) -> Fate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::vrrp::packet::GROUP4;
+
+    /// An advert of 192.168.0.202 on enp0s3.
+    pub(crate) const ADVERT: Advert<'static> = Advert {
+        interface: "enp0s3",
+        from: Ipv4Addr::new(192, 168, 0, 202),
+        to: GROUP4,
+    };
 
     fn chains(list: &[(&str, &[(Matches, Action)])]) -> Chains {
         let rules = |rules: &[(Matches, Action)]| {
