@@ -35,7 +35,7 @@ pub async fn preflight(cx: &Context<'_>, pair: &mut Pair) -> Result<Vec<Finding>
     if new {
         cx.observer.tell(Progress::Wait {
             host: None,
-            what: "the segment to show who else has the VIPs or the virtual_router_id (3 s)".to_owned(),
+            what: "strangers with these VIPs or virtual_router_ids to show up on the segment (3 s)".to_owned(),
         });
         let [a, b] = &mut pair.members;
         let (a, b) = tokio::join!(ask(a), ask(b));
