@@ -276,7 +276,7 @@ fn signed(reason: &'static str, how: Signed) -> Case {
     let last = Sequence::default();
     let seal = sender
         .as_ref()
-        .and_then(|s| s.seal(&last, REAL - Duration::from_secs(how.late)));
+        .and_then(|s| s.seal(&last, Duration::ZERO, REAL - Duration::from_secs(how.late)));
     let mut payload = Vec::new();
     let dst = IpAddr::V4(GROUP4);
     settings

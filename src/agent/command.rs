@@ -32,13 +32,13 @@ pub struct StatusOptions {
     pub state_dir: PathBuf,
     /// As JSON instead of a table.
     pub json: bool,
-    /// Not before that.
+    /// Answers only when every instance is in that state, or `timeout` is over.
     pub wait: Option<Wait>,
-    /// How long that may take.
+    /// How long the wait may take.
     pub timeout: Duration,
 }
 
-/// What the instances may be waited for to be, all of them.
+/// The state that `--wait` waits for: every instance must have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// Owners.
@@ -92,7 +92,7 @@ fn ask(state_dir: &Path, line: &str) -> anyhow::Result<String> {
         .with_context(|| format!("no agent answers on {}", state_dir::socket_in(state_dir).display()))
 }
 
-/// The daemon's status, once it is as asked.
+/// The daemon's status; with `wait`, when every instance is in that state or the time is over.
 ///
 /// # Errors
 /// No daemon answers.
@@ -101,10 +101,10 @@ pub fn status(options: &StatusOptions) -> anyhow::Result<Invocation> {
     loop {
         let answer = ask(&options.state_dir, "status");
         // While waiting for a state, the daemon may still be starting.
-        let value: Value = match (&answer, options.wait) {
-            (Ok(text), _) => serde_json::from_str(text).context("the agent's answer is not JSON")?,
+        let value: Value = match (answer, options.wait) {
+            (Ok(text), _) => serde_json::from_str(&text).context("the agent's answer is not JSON")?,
             (Err(_), Some(_)) if Instant::now() < end => Value::Null,
-            (Err(_), _) => return answer.map(|output| Invocation { output, failed: true }),
+            (Err(error), _) => return Err(error),
         };
         let states: Vec<&str> = value["instances"]
             .as_array()

@@ -2,14 +2,14 @@
 //!
 //! From the ground up: `os` asks and tells the machine, `net` has the packets and the interfaces, `track` watches what decides
 //! about the priority, `tell` has notifications, mail, status and metrics. `plan` turns a configuration into settings and addresses,
-//! `engine` drives the routers with all of these, and [`daemon`] drives the engine. `release` is the stop step after a crash.
+//! `engine` drives the routers with all of these, and `daemon` drives the engine. `release` is the stop step after a crash.
 //!
-//! One thread reads packets and drives the state machines ([`daemon`]); log lines and control clients have threads of
+//! One thread reads packets and drives the state machines (`daemon`); log lines and control clients have threads of
 //! their own, so that neither ever holds up an advert.
 
 mod command;
 pub mod config;
-pub mod daemon;
+mod daemon;
 mod engine;
 #[cfg(test)]
 #[path = "../../tests/left_out/mod.rs"]

@@ -102,7 +102,7 @@ pub fn release(path: &Path, config_id: Option<&str>, state_dir: &Path) -> io::Re
         let auth = plan::auth_hmac(instance);
         let seal = auth
             .as_ref()
-            .and_then(|auth| auth.seal(&Sequence::default(), sys::real_time()));
+            .and_then(|auth| auth.seal(&Sequence::default(), sys::now(), sys::real_time()));
         let outbox = by_wire.entry((&instance.interface, instance.family)).or_default();
         // Who checks signatures understands this form: else it would not have stayed a standby, and would have been heard. The same
         // seal in a second form looks as if somebody sent the first one again.

@@ -13,12 +13,16 @@ pub fn path(text: &str) -> Option<&str> {
     of("name=systemd").or_else(|| of(""))
 }
 
+/// The control group that holds the units of the systemd whose process 1 is in `init`, without a `/` at its end.
+pub fn top(init: &str) -> &str {
+    // Until systemd 226 process 1 was in the top itself; inside of a container there is something before it.
+    init.strip_suffix("/init.scope").unwrap_or(init).trim_end_matches('/')
+}
+
 /// A control group below the one that holds the units of the systemd whose process 1 is in `init`: begins with `/`, or is empty.
 /// `None`: it is not below that.
 pub fn below<'a>(group: &'a str, init: &str) -> Option<&'a str> {
-    // Until systemd 226 process 1 was in the top itself; inside of a container there is something before it.
-    let top = init.strip_suffix("/init.scope").unwrap_or(init).trim_end_matches('/');
-    let below = group.strip_prefix(top)?;
+    let below = group.strip_prefix(top(init))?;
     (below.is_empty() || below.starts_with('/')).then_some(below)
 }
 

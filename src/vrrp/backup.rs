@@ -25,12 +25,15 @@ impl Standby {
         standby
     }
 
-    fn wait_for_silence(&mut self, own: &Candidate, from: Time) {
-        self.wait = Wait::Until(from + own.master_down(self.owner_interval(own)));
+    /// Until the owner, and a better one that was heard with it, are silent; where none is known, from `now` on.
+    fn wait_for_silence(&mut self, own: &Candidate, now: Time) {
+        let silent = |o: Owner| o.heard + own.master_down(own.interval_of(&o));
+        let last = self.owner.into_iter().chain(self.better).map(silent).max();
+        self.wait = Wait::Until(last.unwrap_or(now + own.master_down(self.owner_interval(own))));
         self.cause = Cause::Silence;
     }
 
-    /// When its wait is over; `None`: it is, and something else is missing.
+    /// When the wait is over; `None`: it is over already, and the checks or the group are missing.
     pub(super) fn until(&self) -> Option<Time> {
         match self.wait {
             Wait::Until(at) => Some(at),
@@ -38,17 +41,15 @@ impl Standby {
         }
     }
 
-    /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
     fn owner_interval(&self, own: &Candidate) -> Duration {
-        self.known_owner()
-            .filter(|_| own.settings.version == 3)
-            .map_or(own.settings.interval(), |o| o.interval)
+        let known = self.known_owner();
+        known.map_or(own.settings.interval(), |o| own.interval_of(&o))
     }
 
     /// Ends a takeover from a lower owner that lives, if one is on its way.
     pub(super) fn leave_it_to_the_owner(&mut self, own: &Candidate) {
         if let Some(lower) = self.passed_over {
-            self.follow(own, lower.heard, lower);
+            self.follow(own, lower, self.better);
         }
     }
 
@@ -70,6 +71,7 @@ impl Standby {
         if sender.priority == 0 {
             return self.owner_stops(own, now, sender.src);
         }
+        self.better.take_if(|o| o.src == sender.src);
         if sender.priority >= own.priority {
             self.lower_since = None;
             return self.hear_owner(own, now, sender);
@@ -83,10 +85,9 @@ impl Standby {
         let fell = self
             .owner
             .is_some_and(|o| o.src == sender.src && o.priority >= own.priority);
-        if fell {
+        if fell && !self.follow_the_better(own, now) {
             // We were here all the time, and the owner itself says that it is worse now: nothing to wait for.
             self.owner = None;
-            self.better = None;
             self.take_over_after_skew(own, now, Cause::Preempt);
         }
     }
@@ -94,27 +95,35 @@ impl Standby {
     /// Whom this router leaves the addresses to. The last adverts of an owner that yields come after the first one of the better
     /// owner that it yields to; its interval may be a shorter one, but the wait for the better owner stays as long as it is.
     fn hear_owner(&mut self, own: &Candidate, now: Time, sender: Owner) {
-        let better = self.owner.into_iter().chain(self.better).find(|o| {
-            o.src != sender.src && (o.priority, o.src) > (sender.priority, sender.src) && own.takes_for_alive(o, now)
-        });
-        let before = better.and(self.until());
-        self.follow(own, now, sender);
-        self.better = better;
-        if let (Wait::Until(at), Some(before)) = (&mut self.wait, before) {
-            *at = before.max(*at);
+        let rank = |o: &Owner| (o.priority, o.src);
+        let others = self.owner.into_iter().chain(self.better);
+        let better = others
+            .filter(|o| o.src != sender.src && rank(o) > rank(&sender) && own.takes_for_alive(o, now))
+            .max_by_key(rank);
+        self.follow(own, sender, better);
+    }
+
+    /// The owner is gone. If a better one lives, the router waits for the silence of that one; returns whether it does.
+    fn follow_the_better(&mut self, own: &Candidate, now: Time) -> bool {
+        let better = self.better.take().filter(|o| own.takes_for_alive(o, now));
+        if let Some(better) = better {
+            self.follow(own, better, None);
         }
+        better.is_some()
     }
 
     /// Priority 0 was heard. Only the owner's end matters: a loser of an election that stops says nothing about the winner.
     fn owner_stops(&mut self, own: &Candidate, now: Time, src: IpAddr) {
-        if self.better.is_some_and(|o| o.src == src) {
-            self.better = None;
+        if let Some(better) = self.better.take_if(|o| o.src == src) {
+            // The owner may live: not before it is silent. It may have ended unheard: then after the skew time.
+            let skew = now + own.skew(own.interval_of(&better));
+            self.wait_for_silence(own, now);
+            if let Wait::Until(at) = &mut self.wait {
+                *at = skew.max(*at);
+            }
+            return;
         }
-        if self.owner.is_some_and(|o| o.src == src)
-            && let Some(better) = self.better.take().filter(|o| own.takes_for_alive(o, now))
-        {
-            // The wait is for that one already.
-            self.owner = Some(better);
+        if self.owner.is_some_and(|o| o.src == src) && self.follow_the_better(own, now) {
             return;
         }
         let ends = self.known_owner().is_none_or(|o| o.src == src);
@@ -151,7 +160,7 @@ impl Standby {
         let timers = |s: &Settings| (s.interval(), s.down_adverts);
         let waits_for_silence = self.cause == Cause::Silence && self.until().is_some();
         if timers(old) != timers(&own.settings) && waits_for_silence {
-            self.wait_for_silence(own, self.owner.map_or(now, |o| o.heard));
+            self.wait_for_silence(own, now);
         }
     }
 
@@ -163,13 +172,11 @@ impl Standby {
         }
     }
 
-    /// Waits until that owner, heard then, is silent.
-    fn follow(&mut self, own: &Candidate, heard: Time, owner: Owner) {
-        self.owner = Some(owner);
-        self.better = None;
-        self.passed_over = None;
+    /// Waits until that owner, and a better one, are silent.
+    fn follow(&mut self, own: &Candidate, owner: Owner, better: Option<Owner>) {
+        (self.owner, self.better, self.passed_over) = (Some(owner), better, None);
         // A takeover that its group did not join is over.
-        self.bid.raise = None;
-        self.wait_for_silence(own, heard);
+        self.bid = Bid::default();
+        self.wait_for_silence(own, owner.heard);
     }
 }

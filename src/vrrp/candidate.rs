@@ -47,7 +47,15 @@ impl Candidate {
         self.settings.skew(self.priority, owner_interval)
     }
 
-    /// No more adverts of that owner are missing than may be.
+    /// Version 3 follows the owner's interval (RFC 9568, 6.4.2), version 2 has its own.
+    pub(super) fn interval_of(&self, owner: &Owner) -> Duration {
+        match self.settings.version {
+            3 => owner.interval,
+            _ => self.settings.interval(),
+        }
+    }
+
+    /// Whether the owner was heard within as many of its intervals as adverts may be missing (`down_adverts`).
     pub(super) fn takes_for_alive(&self, owner: &Owner, now: Time) -> bool {
         now <= owner.heard + owner.interval * u32::from(self.settings.down_adverts)
     }

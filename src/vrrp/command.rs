@@ -33,7 +33,7 @@ impl Router {
             Role::Master(_) => None,
             Role::Backup(_) if self.pending => Some(TakeoverRefusal::Pending),
             Role::Backup(standby) => {
-                let unbeatable = standby.known_owner().is_some_and(|o| o.priority == 255);
+                let unbeatable = standby.owners().any(|o| o.priority == 255);
                 unbeatable.then_some(TakeoverRefusal::Unbeatable)
             }
         }
@@ -56,8 +56,7 @@ impl Router {
             }
             Role::Backup(standby) => standby,
         };
-        let all = [standby.owner, standby.passed_over].into_iter().flatten();
-        let best = all.map(|o| (o.priority, o.src)).max();
+        let best = standby.owners().map(|o| (o.priority, o.src)).max();
         let raise = |(priority, _): (u8, _)| Raise {
             priority: priority.saturating_add(1),
             until,
@@ -89,7 +88,7 @@ impl Router {
             priority: owner + 1,
             until: outbid.until,
         });
-        self.send_in_turn(now, out);
+        self.send_now(now, out);
         true
     }
 
@@ -102,7 +101,7 @@ impl Router {
     pub(super) fn end_raise(&mut self, now: Time, out: &mut Vec<Output>) {
         let ended = self.role.bid().and_then(|bid| bid.raise.take());
         if ended.is_some() && self.state() == State::Master {
-            self.send_in_turn(now, out);
+            self.send_now(now, out);
         }
     }
 }

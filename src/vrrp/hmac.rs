@@ -17,6 +17,8 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::time::Time;
+
 /// Bytes of the trailer.
 pub const TRAILER: usize = 28;
 /// Shortest secret, in bytes.
@@ -118,14 +120,14 @@ impl AuthHmac {
         self.keys.iter().find(|key| key.id == id)
     }
 
-    /// What it takes to sign the next message, `real` time after 1970; `None`: nothing is signed. All copies of one message,
-    /// one for each peer, bear the same seal.
-    pub fn seal(&self, last: &Sequence, real: Duration) -> Option<Seal<'_>> {
+    /// What it takes to sign the next message, at `now` of the router's clock and `real` time after 1970; `None`: nothing is
+    /// signed. All copies of one message, one for each peer, bear the same seal.
+    pub fn seal(&self, last: &Sequence, now: Time, real: Duration) -> Option<Seal<'_>> {
         if self.mode == Mode::ReceiveOnly {
             return None;
         }
         let key = self.key(self.active)?;
-        let stamp = last.next(self.anti_replay, real);
+        let stamp = last.next(self.anti_replay, now, real);
         Some(Seal { key, stamp })
     }
 
@@ -269,38 +271,42 @@ impl fmt::Display for Ahead {
     }
 }
 
-/// The stamp of the last message that was signed. Nothing of it need outlive the process: the clock keeps running.
+/// What the last message was signed with. Nothing of it need outlive the process: the clock keeps running.
 #[derive(Debug, Clone, Default)]
-pub struct Sequence(Cell<u64>);
+pub struct Sequence(Cell<Option<Last>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    stamp: Stamp,
+    at: Time,
+    /// The real time of then.
+    real: Duration,
+}
+
+impl Last {
+    /// Whether nobody would believe this stamp, or one that continues it: it is old, or the real clock was set back since by more
+    /// than the window. Time may have brought the stamp of a clock that was ahead back into the window by now.
+    fn is_outdated(self, anti_replay: AntiReplay, now: Time, real: Duration) -> bool {
+        let AntiReplay::Time { window } = anti_replay else {
+            return false;
+        };
+        let set_back = (self.real + now.saturating_sub(self.at)).saturating_sub(real);
+        !self.stamp.is_within(window, real) || set_back > Duration::from_secs(window.into())
+    }
+}
 
 impl Sequence {
-    /// The clock, or one more than the last one where the clock has not moved or was set back. Set back by more than the
-    /// window, the clock counts all the same: nobody would accept the old stamps.
-    fn next(&self, anti_replay: AntiReplay, real: Duration) -> Stamp {
-        let (clock, last) = (Stamp::of(real), Stamp(self.0.get()));
-        let far = match anti_replay {
-            AntiReplay::Time { window } => !last.is_within(window, real),
-            AntiReplay::Monotonic => false,
+    /// The clock, or one more than the last stamp where the clock has not moved, or was set back by less than the window.
+    fn next(&self, anti_replay: AntiReplay, now: Time, real: Duration) -> Stamp {
+        let clock = Stamp::of(real);
+        let stamp = match self.0.get() {
+            Some(last) if !clock.is_after(last.stamp) && !last.is_outdated(anti_replay, now, real) => {
+                Stamp(last.stamp.0.wrapping_add(1))
+            }
+            _ => clock,
         };
-        // 0: nothing was sent yet.
-        let next = if clock.is_after(last) || far || last.0 == 0 {
-            clock
-        } else {
-            Stamp(last.0.wrapping_add(1))
-        };
-        self.0.set(next.0);
-        next
-    }
-
-    /// Whether others would believe the last stamp now. If not, the clock was set back, perhaps while nobody looked at it.
-    pub(super) fn is_within(&self, window: u16, real: Duration) -> bool {
-        Stamp(self.0.get()).is_within(window, real)
-    }
-
-    /// The clock was set back by more than the window: nobody believed the last stamp, and when time has brought it back into the
-    /// window, it must not be continued.
-    pub(super) fn forget(&self) {
-        self.0.set(0);
+        self.0.set(Some(Last { stamp, at: now, real }));
+        stamp
     }
 }
 

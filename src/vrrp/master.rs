@@ -65,7 +65,7 @@ impl Router {
         self.statistics.became_master += 1;
         // The advert goes first: a former owner drops the addresses before we have them, and if it cannot be sent, we do not
         // get them.
-        self.send_in_turn(now, out);
+        self.send_now(now, out);
         out.push(Output::Acquire);
         self.tell_neighbours(now, out);
     }
@@ -89,8 +89,8 @@ impl Router {
         });
     }
 
-    /// Says at once that there is an owner, with its priority; the next advert is due an interval later.
-    pub(super) fn send_in_turn(&mut self, now: Time, out: &mut Vec<Output>) {
+    /// Sends an advert at once; the next one is due an interval later.
+    pub(super) fn send_now(&mut self, now: Time, out: &mut Vec<Output>) {
         self.send(self.announced(), out);
         if let Role::Master(ownership) = &mut self.role {
             ownership.advert_at = now + self.own.settings.interval();
@@ -120,18 +120,18 @@ impl Router {
         }
         let again = ownership.announce_again.take_if(|(at, _)| *at <= now);
         let garp = &self.own.settings.garp;
-        let mut counts = [again.map(|(_, count)| count), None];
-        if due(ownership.refresh_at) {
+        let refresh = due(ownership.refresh_at).then(|| {
             ownership.refresh_at = Some(now + garp.refresh);
-            counts[1] = Some(garp.refresh_repeat);
-        }
+            garp.refresh_repeat
+        });
         if advert_is_due {
             self.send(announced, out);
         }
-        out.extend(counts.into_iter().flatten().map(|count| Output::Announce { count }));
+        let counts = again.map(|(_, count)| count).into_iter().chain(refresh);
+        out.extend(counts.map(|count| Output::Announce { count }));
     }
 
-    /// First the addresses off, then the word that the others may have them.
+    /// Takes the addresses off, then announces priority 0, so that another router may take them.
     pub(super) fn give_up(&mut self, out: &mut Vec<Output>) {
         out.push(Output::Release);
         self.send(0, out);
@@ -188,7 +188,7 @@ impl Router {
             return;
         }
         ownership.answered = Some(now);
-        self.send_in_turn(now, out);
+        self.send_now(now, out);
     }
 
     /// An owner whom nobody can hear must not go on: the others elect somebody else, and both would answer. The first advert must

@@ -19,7 +19,8 @@
 //! | checks that have not answered | – | FAULT, where they have no weight | does not become owner |
 //! | who may move the addresses | anybody on the link | anybody on the link, with `auth_hmac` who has a key | as keepalived |
 //! | adverts that cannot be sent | – | goes on | gives up, and does not put addresses on |
-//! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored |
+//! | priority 0 from who is not the owner | shortens the wait | shortens the wait | ignored; also the owner's, while a better one that was just heard lives |
+//! | an advert of a lower owner right after that of a better one (version 3: with an interval of its own) | sets the wait | sets the wait | does not shorten the wait for the better one |
 //! | an owner that was stopped for longer than its peers wait | – | goes on | steps down before anything else |
 
 mod backup;

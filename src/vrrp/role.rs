@@ -44,7 +44,7 @@ impl Role {
         }
     }
 
-    /// A takeover on command that has not ended yet.
+    /// Where a standby and an owner keep a takeover on command.
     pub(super) fn bid(&mut self) -> Option<&mut Bid> {
         match self {
             Role::Stopped | Role::Fault { .. } => None,
@@ -61,7 +61,8 @@ pub(super) struct Standby {
     pub(super) cause: Cause,
     /// The owner that it leaves the addresses to.
     pub(super) owner: Option<Owner>,
-    /// A better owner that lived when that one was heard: a late advert of who yields comes after the first one of who wins.
+    /// A better owner that was alive when `owner` was heard. An owner that yields may still send adverts after the first one of
+    /// the better owner.
     pub(super) better: Option<Owner>,
     /// A lower owner that lives, and that this router replaces when its wait is over.
     pub(super) passed_over: Option<Owner>,
@@ -75,6 +76,11 @@ impl Standby {
     /// The owner that was heard last: the one that the wait is for, else a lower one that this router is about to replace.
     pub(super) fn known_owner(&self) -> Option<Owner> {
         self.owner.or(self.passed_over)
+    }
+
+    /// Every owner that may live: the one that it waits for, a better one, and a lower one that it replaces.
+    pub(super) fn owners(&self) -> impl Iterator<Item = Owner> {
+        [self.owner, self.better, self.passed_over].into_iter().flatten()
     }
 }
 
@@ -117,7 +123,7 @@ pub(super) struct Owner {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bid {
     pub(super) raise: Option<Raise>,
-    /// Its owner had not been heard yet.
+    /// Set where the takeover came before any owner was heard.
     pub(super) outbid: Option<Outbid>,
 }
 

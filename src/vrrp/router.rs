@@ -308,7 +308,7 @@ impl Router {
                 if priority < from || raise.is_some_and(|raise| raise.priority <= priority) {
                     *raise = None;
                 }
-                self.send_in_turn(now, out);
+                self.send_now(now, out);
             }
         }
     }

@@ -14,20 +14,12 @@ impl Router {
     /// so whoever hands in packets says it before, again whenever the real clock may have been set. A router that was never
     /// told believes no stamp.
     pub fn set_real_time(&mut self, now: Time, real: Duration) {
-        let (told, before) = self.real;
-        let set_back = (before + now.saturating_sub(told)).saturating_sub(real);
-        if let Some(auth) = &self.own.settings.auth_hmac
-            && let AntiReplay::Time { window } = auth.anti_replay
-            && (set_back > Duration::from_secs(window.into()) || !self.sequence.is_within(window, real))
-        {
-            self.sequence.forget();
-        }
         self.real = (now, real);
     }
 
-    /// What its next message is signed with (`real`: time since 1970); `None`: it is not signed.
-    pub fn seal(&self, real: Duration) -> Option<Seal<'_>> {
-        self.own.settings.auth_hmac.as_ref()?.seal(&self.sequence, real)
+    /// What its next message is signed with, at `now` of its own clock and `real` time after 1970; `None`: it is not signed.
+    pub fn seal(&self, now: Time, real: Duration) -> Option<Seal<'_>> {
+        self.own.settings.auth_hmac.as_ref()?.seal(&self.sequence, now, real)
     }
 
     /// Whether a message that counts otherwise comes from somebody with a key. The last thing that is looked at: it costs most,

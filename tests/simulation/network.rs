@@ -152,10 +152,10 @@ impl World {
         let src = s.source;
         let unicast = s.peers.is_some();
         let group = self.plan.destination(s);
-        let real = self.real(node);
+        let (now, real) = (self.local(node), self.real(node));
         let router = self.nodes[node].daemon.iter().flat_map(Daemon::routers).nth(member);
         // All copies of one advert bear the same seal.
-        let seal = router.and_then(|r| r.seal(real));
+        let seal = router.and_then(|r| r.seal(now, real));
         let encode = |dst| {
             let mut out = Vec::new();
             advert.encode_sealed_into(src, dst, form, seal, &mut out);

@@ -31,34 +31,34 @@ pub(crate) enum Hit {
     Deaf,
 }
 
-/// What has come over a host.
+/// A fault that hit a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Struck {
     at: u64,
     node: usize,
     what: Hit,
-    besides: Besides,
+    other_owner: OtherOwner,
 }
 
-/// Who served while something came over a host.
+/// Whether another host served the clients when the fault hit this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Besides {
+enum OtherOwner {
     Nobody,
-    /// Of two owners one is lost, and clients go on to be served.
+    /// One of two owners is lost; the other still serves the clients.
     Another,
 }
 
 impl Struck {
     /// The same fault in another run of the seed.
-    fn is_in(&self, others: &[Struck]) -> Option<Struck> {
+    fn same_in(&self, others: &[Struck]) -> Option<Struck> {
         let fault = |s: &Struck| (s.at, s.node, s.what);
         others.iter().find(|other| fault(other) == fault(self)).copied()
     }
 
     /// It came over an owner here and not there, or ended the only one here and one of two there.
     fn costs_more_than(&self, others: &[Struck]) -> bool {
-        self.is_in(others).is_none_or(|there| {
-            self.what == Hit::End && self.besides == Besides::Nobody && there.besides == Besides::Another
+        self.same_in(others).is_none_or(|there| {
+            self.what == Hit::End && self.other_owner == OtherOwner::Nobody && there.other_owner == OtherOwner::Another
         })
     }
 }
@@ -120,15 +120,15 @@ impl World {
         if !self.watch.over && (hit == Hit::Deaf || self.nodes[node].serves(0)) {
             self.watch.total.falls += u64::from(hit == Hit::Fall);
             let mut others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
-            let besides = match others.any(|(_, other)| other.serves(0)) {
-                true => Besides::Another,
-                false => Besides::Nobody,
+            let other_owner = match others.any(|(_, other)| other.serves(0)) {
+                true => OtherOwner::Another,
+                false => OtherOwner::Nobody,
             };
             self.watch.hits.push(Struck {
                 at: self.now,
                 node,
                 what: hit,
-                besides,
+                other_owner,
             });
         }
     }
@@ -239,7 +239,7 @@ impl Comparison {
         // alone, the gap is as long as that.
         let stalls_as_owner = keepalived
             .iter()
-            .any(|hit| hit.what == Hit::Stall && hit.is_in(agent).is_none());
+            .any(|hit| hit.what == Hit::Stall && hit.same_in(agent).is_none());
         if !stalls_as_owner && self.agent.gap > self.keepalived.gap + waits * wait {
             return Err(format!(
                 "{} ns without owner, {} with keepalived, and no more than {waits} waits of {wait} are due",

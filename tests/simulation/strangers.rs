@@ -190,7 +190,9 @@ impl World {
             anti_replay: AntiReplay::Monotonic,
         };
         let last = Sequence::default();
-        let seal = wrong.seal(&last, self.real(to)).filter(|_| attack == Attack::WrongKey);
+        let seal = wrong
+            .seal(&last, self.local(to), self.real(to))
+            .filter(|_| attack == Attack::WrongKey);
         advert.encode_sealed_into(src, dst, s.form, seal, &mut payload);
         match attack {
             Attack::Interval if s.version == 3 => {

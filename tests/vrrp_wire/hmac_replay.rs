@@ -115,7 +115,7 @@ impl Signer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let off = Duration::from_secs(seconds.unsigned_abs());
         let real = if seconds < 0 { now - off } else { now + off };
-        let seal = self.0.seal(&Sequence::default(), real);
+        let seal = self.0.seal(&Sequence::default(), Duration::ZERO, real);
         let mut message = Vec::new();
         advert(3, priority).encode_sealed_into(STRANGER.into(), IpAddr::V4(GROUP4), Form::Pseudo, seal, &mut message);
         message

@@ -350,7 +350,8 @@ fn another_host_with_our_own_address_is_named() {
     assert!(pair.a.agent(&["status"]).0.contains(&format!("warning: {line}")));
     assert_eq!(lines(&pair.a, &line, "eth0"), 1);
     assert!(pair.a.owns(VIP));
-    // One socket for that and for what it sends: each makes the death of the daemon some 10 ms longer, and the stop step waits for it.
+    // The daemon has one packet socket, for hearing ARP and for sending. Each one makes its death some 10 ms longer, and the stop
+    // step waits for that.
     let sockets = std::fs::read_to_string(format!("/proc/{}/net/packet", pair.a.pid())).unwrap();
     assert_eq!(sockets.lines().skip(1).count(), 1, "{sockets}");
 }

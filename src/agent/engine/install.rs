@@ -56,11 +56,11 @@ impl Engine {
                         && r.settings().same_router(&settings)
                 });
                 let (router, started) = match known.map(|at| old.swap_remove(at)) {
-                    Some((before, router)) => {
+                    Some((former, router)) => {
                         if router.state() == State::Master {
-                            owned_before.push(before.instance);
+                            owned_before.push(former.instance);
                         }
-                        (router, before.started)
+                        (router, former.started)
                     }
                     None => (Router::new(settings), false),
                 };
@@ -82,8 +82,8 @@ impl Engine {
         }
         // An address may have gone from one instance to another: it stays if that one is an owner, and only then.
         let kept_addresses = self.addresses_of_owners();
-        for before in owned_before {
-            self.remove_addresses(now, &before, &kept_addresses);
+        for former in owned_before {
+            self.remove_addresses(now, &former, &kept_addresses);
         }
         self.retire(now, old, &kept_addresses);
         self.open_sockets(now);
@@ -195,7 +195,7 @@ impl Engine {
     }
 }
 
-/// How a router begins after the run before.
+/// The input that starts a router. `before`: how the daemon's last run ended.
 fn start_after(before: Before) -> Input<'static> {
     Input::Start {
         crashed: before == Before::Crash,

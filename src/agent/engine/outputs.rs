@@ -28,10 +28,10 @@ pub(super) type ToSend<'a> = (&'a Instance, &'a Router, &'a Advert, Form);
 const FIRST: usize = 4;
 
 /// The Ethernet frame that tells neighbours who owns an address now.
-fn announcement(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+fn announcement(mac: Mac, address: IpAddr) -> Vec<u8> {
     match address {
-        IpAddr::V4(address) => arp::broadcast(Mac(mac), &arp::announcement(Mac(mac), address)).into(),
-        IpAddr::V6(address) => frame::neighbour_advertisement(mac, address),
+        IpAddr::V4(address) => arp::broadcast(mac, &arp::announcement(mac, address)).into(),
+        IpAddr::V6(address) => frame::neighbour_advertisement(mac.0, address),
     }
 }
 
@@ -224,13 +224,13 @@ impl Engine {
     pub(super) fn send<'a>(&'a self, adverts: impl Iterator<Item = ToSend<'a>> + Clone) -> BTreeSet<String> {
         let mut unsent = BTreeSet::new();
         let mut outbox = self.outbox.borrow_mut();
-        let real = sys::real_time();
+        let (now, real) = (sys::now(), sys::real_time());
         for (wire, Ear { socket, .. }) in &self.sockets {
             let here = adverts.clone().filter(|(instance, ..)| wire.carries(instance));
             outbox.clear();
             for (instance, router, advert, form) in here.clone() {
                 // One for all peers: what they are sent is the same message.
-                let seal = router.seal(real);
+                let seal = router.seal(now, real);
                 let source = router.settings().source;
                 for to in plan::targets(&self.config, instance) {
                     outbox.push((advert, form, seal), source, to, plan::hops(instance));
@@ -248,7 +248,7 @@ impl Engine {
         unsent
     }
 
-    /// `instances`: whose each message was.
+    /// `instances[n]` is the instance that message `n` of the outbox belongs to.
     fn note_failures(
         &self,
         instances: &[&Instance],

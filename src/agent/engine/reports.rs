@@ -69,7 +69,7 @@ impl Engine {
                     suspect(router, &instance.name, now);
                 }
             }
-            // Carried out, and told to nobody.
+            // The engine carries these out; nobody is told of them.
             Output::Send { .. } | Output::Acquire | Output::Release | Output::Announce { .. } => {}
         }
     }

@@ -50,8 +50,8 @@ pub(crate) struct Duplicate {
 /// What was seen of it.
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
-    /// What the socket's filter lets through; without one nothing is heard.
-    watched: Option<BTreeSet<Source>>,
+    /// What the socket's filter lets through.
+    watched: BTreeSet<Source>,
     seen: Vec<Duplicate>,
     looked: Option<Time>,
     failed: bool,
@@ -80,8 +80,9 @@ impl Duplicates {
                 continue;
             };
             // Another interface of ours on the same segment hears what we say.
-            let own = links.links.values().any(|l| l.mac == Some(mac.0));
-            if let (true, false, Some(link)) = (self.watches((index, address)), own, links.links.get(&index)) {
+            let own = links.links.values().any(|l| l.mac == Some(mac));
+            if let (true, false, Some(link)) = (self.watched.contains(&(index, address)), own, links.links.get(&index))
+            {
                 self.note(now, address, &link.name, mac);
             }
         }
@@ -113,19 +114,15 @@ impl Duplicates {
         self.seen.iter().filter(|d| now <= d.heard + MEMORY).cloned().collect()
     }
 
-    fn watches(&self, source: Source) -> bool {
-        self.watched.as_ref().is_some_and(|watched| watched.contains(&source))
-    }
-
     /// Makes the socket let through what is about these addresses.
     fn watch(&mut self, sources: BTreeSet<Source>, socket: &mut PacketSocket) -> io::Result<()> {
         let sources: BTreeSet<Source> = sources.into_iter().take(SOURCES).collect();
-        if self.watched.as_ref() == Some(&sources) || (self.watched.is_none() && sources.is_empty()) {
+        if sources == self.watched {
             return Ok(());
         }
         let addresses: BTreeSet<Ipv4Addr> = sources.iter().map(|(_, ip)| *ip).collect();
         socket.hear_arp(&filter(&addresses))?;
-        self.watched = Some(sources);
+        self.watched = sources;
         Ok(())
     }
 }

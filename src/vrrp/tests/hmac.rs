@@ -145,7 +145,7 @@ fn sent(s: &Settings, sequence: &Sequence, real: Duration) -> Vec<u8> {
     let auth = s.auth_hmac.as_ref().unwrap();
     let mut out = vec![1, 2, 3];
     let advert = s.advert(s.priority);
-    advert.encode_sealed_into(s.source, dst, s.form, auth.seal(sequence, real), &mut out);
+    advert.encode_sealed_into(s.source, dst, s.form, auth.seal(sequence, Time::ZERO, real), &mut out);
     out.split_off(3)
 }
 
@@ -241,7 +241,7 @@ fn a_trailer_without_a_key_and_a_key_without_a_trailer() {
             .auth_hmac
             .as_ref()
             .unwrap()
-            .seal(&Sequence::default(), REAL)
+            .seal(&Sequence::default(), Time::ZERO, REAL)
             .is_some();
         assert_eq!(signs, mode == Mode::Permissive);
     }
@@ -365,7 +365,7 @@ proptest! {
             let change = Duration::from_millis(step.unsigned_abs());
             real = if step < 0 { real - change } else { real + change };
             let mut out = Vec::new();
-            v4().advert(1).encode_sealed_into(v4().source, GROUP, Form::Plain, auth.seal(&sequence, real), &mut out);
+            v4().advert(1).encode_sealed_into(v4().source, GROUP, Form::Plain, auth.seal(&sequence, Time::ZERO, real), &mut out);
             let stamp = out[16..24].to_vec();
             let seconds = u32::from_be_bytes(out[16..20].try_into().unwrap());
             // Nobody else's clock is set back: what is further than the window would be refused by all.

@@ -227,30 +227,39 @@ fn who_cannot_send_does_not_own() {
     assert_eq!(b.state(), State::Master);
 }
 
-/// Of three version 3 routers with intervals of their own, the winner of an election and the loser that yields were heard.
-#[test]
-fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
+/// A version 3 router that hears others with intervals of their own.
+fn third(priority: u8, preempt: bool) -> Bench {
     let mut b = Bench::new(Settings {
         version: 3,
         auth: None,
-        preempt: false,
-        ..settings(200)
+        preempt,
+        ..settings(priority)
     });
     b.take();
-    let hear = |b: &mut Bench, host, priority, interval| {
-        let src = IpAddr::from([10, 0, 0, host]);
-        let advert = Advert {
-            interval,
-            ..b.router.settings().advert(priority)
-        };
-        let payload = advert.encode(src, GROUP, Form::Pseudo);
-        b.give(Input::Packet(Packet {
-            src,
-            dst: GROUP,
-            ttl: 255,
-            payload: &payload,
-        }));
+    b
+}
+
+/// Hears 10.0.0.HOST; the interval in hundredths of a second.
+fn hear_host(b: &mut Bench, host: u8, priority: u8, interval: u16) {
+    let src = IpAddr::from([10, 0, 0, host]);
+    let advert = Advert {
+        interval,
+        ..b.router.settings().advert(priority)
     };
+    let payload = advert.encode(src, GROUP, Form::Pseudo);
+    b.give(Input::Packet(Packet {
+        src,
+        dst: GROUP,
+        ttl: 255,
+        payload: &payload,
+    }));
+}
+
+/// The winner of an election and the loser that yields are heard by a third router, and the loser's last adverts come late.
+#[test]
+fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
+    let hear = hear_host;
+    let mut b = third(200, false);
     for (winner, loser) in [(152, 151), (220, 210), (220, 220)] {
         hear(&mut b, 7, winner, 400);
         // The advert that was due, the one by which it yields, and the end of another member of its group.
@@ -270,4 +279,60 @@ fn the_last_advert_of_who_yields_does_not_shorten_the_wait_for_the_winner() {
     // The winner is silent for three of its own adverts.
     b.pass(13.0);
     assert_eq!(b.state(), State::Master);
+}
+
+#[test]
+fn a_late_advert_and_the_fall_of_who_yields_leave_the_winner_alone() {
+    // The one that yields falls below us, since its check has failed.
+    let mut b = third(100, true);
+    hear_host(&mut b, 7, 220, 400);
+    hear_host(&mut b, 5, 210, 50);
+    hear_host(&mut b, 5, 90, 50);
+    b.pass(3.9);
+    assert_eq!(b.mastery(), None);
+    // Of three, the best is not forgotten for the second.
+    let mut b = third(100, false);
+    hear_host(&mut b, 5, 210, 50);
+    hear_host(&mut b, 7, 220, 400);
+    hear_host(&mut b, 5, 210, 50);
+    hear_host(&mut b, 6, 205, 50);
+    hear_host(&mut b, 6, 0, 50);
+    hear_host(&mut b, 5, 0, 50);
+    b.pass(3.9);
+    assert_eq!(b.mastery(), None);
+}
+
+#[test]
+fn the_wait_is_for_the_silence_of_who_is_left() {
+    // The one that yields has the longer interval, and ends: three adverts of the winner and the skew time.
+    let mut b = third(100, false);
+    hear_host(&mut b, 7, 220, 100);
+    hear_host(&mut b, 5, 210, 1000);
+    hear_host(&mut b, 5, 0, 1000);
+    b.pass(4.0);
+    assert_eq!(b.mastery().map(|m| m.0), Some(secs(1003.0 + 156.0 / 256.0)));
+    // The winner ends, and the other one is silent, too: three adverts of that one, whose interval is the shorter one.
+    let mut b = third(100, false);
+    hear_host(&mut b, 7, 220, 400);
+    hear_host(&mut b, 5, 210, 50);
+    hear_host(&mut b, 7, 0, 400);
+    b.pass(3.0);
+    assert_eq!(b.mastery().map(|m| m.0), Some(secs(1000.0 + 4.0 * 156.0 / 256.0)));
+}
+
+#[test]
+fn a_takeover_outbids_every_owner_that_may_live() {
+    let mut b = third(100, false);
+    hear_host(&mut b, 7, 220, 100);
+    hear_host(&mut b, 5, 210, 100);
+    b.give(Input::Takeover(None));
+    let sent = b.said.iter().find_map(|(_, output)| match output {
+        Output::Send { advert, .. } => Some(advert.priority),
+        _ => None,
+    });
+    assert_eq!((b.state(), sent), (State::Master, Some(221)));
+    let mut b = third(100, false);
+    hear_host(&mut b, 7, 255, 100);
+    hear_host(&mut b, 5, 210, 100);
+    assert_eq!(b.router.takeover_refusal(), Some(TakeoverRefusal::Unbeatable));
 }

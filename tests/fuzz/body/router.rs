@@ -215,7 +215,7 @@ fn advert(bench: &mut Bench, bytes: &mut Bytes<'_>, member: usize) {
     };
     let real = REAL + bench.now + Duration::from_millis(u64::from(bytes.byte()) * 16);
     let last = Sequence::default();
-    let seal = sender.seal(&last, real).filter(|_| twist & 8 == 8);
+    let seal = sender.seal(&last, bench.now, real).filter(|_| twist & 8 == 8);
     let mut payload = Vec::new();
     advert.encode_sealed_into(src, dst, form, seal, &mut payload);
     bench.group.set_real_time(bench.now, REAL + bench.now);

@@ -1,5 +1,6 @@
 //! What the kernel has and what changes: interfaces and their addresses.
 
+use crate::state::arp::Mac;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ pub(crate) struct Link {
     /// `eth0`.
     pub(crate) name: String,
     /// Hardware address, if it is Ethernet-like.
-    pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) mac: Option<Mac>,
     /// Administratively up and with a carrier.
     pub(crate) running: bool,
 }

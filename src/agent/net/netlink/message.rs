@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::link::{Assigned, Change, Link, NewAddress};
+use crate::state::arp::Mac;
 
 /// Interface address message (linux/if_addr.h).
 pub(super) const IFADDRMSG: usize = 8;
@@ -71,7 +72,7 @@ pub(super) fn change(kind: u16, body: &[u8]) -> Option<Change> {
             for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
                 match kind {
                     libc::IFLA_IFNAME => name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
-                    libc::IFLA_ADDRESS => mac = value.try_into().ok(),
+                    libc::IFLA_ADDRESS => mac = value.try_into().ok().map(Mac),
                     _ => {}
                 }
             }

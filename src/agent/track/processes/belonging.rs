@@ -363,8 +363,7 @@ mod tests {
                 "../nginx.service",
                 "",
             ]) {
-                let first = control_group::path(init).unwrap();
-                let top = first.strip_suffix("/init.scope").unwrap_or(first).trim_end_matches('/');
+                let top = control_group::top(control_group::path(init).unwrap());
                 made.runs(pid, &format!("1:name=systemd:{top}/{foreign}\n0::{top}/{foreign}\n"));
                 assert!(!belonging.admits(pid, &machine), "{foreign}");
             }
