@@ -49,6 +49,21 @@ fn number(bytes: &[u8], at: usize, len: usize) -> usize {
 }
 
 #[test]
+fn a_wrong_command_line_ends_with_2() {
+    for (args, said) in [
+        (&["fly"][..], "usage"),
+        (&["status", "--colour"], "unknown option"),
+        (&["status", "--wait", "soon"], "--wait"),
+        (&["run", "--config"], "needs a value"),
+    ] {
+        let out = Command::new(binary()).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(said), "{args:?}: {text}");
+    }
+}
+
+#[test]
 fn it_is_small_and_static() {
     const PT_DYNAMIC: usize = 2;
     const PT_INTERP: usize = 3;

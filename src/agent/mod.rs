@@ -27,5 +27,6 @@ pub use daemon::{RunOptions, run};
 pub use os::harden::Hardening;
 pub use os::script;
 pub use os::state_dir::STATE_DIR;
+pub(crate) use os::sys;
 pub use release::release;
 pub use tell::control::ask;

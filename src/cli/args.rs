@@ -168,7 +168,8 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) accepted: Accepted,
-    /// A plan saved by `plan --out`: applied without asking, refused if the inventory or a host changed since
+    /// A plan saved by `plan --out`: applied without asking, refused if the inventory or a host changed since, or if a finding
+    /// blocks that is not accepted here
     pub(crate) file: Option<PathBuf>,
     /// Only this host; refused for changes of election settings
     #[arg(long, value_name = "HOST")]

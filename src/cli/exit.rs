@@ -53,10 +53,7 @@ impl From<()> for Exit {
 
 impl From<RemoteErrorKind> for Exit {
     fn from(kind: RemoteErrorKind) -> Exit {
-        match kind {
-            RemoteErrorKind::Unreachable | RemoteErrorKind::Lost => Exit::Unreachable,
-            RemoteErrorKind::Refused => Exit::Failed,
-        }
+        RolloutErrorKind::from(kind).into()
     }
 }
 

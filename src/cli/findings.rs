@@ -48,12 +48,16 @@ fn object(finding: &Finding) -> Value {
     object
 }
 
+/// How many there are of a severity.
+pub(crate) fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|f| f.severity == severity).count()
+}
+
 /// How many there are of each severity, for the summary.
 pub(crate) fn counts(findings: &[Finding]) -> Value {
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    json!({
-        "blocks": count(Severity::Blocks), "warns": count(Severity::Warns), "notes": count(Severity::Notes),
-    })
+    let [blocks, warns, notes] =
+        [Severity::Blocks, Severity::Warns, Severity::Notes].map(|severity| count(findings, severity));
+    json!({ "blocks": blocks, "warns": warns, "notes": notes })
 }
 
 /// The ids that block, each once.
@@ -64,10 +68,15 @@ pub(crate) fn blocking(findings: &[Finding], accepted: &[FindingId]) -> Vec<Find
     ids
 }
 
-/// How to accept them: one by one, so that nobody accepts what was not read.
-pub(crate) fn how_to_accept(ids: &[FindingId]) -> String {
+/// `--accept ID` for each: one by one, so that nobody accepts what was not read.
+pub(crate) fn options(ids: &[FindingId]) -> String {
     let options: Vec<String> = ids.iter().map(|id| format!("--accept {id}")).collect();
-    format!("follow the remedy; `{}` goes on all the same", options.join(" "))
+    options.join(" ")
+}
+
+/// How to go on although these block.
+pub(crate) fn how_to_accept(ids: &[FindingId]) -> String {
+    format!("follow the remedy; `{}` goes on all the same", options(ids))
 }
 
 /// Refuses to go on if a finding blocks that was not accepted.

@@ -6,7 +6,7 @@ use super::error::{DesiredError, unsafe_value};
 use super::escape::{Syntax, offender};
 use super::secrets::Secrets;
 use super::templates::Templates;
-use crate::inventory::{Host, Inventory};
+use crate::inventory::{Host, Instance, Inventory};
 use crate::keepalived::Family;
 use crate::state::{Content, Facts, HostState, Reaction, Resource, Spec, Stage, Validator};
 
@@ -147,6 +147,14 @@ impl Build<'_> {
             .iter()
             .min_by_key(|r| r.metric)
             .map(|r| r.interface.clone())
+    }
+}
+
+/// Where a host's adverts of an instance come from, where IPv6's multicast does not use the link-local address.
+pub(super) fn source_of(build: &Build, instance: &Instance, host: &Host) -> Result<IpAddr, DesiredError> {
+    match instance.mcast_src_ip.get(&host.name) {
+        Some(address) => Ok(*address),
+        None => address_of(build, host, instance.family()),
     }
 }
 

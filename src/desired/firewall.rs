@@ -1,6 +1,6 @@
 //! Step 3: firewalld.
 
-use super::build::{Build, address_of};
+use super::build::{Build, source_of};
 use super::error::DesiredError;
 use crate::inventory::Firewalld;
 use crate::keepalived::Family;
@@ -62,19 +62,12 @@ fn add_managed(build: &mut Build) -> Result<(), DesiredError> {
     if let Some(vrrp) = &build.inventory.vrrp {
         let peer = build.peer;
         for instance in &vrrp.instances {
-            let vips = &instance.virtual_ipaddress;
-            let v4 = vips.iter().any(|v| v.address.addr().is_ipv4());
-            let family = if v4 { Family::V4 } else { Family::V6 };
-            let source = match instance.mcast_src_ip.get(&peer.name) {
-                Some(written) => *written,
-                // Multicast adverts of IPv6 come from the link-local address, which nobody writes down.
-                None if family == Family::V6 && !instance.unicast => {
-                    vrrp_peers.push("fe80::/10".to_owned());
-                    continue;
-                }
-                None => address_of(build, peer, family)?,
-            };
-            vrrp_peers.push(source.to_string());
+            let written = instance.mcast_src_ip.contains_key(&peer.name);
+            // Multicast adverts of IPv6 come from the link-local address, which nobody writes down.
+            vrrp_peers.push(match instance.family() {
+                Family::V6 if !written && !instance.unicast => "fe80::/10".to_owned(),
+                _ => source_of(build, instance, peer)?.to_string(),
+            });
         }
     }
     vrrp_peers.sort();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::build::{Build, address_of};
+use super::build::{Build, source_of};
 use crate::inventory::Instance;
 use crate::keepalived::Family;
 use crate::state::{AdvertNeed, ListenNeed};
@@ -48,15 +48,11 @@ pub(super) fn add(build: &mut Build) {
 
 /// The peer's adverts of an instance over IPv4; `None`: it has none, or nobody knows where they come from.
 fn advert(build: &Build, instance: &Instance, interface: &str) -> Option<AdvertNeed> {
-    let address = |of: &crate::inventory::Host| -> Option<Ipv4Addr> {
-        let known = instance.mcast_src_ip.get(&of.name).copied();
-        match known.or_else(|| address_of(build, of, Family::V4).ok())? {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        }
+    let address = |host| match source_of(build, instance, host).ok()? {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     };
-    let v4 = instance.virtual_ipaddress.iter().any(|v| v.address.addr().is_ipv4());
-    if !v4 {
+    if instance.virtual_ipaddress.is_empty() || instance.family() != Family::V4 {
         return None;
     }
     Some(AdvertNeed {

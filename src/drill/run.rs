@@ -277,10 +277,7 @@ impl<'a, L: HostLink> Work<'a, L> {
         let plan = self.plan;
         let deadline = Instant::now() + plan.return_deadline(self.scenario, broken, instances);
         let repaired = self.runs_again(broken, deadline).await?;
-        let names = (plan.hosts[broken].as_str(), plan.hosts[broken.other()].as_str());
-        let goes_back = instances
-            .iter()
-            .any(|i| i.owner_in_the_end(names.0, names.1) == names.0);
+        let goes_back = instances.iter().any(|i| self.returns_to(broken, i));
         if moved && goes_back && repaired {
             self.return_vips(broken, instances, deadline).await?;
         }
@@ -301,14 +298,18 @@ impl<'a, L: HostLink> Work<'a, L> {
         })
     }
 
+    /// Whether the repaired host is to own this instance in the end.
+    fn returns_to(&self, broken: Side, instance: &InstancePlan) -> bool {
+        let [name, other] = [broken, broken.other()].map(|side| self.plan.hosts[side].as_str());
+        instance.owner_in_the_end(name, other) == name
+    }
+
     /// Where each of these VIPs belongs in the end.
     fn ends(&self, broken: Side, vips: &[usize], moved: bool) -> Vec<Side> {
-        let plan = self.plan;
-        let names = (plan.hosts[broken].as_str(), plan.hosts[broken.other()].as_str());
         vips.iter()
             .map(|vip| {
-                let instance = &plan.instances[self.endpoints[*vip].0];
-                let stays = !moved || instance.owner_in_the_end(names.0, names.1) == names.0;
+                let instance = &self.plan.instances[self.endpoints[*vip].0];
+                let stays = !moved || self.returns_to(broken, instance);
                 if stays { broken } else { broken.other() }
             })
             .collect()

@@ -69,7 +69,7 @@ pub(super) enum Command {
     },
 }
 
-/// Why a command line is none.
+/// Why a command line was refused.
 #[derive(Debug)]
 pub(super) enum Wrong {
     /// Nothing that the help names.

@@ -26,7 +26,10 @@ pub fn main() -> ExitCode {
             complain(HELP);
             return ExitCode::from(2);
         }
-        Err(Wrong::Argument(error)) => return report(Err(error)),
+        Err(Wrong::Argument(error)) => {
+            report(Err(error));
+            return ExitCode::from(2);
+        }
     };
     match command {
         Command::Serve => {

@@ -235,20 +235,7 @@ impl Auth<'_> {
             Err(e) if key.encrypted && !is_gone(&e) && matches!(e.code(), ErrorCode::Session(-16 | -48 | -19)) => {
                 Offer::BadPassphrase
             }
-            result => self.judge(result),
-        }
-    }
-
-    fn judge(&self, result: Result<(), ssh2::Error>) -> Offer {
-        // LIBSSH2_ERROR_*: -18 the server does not want the key; -51 no signature algorithm in common.
-        match result {
-            Ok(()) => Offer::Accepted,
-            Err(e) if is_gone(&e) => Offer::Gone(e.message().to_owned()),
-            Err(e) => match e.code() {
-                ErrorCode::Session(-18) => Offer::Refused,
-                ErrorCode::Session(-51 | -33) => Offer::NoCommonAlgorithm,
-                _ => Offer::Refused,
-            },
+            result => judge(result),
         }
     }
 
@@ -326,7 +313,7 @@ impl Auth<'_> {
                 continue;
             }
             self.offered.insert(key.blob().to_vec());
-            let outcome = self.judge(agent.userauth(&self.to.user, key));
+            let outcome = judge(agent.userauth(&self.to.user, key));
             if self.note(&what, outcome)? {
                 return Ok(true);
             }
@@ -395,7 +382,7 @@ impl Auth<'_> {
                 self.hints.push("log in once by hand and change it".to_owned());
                 return Ok(false);
             }
-            other => self.judge(other),
+            other => judge(other),
         };
         if let Offer::Refused = result {
             if self.to.user == "root" {
@@ -478,5 +465,15 @@ impl ssh2::KeyboardInteractivePrompt for OneAnswer<'_> {
                 }
             })
             .collect()
+    }
+}
+
+fn judge(result: Result<(), ssh2::Error>) -> Offer {
+    match result {
+        Ok(()) => Offer::Accepted,
+        Err(e) if is_gone(&e) => Offer::Gone(e.message().to_owned()),
+        // LIBSSH2_ERROR_*: -51 and -33 no algorithm in common; everything else, as -18, is a refusal.
+        Err(e) if matches!(e.code(), ErrorCode::Session(-51 | -33)) => Offer::NoCommonAlgorithm,
+        Err(_) => Offer::Refused,
     }
 }

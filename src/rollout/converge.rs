@@ -166,14 +166,18 @@ impl Run<'_> {
                 continue;
             }
             let moved = self.before_restart(pair, host).await?;
-            let before = split::Before::of(&pair.statuses().await?);
+            let watched = self.cx.inventory.vrrp.is_some() && self.options.limit.is_none();
+            let before = match watched {
+                true => Some(split::Before::of(&pair.statuses().await?)),
+                false => None,
+            };
             let done = async {
                 self.transact(pair, host, Phase::Service.stages()).await?;
                 self.gate().host(&mut pair[host]).await
             }
             .await;
             self.return_vips(pair, host, moved, done).await?;
-            if self.cx.inventory.vrrp.is_some() && self.options.limit.is_none() {
+            if let Some(before) = before {
                 // At bootstrap the first host owns the VIP alone; from the second one on the election decides.
                 let until = if host == order[1] { Until::Settled } else { Until::Owned };
                 let statuses = self.one_owner_after(pair, host, before, until).await?;

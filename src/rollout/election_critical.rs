@@ -178,7 +178,7 @@ impl Run<'_> {
             Ok(()) => error,
             Err(why) => {
                 self.report.left_stopped = Some(StoppedEngine { host: standby, engine });
-                error.hint(format!("VRRP on {host} could not be restarted: {why:#}"))
+                error.hint(format!("VRRP on {host} could not be restarted: {}", why.bare()))
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn with_engine_restart(
     started: Result<(), RolloutError>,
 ) -> Result<(), RolloutError> {
     match (work, started) {
-        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be restarted: {why:#}"))),
+        (Err(error), Err(why)) => Err(error.hint(format!("VRRP on {host} could not be restarted: {}", why.bare()))),
         (work, started) => work.and(started),
     }
 }
@@ -85,7 +85,7 @@ mod tests {
         let error =
             with_engine_restart("web1", Err(failed("connection lost")), Err(failed("no link"))).expect_err("failed");
         assert_eq!(error.in_full(), "web1: connection lost");
-        assert_eq!(error.hints, ["VRRP on web1 could not be restarted: web1: no link"]);
+        assert_eq!(error.hints, ["VRRP on web1 could not be restarted: no link"]);
         assert!(with_engine_restart("web1", Ok(()), Err(failed("no link"))).is_err());
         assert!(with_engine_restart("web1", Ok(()), Ok(())).is_ok());
     }

@@ -92,7 +92,7 @@ pub async fn hand_over(
                 error = match tell(pair, host, VrrpOrder::Resume).await {
                     Ok(()) => error.hint(format!("{name} is in election as before")),
                     Err(why) => error
-                        .hint(format!("{name} could not be returned to election: {why:#}"))
+                        .hint(format!("{name} could not be returned to election: {}", why.bare()))
                         .hint("return it to election with `hapair handover --resume`"),
                 };
             }

@@ -62,7 +62,7 @@ pub async fn reboot(
 
 /// A host that is away for its reboot, and its peer that stands in for it.
 #[derive(Clone, Copy)]
-struct Absence {
+struct Rebooting {
     host: Side,
     /// How the host's VIPs moved to the peer; `None`: it had none.
     given: Option<Moved>,
@@ -85,7 +85,7 @@ impl Run<'_> {
         let name = pair[host].host().to_owned();
         let statuses = pair.statuses().await?;
         let given = self.give_away(pair, host, &statuses, patience).await?;
-        let absence = Absence { host, given, patience };
+        let rebooting = Rebooting { host, given, patience };
         let silent = is_living_pair(&statuses).then(|| (self.options.gate_timeout + SILENT).as_secs());
         let request = Request::Reboot {
             operator: self.operator(),
@@ -95,7 +95,7 @@ impl Run<'_> {
         match pair[host].order(request).await {
             // A lost connection says nothing: the host may be on its way.
             Err(error) if error.kind != RolloutErrorKind::Unreachable => {
-                return Err(self.as_before(pair, absence, error).await);
+                return Err(self.as_before(pair, rebooting, error).await);
             }
             _ => {}
         }
@@ -104,8 +104,8 @@ impl Run<'_> {
         match self.until_back(&mut pair[host], &before, patience).await {
             Ok(()) => {}
             // It never went: what was ordered for its next boot must not wait for one.
-            Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, absence, error).await),
-            Err(Away::Gone(error)) => return Err(self.end_stand_in(pair, absence, error).await),
+            Err(Away::NeverLeft(error)) => return Err(self.as_before(pair, rebooting, error).await),
+            Err(Away::Gone(error)) => return Err(self.end_stand_in(pair, rebooting, error).await),
         }
         self.report.rebooted.push(name.clone());
         self.cx
@@ -120,7 +120,7 @@ impl Run<'_> {
                  start it now"
             ));
         }
-        Err(self.end_stand_in(pair, absence, error).await)
+        Err(self.end_stand_in(pair, rebooting, error).await)
     }
 
     /// How long the peer may have to stand in for a host that reboots.
@@ -129,12 +129,12 @@ impl Run<'_> {
     }
 
     /// Ends the peer's raised priority. The peer keeps what it owns; the host that is away cannot preempt meanwhile.
-    async fn end_stand_in(&self, pair: &mut Pair, absence: Absence, mut error: RolloutError) -> RolloutError {
-        if absence.given == Some(Moved::AtOnce) {
-            let keep = self.boot_absence(absence.patience);
+    async fn end_stand_in(&self, pair: &mut Pair, rebooting: Rebooting, mut error: RolloutError) -> RolloutError {
+        if rebooting.given == Some(Moved::AtOnce) {
+            let keep = self.boot_absence(rebooting.patience);
             error
                 .hints
-                .extend(takeover::end_raise(pair, absence.host.other(), keep).await);
+                .extend(takeover::end_raise(pair, rebooting.host.other(), keep).await);
         }
         error
     }
@@ -192,26 +192,26 @@ impl Run<'_> {
         match moved {
             Ok(()) => Ok(Some(how)),
             Err(error) => {
-                let absence = Absence {
+                let rebooting = Rebooting {
                     host,
                     given: Some(how),
                     patience: hold,
                 };
-                Err(self.as_before(pair, absence, error).await)
+                Err(self.as_before(pair, rebooting, error).await)
             }
         }
     }
 
     /// After a failure that left the host as it was.
-    async fn as_before(&self, pair: &mut Pair, absence: Absence, error: RolloutError) -> RolloutError {
-        let name = pair[absence.host].host().to_owned();
-        let error = match resume(&mut pair[absence.host]).await {
+    async fn as_before(&self, pair: &mut Pair, rebooting: Rebooting, error: RolloutError) -> RolloutError {
+        let name = pair[rebooting.host].host().to_owned();
+        let error = match resume(&mut pair[rebooting.host]).await {
             Ok(()) => error.hint(format!("{name} is in election as before")),
             Err(why) => error
-                .hint(format!("{name} could not be returned to election: {why:#}"))
+                .hint(format!("{name} could not be returned to election: {}", why.bare()))
                 .hint("return it to election with `hapair handover --resume`"),
         };
-        self.end_stand_in(pair, absence, error).await
+        self.end_stand_in(pair, rebooting, error).await
     }
 
     /// Waits until the host answers from another boot, and continues over that connection.

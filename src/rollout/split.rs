@@ -1,4 +1,4 @@
-//! Two owners after an engine started: that engine is stopped at once, and the owner of before goes on alone.
+//! Two owners after an engine started: hapair stops that engine, and the earlier owner keeps the VIP.
 
 use super::error::{RolloutError, RolloutErrorKind};
 use super::health::gate::{NO_ADVERTS, Split, Until};
@@ -13,7 +13,7 @@ use crate::state::{HostStatus, UnitAction};
 pub(super) enum Before {
     /// No: if they do afterwards, that start made it so.
     NotSplit,
-    /// Yes: whose fault it is cannot be told, so nothing is stopped.
+    /// Yes: nobody can tell which engine is at fault, so nothing is stopped.
     Split,
 }
 
@@ -72,7 +72,7 @@ impl Run<'_> {
                 RolloutErrorKind::Failed,
                 format!("{lacking} since VRRP started here, and VRRP could not be stopped"),
             )
-            .because(why)
+            .because(why.bare())
             .hint(NO_ADVERTS),
         }
     }

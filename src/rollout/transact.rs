@@ -109,7 +109,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            match reply {
+            match reply.and_then(|reply| accepted(member.host(), reply)) {
                 Ok(Reply::Event { txn: of, event }) if of == *txn => {
                     in_flight.seen = event.seq;
                     let kind = event.kind.clone();
@@ -143,7 +143,6 @@ impl Run<'_> {
                     }
                 }
                 Ok(Reply::Ack | Reply::Event { .. }) => {}
-                Ok(refused @ Reply::Error { .. }) => accepted(member.host(), refused).map(drop)?,
                 Ok(other) => return Err(unexpected(member.host(), &other)),
                 Err(e) if e.kind == RemoteErrorKind::Lost => {
                     let patience = deadline.max(Instant::now()) + Duration::from_secs(15);

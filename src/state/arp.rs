@@ -7,11 +7,11 @@ use serde::Serialize;
 
 /// ARP's EtherType.
 pub const ETHERTYPE: u16 = 0x0806;
-/// Of an ARP packet, in bytes.
+/// Length of an ARP packet in bytes.
 pub const LENGTH: usize = 28;
-/// Of an Ethernet header, in bytes.
+/// Length of an Ethernet header in bytes.
 pub const ETHERNET: usize = 14;
-/// Where a packet has its sender's IPv4 address.
+/// Offset of the sender's IPv4 address in an ARP packet.
 pub const SENDER_IP: usize = 14;
 /// Hardware Ethernet, protocol IPv4, address lengths 6 and 4.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];

@@ -13,21 +13,21 @@ pub fn path(text: &str) -> Option<&str> {
     of("name=systemd").or_else(|| of(""))
 }
 
-/// The control group that holds the units of the systemd whose process 1 is in `init`, without a `/` at its end.
+/// The control group above all units of one systemd, without a trailing `/`. `init` is the control group of that systemd's
+/// process 1.
 pub fn top(init: &str) -> &str {
     // Until systemd 226 process 1 was in the top itself; inside of a container there is something before it.
     init.strip_suffix("/init.scope").unwrap_or(init).trim_end_matches('/')
 }
 
-/// A control group below the one that holds the units of the systemd whose process 1 is in `init`: begins with `/`, or is empty.
-/// `None`: it is not below that.
+/// The part of `group` below [`top`]: empty, or with a leading `/`. `None`: `group` belongs to another systemd.
 pub fn below<'a>(group: &'a str, init: &str) -> Option<&'a str> {
     let below = group.strip_prefix(top(init))?;
     (below.is_empty() || below.starts_with('/')).then_some(below)
 }
 
-/// The unit of the host's own systemd, in whatever slice, that a control group below its top is: `nginx.service`, `session-3.scope`.
-/// Another systemd's, in a container or a user's own, is below a scope or a service of this one: `docker-….scope`.
+/// The unit that a control group belongs to, whatever its slice: `nginx.service`, `session-3.scope`. `below` comes from [`below`].
+/// A process in a container, or under a user's own systemd, belongs to the unit that holds it: `docker-….scope`.
 pub fn unit(below: &str) -> Option<&str> {
     let mut parts = below.split('/');
     parts.find(|part| !part.is_empty() && !part.ends_with(".slice"))

@@ -50,9 +50,9 @@ fn connect(target: &Target, ask: Arc<dyn Ask>, tuning: Tuning) -> Result<Link, R
 
 fn fails(target: &Target, ask: Arc<dyn Ask>, tuning: Tuning) -> String {
     let error = connect(target, ask, tuning).expect_err("this must not work");
-    assert_eq!(error.kind, RemoteErrorKind::Unreachable, "{error}");
+    assert_eq!(error.kind, RemoteErrorKind::Unreachable, "{error:#}");
     assert_eq!(error.host.as_deref(), Some("web1"));
-    format!("{error}\nhints: {}", error.hints.join("\nhint: "))
+    format!("{error:#}\nhints: {}", error.hints.join("\nhint: "))
 }
 
 fn contains(text: &str, needles: &[&str]) {

@@ -8,6 +8,6 @@ pub(super) mod run_marker;
 pub mod script;
 pub(super) mod spawn;
 pub(super) mod state_dir;
-pub(super) mod sys;
+pub(crate) mod sys;
 pub(super) mod systemd;
 pub(super) mod users;

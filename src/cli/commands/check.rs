@@ -9,7 +9,7 @@ use crate::cli::findings::{self, Shown};
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout;
-use crate::state::{Finding, Severity};
+use crate::state::{Finding, FindingId, Severity};
 
 pub(crate) async fn run(global: &Global, args: &CheckArgs, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(global: &Global, args: &CheckArgs, ui: &Ui) -> Result<Ex
     let found = rollout::preflight(&cx, &mut pair).await?;
     ui.finish();
     findings::show(ui, &found, Shown::All);
-    ui.say(verdict(&found));
+    ui.say(verdict(&found, &args.accepted.accept));
     let blocking = findings::blocking(&found, &args.accepted.accept);
     let exit = if blocking.is_empty() { Exit::Done } else { Exit::Blocked };
     ui.summary(
@@ -35,9 +35,9 @@ pub(crate) async fn run(global: &Global, args: &CheckArgs, ui: &Ui) -> Result<Ex
 }
 
 /// One line about all of them.
-fn verdict(found: &[Finding]) -> String {
-    let count = |severity| found.iter().filter(|f| f.severity == severity).count();
-    match (count(Severity::Blocks), count(Severity::Warns)) {
+fn verdict(found: &[Finding], accepted: &[FindingId]) -> String {
+    let blocks = found.iter().filter(|f| f.blocks(accepted)).count();
+    match (blocks, findings::count(found, Severity::Warns)) {
         (0, 0) => "nothing stands in the way of an apply".to_owned(),
         (0, warns) => format!("nothing blocks an apply; {warns} to look at"),
         (blocks, 0) => format!("{blocks} to settle before an apply"),
@@ -48,7 +48,6 @@ fn verdict(found: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::FindingId;
 
     #[test]
     fn the_last_line_says_whether_to_go_on() {
@@ -58,13 +57,23 @@ mod tests {
             finding(Severity::Warns),
             finding(Severity::Notes),
         );
-        assert_eq!(verdict(&[]), "nothing stands in the way of an apply");
-        assert_eq!(verdict(&[note]), "nothing stands in the way of an apply");
+        assert_eq!(verdict(&[], &[]), "nothing stands in the way of an apply");
+        assert_eq!(verdict(&[note], &[]), "nothing stands in the way of an apply");
         assert_eq!(
-            verdict(std::slice::from_ref(&warn)),
+            verdict(std::slice::from_ref(&warn), &[]),
             "nothing blocks an apply; 1 to look at"
         );
-        assert_eq!(verdict(std::slice::from_ref(&block)), "1 to settle before an apply");
-        assert_eq!(verdict(&[block, warn]), "1 to settle before an apply, 1 to look at");
+        assert_eq!(
+            verdict(std::slice::from_ref(&block), &[]),
+            "1 to settle before an apply"
+        );
+        assert_eq!(
+            verdict(std::slice::from_ref(&block), &[FindingId::DiskLow]),
+            "nothing stands in the way of an apply"
+        );
+        assert_eq!(
+            verdict(&[block, warn], &[]),
+            "1 to settle before an apply, 1 to look at"
+        );
     }
 }

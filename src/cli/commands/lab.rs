@@ -14,12 +14,17 @@ use crate::cli::secrets;
 use crate::cli::session::Session;
 use crate::cli::ui::Ui;
 use crate::rollout::{Observer, Progress};
+use crate::state::NetworkManagerKind;
 
 pub(crate) fn run(global: &Global, command: &LabCommand, ui: &Ui) -> Result<Exit, Failure> {
     let session = Session::load(global)?;
     match command {
         LabCommand::Up { nm } => {
-            let manager = if *nm { Manager::NetworkManager } else { Manager::Scripts };
+            let manager = if *nm {
+                NetworkManagerKind::NetworkManager
+            } else {
+                NetworkManagerKind::NetworkService
+            };
             let lab = up(&session, manager, ui)?;
             ui.say(format!(
                 "{}: twins of {} are up",
@@ -56,17 +61,8 @@ pub(crate) fn ways_in(session: &Session, ui: &Ui) {
     ui.note(format!("`hapair -i {path} lab down` removes them"));
 }
 
-/// What manages the twins' network.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manager {
-    /// The network service of CentOS 7, from its `ifcfg` files.
-    Scripts,
-    /// NetworkManager.
-    NetworkManager,
-}
-
 /// Boots the twins of an inventory; what is missing on this machine is named, and installed if the operator agrees.
-pub(crate) fn up(session: &Session, manager: Manager, ui: &Ui) -> Result<Lab, Failure> {
+pub(crate) fn up(session: &Session, manager: NetworkManagerKind, ui: &Ui) -> Result<Lab, Failure> {
     install_what_is_missing(ui)?;
     let mut prompt = |text: &str| {
         rpassword::prompt_password(format!("{text}: "))
@@ -77,7 +73,7 @@ pub(crate) fn up(session: &Session, manager: Manager, ui: &Ui) -> Result<Lab, Fa
         secrets::resolve(&session.inventory, source, &mut prompt).map_err(|failure| failure.error.with_kind(()))
     };
     let mut spec = LabSpec::from_inventory(&session.inventory, None, &mut resolve)?;
-    spec.nm = manager == Manager::NetworkManager;
+    spec.nm = manager == NetworkManagerKind::NetworkManager;
     let lab = Lab::up(spec, UpOptions::default(), &mut |progress| {
         let host = Some(progress.host.unwrap_or_else(|| "lab".to_owned()));
         ui.tell(Progress::Fact {

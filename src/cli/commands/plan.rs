@@ -53,7 +53,12 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
             .as_ref()
             .map(|f| format!(" {}", f.display()))
             .unwrap_or_default();
-        ui.note(format!("run `hapair apply{file}` to make these changes"));
+        // A saved plan holds no acceptance.
+        let accepted = match &findings::blocking(&found, &[])[..] {
+            [] => String::new(),
+            ids => format!(" {}", findings::options(ids)),
+        };
+        ui.note(format!("run `hapair apply{file}{accepted}` to make these changes"));
     }
     pair.close().await;
     Ok(exit)
@@ -62,7 +67,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, ui: &Ui) -> Result<Exi
 /// Writes a plan whole or not at all, for its owner only.
 fn keep(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(plan).map_err(std::io::Error::from);
-    Ok(whole_file::write(path, text.at("write", path)?.as_bytes())?)
+    Ok(whole_file::write(path, 0o600, text.at("write", path)?.as_bytes())?)
 }
 
 /// Number of changes by host.

@@ -15,6 +15,7 @@ use crate::cli::session::{Session, interrupts};
 use crate::cli::ui::Ui;
 use crate::lab::Lab;
 use crate::rollout::Interrupt;
+use crate::state::NetworkManagerKind;
 
 /// One step of the rehearsal, as in the summary.
 #[derive(Debug, Serialize)]
@@ -90,7 +91,7 @@ fn rehearse(session: &Session, args: &RehearseArgs, ui: &Ui, steps: &mut Steps<'
     // From here on there is something to take down; the twins need no further questions.
     let interrupt = interrupts()?;
     ui.stop_asking();
-    let twins = steps.run("up", || lab::up(session, lab::Manager::Scripts, ui))?;
+    let twins = steps.run("up", || lab::up(session, NetworkManagerKind::NetworkService, ui))?;
     in_lab(&twins, async || {
         if interrupt.count() > 0 {
             return Err(Failure::new(Exit::Failed, "interrupted"));

@@ -87,5 +87,5 @@ fn write_private(path: &Path, content: &str) -> Result<(), Failure> {
             .create(parent)
             .at("write", path)?;
     }
-    Ok(whole_file::write(path, content.as_bytes())?)
+    Ok(whole_file::write(path, 0o600, content.as_bytes())?)
 }

@@ -1,15 +1,11 @@
 //! A `vrrp_instance` as the template sees it.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
 use serde::Serialize;
 
-use crate::desired::build::{Build, address_of};
+use crate::desired::build::{Build, source_of};
 use crate::desired::error::DesiredError;
 use crate::desired::escape::Syntax;
-use crate::inventory::{Host, InitialState, Instance, Vip, Vrrp};
-use crate::keepalived::Family;
+use crate::inventory::{InitialState, Instance, Vip, Vrrp};
 
 #[derive(Debug, Serialize)]
 pub(super) struct InstanceView {
@@ -74,7 +70,6 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
             "write one for each host under `priorities`, or leave `priorities` out",
         ));
     };
-    let family = family_of(build, written)?;
     for (tracked, _) in &written.track_interface {
         build.guard(Syntax::KeepalivedWord, "vrrp.instances.track_interface", tracked)?;
     }
@@ -84,8 +79,8 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
     let source = written.mcast_src_ip.get(this).copied();
     let (unicast_src_ip, unicast_peer) = match written.unicast {
         true => {
-            let own = source_of(build, written, build.host, family)?;
-            let peer = source_of(build, written, build.peer, family)?;
+            let own = source_of(build, written, build.host)?;
+            let peer = source_of(build, written, build.peer)?;
             (Some(own.to_string()), Some(peer.to_string()))
         }
         false => (None, None),
@@ -126,33 +121,6 @@ pub(super) fn instance(build: &Build, vrrp: &Vrrp, written: &Instance) -> Result
         // Without it keepalived mails nothing about an instance, whatever global_defs say.
         smtp_alert: !vrrp.global_defs.notification_email.is_empty(),
     })
-}
-
-/// The family of the addresses that its adverts carry.
-fn family_of(build: &Build, written: &Instance) -> Result<Family, DesiredError> {
-    let families: BTreeSet<Family> = written
-        .virtual_ipaddress
-        .iter()
-        .map(|v| Family::of(v.address.addr()))
-        .collect();
-    if families.len() > 1 {
-        return Err(build.impossible(
-            format!(
-                "instance {} has IPv4 and IPv6 addresses, and an advert carries only one kind",
-                written.name
-            ),
-            "make an instance for each, or move one kind to `virtual_ipaddress_excluded`",
-        ));
-    }
-    Ok(families.into_iter().next().unwrap_or(Family::V4))
-}
-
-/// Where the unicast adverts of a host come from.
-fn source_of(build: &Build, written: &Instance, host: &Host, family: Family) -> Result<IpAddr, DesiredError> {
-    match written.mcast_src_ip.get(&host.name) {
-        Some(address) => Ok(*address),
-        None => address_of(build, host, family),
-    }
 }
 
 fn auth_pass(build: &Build, written: &Instance) -> Result<Option<String>, DesiredError> {

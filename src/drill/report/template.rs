@@ -1,4 +1,4 @@
-//! Where the reports' templates are filled in: every value is escaped, because no template says otherwise.
+//! Where the reports' templates are filled in. Every value is escaped except the picture, which `svg.rs` escapes itself.
 
 use std::sync::LazyLock;
 

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::host::observe::facts::net::{CONNECTIONS, SCRIPTS};
 use crate::host::os::root::Root;
 
-const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
 /// Where NetworkManager reads keyfiles.
 const KEYFILES: [&str; 3] = [
-    "/etc/NetworkManager/system-connections",
+    CONNECTIONS,
     "/run/NetworkManager/system-connections",
     "/usr/lib/NetworkManager/system-connections",
 ];
@@ -24,13 +24,13 @@ pub struct StaticAddress {
     pub path: String,
     /// What names it there: `IPADDR2`, `address1`; a line of a script has none.
     pub key: String,
-    /// Whether the host has it after a boot.
-    pub comes: Comes,
+    /// When the host gets it.
+    pub activation: Activation,
 }
 
-/// When a profile becomes active.
+/// When the file's addresses become active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comes {
+pub enum Activation {
     /// At every boot.
     AtBoot,
     /// When somebody asks for it.
@@ -92,9 +92,9 @@ fn of_ifcfg(path: &str, text: &str, wanted: &[IpAddr]) -> Vec<StaticAddress> {
     let is_no = |key: &str| value(key).is_some_and(|v| v.eq_ignore_ascii_case("no"));
     // An alias starts with its parent, whatever its ONBOOT says.
     let switch = if path.contains(':') { "ONPARENT" } else { "ONBOOT" };
-    let comes = match is_no(switch) {
-        true => Comes::OnDemand,
-        false => Comes::AtBoot,
+    let activation = match is_no(switch) {
+        true => Activation::OnDemand,
+        false => Activation::AtBoot,
     };
     let mut found = Vec::new();
     let mut add = |key: &str, address: IpAddr| {
@@ -102,7 +102,7 @@ fn of_ifcfg(path: &str, text: &str, wanted: &[IpAddr]) -> Vec<StaticAddress> {
             address,
             path: path.to_owned(),
             key: key.to_owned(),
-            comes,
+            activation,
         });
     };
     for (key, value) in &assignments {
@@ -126,7 +126,7 @@ fn of_ifcfg(path: &str, text: &str, wanted: &[IpAddr]) -> Vec<StaticAddress> {
 
 fn of_keyfile(path: &str, text: &str) -> Vec<StaticAddress> {
     let mut section = "";
-    let mut comes = Comes::AtBoot;
+    let mut activation = Activation::AtBoot;
     let mut found = Vec::new();
     for line in text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -137,7 +137,7 @@ fn of_keyfile(path: &str, text: &str) -> Vec<StaticAddress> {
             continue;
         };
         match (section, key) {
-            ("connection", "autoconnect") if matches!(value, "false" | "no" | "0") => comes = Comes::OnDemand,
+            ("connection", "autoconnect") if matches!(value, "false" | "no" | "0") => activation = Activation::OnDemand,
             ("ipv4" | "ipv6", key) if key.strip_prefix("address").is_some_and(|rest| !rest.contains('-')) => {
                 // `192.168.0.200/24,192.168.0.1`: the second one is the gateway; `addresses` is a list with `;`.
                 let addresses = value
@@ -152,7 +152,7 @@ fn of_keyfile(path: &str, text: &str) -> Vec<StaticAddress> {
         address,
         path: path.to_owned(),
         key,
-        comes,
+        activation,
     };
     found.into_iter().map(of_file).collect()
 }
@@ -171,7 +171,7 @@ fn of_script(path: &str, text: &str, wanted: &[IpAddr]) -> Vec<StaticAddress> {
         address,
         path: path.to_owned(),
         key: String::new(),
-        comes: Comes::AtBoot,
+        activation: Activation::AtBoot,
     };
     named.into_iter().map(line).collect()
 }
@@ -197,21 +197,21 @@ mod tests {
         (dir, root)
     }
 
-    fn found(files: &[(&str, &str)], wanted: &str) -> Vec<(String, String, Comes)> {
+    fn found(files: &[(&str, &str)], wanted: &str) -> Vec<(String, String, Activation)> {
         let (_dir, root) = host(files);
         let all = among(&root, &[wanted.parse().unwrap()]);
         all.into_iter()
-            .map(|a| (a.path.rsplit('/').next().unwrap().to_owned(), a.key, a.comes))
+            .map(|a| (a.path.rsplit('/').next().unwrap().to_owned(), a.key, a.activation))
             .collect()
     }
 
     #[test]
     fn a_vip_is_found_in_every_kind_of_file() {
-        use Comes::{AtBoot, OnDemand};
+        use Activation::{AtBoot, OnDemand};
         const IFCFG: &str = "etc/sysconfig/network-scripts/ifcfg-";
         const KEYFILE: &str = "etc/NetworkManager/system-connections/";
         let vip = "192.168.0.200";
-        for (path, text, name, key, comes) in [
+        for (path, text, name, key, activation) in [
             (
                 "enp0s3",
                 "IPADDR=192.168.0.201\nIPADDR1=\"192.168.0.200\"\n",
@@ -249,9 +249,9 @@ mod tests {
             ),
         ] {
             let seen = found(&[(&format!("{IFCFG}{path}"), text)], vip);
-            assert_eq!(seen, [(name.to_owned(), key.to_owned(), comes)], "{path}");
+            assert_eq!(seen, [(name.to_owned(), key.to_owned(), activation)], "{path}");
         }
-        for (text, key, comes) in [
+        for (text, key, activation) in [
             (
                 "[ipv4]\naddress1=192.168.0.201/24,192.168.0.1\naddress2=192.168.0.200/24\n",
                 "address2",
@@ -269,7 +269,11 @@ mod tests {
             ),
         ] {
             let seen = found(&[(&format!("{KEYFILE}a.nmconnection"), text)], vip);
-            assert_eq!(seen, [("a.nmconnection".to_owned(), key.to_owned(), comes)], "{text}");
+            assert_eq!(
+                seen,
+                [("a.nmconnection".to_owned(), key.to_owned(), activation)],
+                "{text}"
+            );
         }
         let script = "#!/bin/bash\n# ip addr add 192.168.0.200\nip addr add 192.168.0.200/24 dev enp0s3\n";
         let seen = found(&[("etc/rc.d/rc.local", script)], vip);

@@ -70,7 +70,7 @@ impl Access {
         }
     }
 
-    /// As it is.
+    /// What a file or directory has now.
     pub fn of(meta: &fs::Metadata) -> Access {
         Access {
             mode: meta.permissions().mode() & 0o7777,

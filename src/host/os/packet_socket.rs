@@ -1,9 +1,10 @@
 //! Packets of one interface below this host's own packet filter (packet(7)). The kernel puts the Ethernet header on and takes it off.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use crate::agent::sys;
 use crate::state::arp::Mac;
 
 /// Most packets that one wait returns: a flood must not keep its reader from looking at the clock.
@@ -41,31 +42,22 @@ impl PacketSocket {
         room: usize,
         prepare: impl FnOnce(&PacketSocket) -> io::Result<()>,
     ) -> io::Result<PacketSocket> {
-        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // Protocol 0: nothing is received before the bind names interface and protocol.
-        // SAFETY: a system call without pointers.
-        let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) } as isize)? as i32;
+        let fd = sys::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?;
         let socket = PacketSocket {
-            // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            fd,
             index,
             ethertype,
             room,
         };
         prepare(&socket)?;
-        let address = socket.address();
-        // SAFETY: pointer and length are those of `address`, which outlives the call.
-        let bound = unsafe { libc::bind(socket.fd.as_raw_fd(), (&raw const address).cast(), ADDRESS_LENGTH) };
-        check(bound as isize)?;
+        sys::bind(&socket.fd, &socket.address())?;
         Ok(socket)
     }
 
     /// Sets an option of the socket.
     pub(super) fn set<T>(&self, level: i32, name: i32, value: &T) -> io::Result<()> {
-        let length = size_of::<T>() as libc::socklen_t;
-        // SAFETY: pointer and length are those of `value`, which outlives the call.
-        let result = unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, name, (&raw const *value).cast(), length) };
-        check(result as isize).map(drop)
+        sys::set(&self.fd, level, name, value)
     }
 
     /// Where packets arrive from, and are sent to everybody.

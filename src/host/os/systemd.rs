@@ -120,7 +120,7 @@ pub fn ctl(action: UnitAction, unit: &str) -> Result<()> {
                 "see `systemctl status {unit}` and `journalctl -u {unit}` on the host"
             ));
         }
-        // The unit's own program has no say in these.
+        // The unit's journal does not explain why these fail.
         UnitAction::Stop | UnitAction::Enable | UnitAction::Disable => {}
     }
     Err(error)
@@ -136,7 +136,7 @@ pub fn quiet(action: UnitAction, unit: &str) {
 /// # Errors
 /// systemd does not accept the job.
 pub fn request(action: UnitAction, unit: &str) -> Result<()> {
-    exec::run("systemctl", &["--no-block", action.verb(), "--", unit], JOB_ACCEPTED).map(drop)
+    exec::must("systemctl", &["--no-block", action.verb(), "--", unit], JOB_ACCEPTED).map(drop)
 }
 
 /// `systemctl reset-failed UNIT`: systemd forgets that it failed, and how often it was started. Fails without a word, as

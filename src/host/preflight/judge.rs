@@ -7,7 +7,7 @@ use super::remedy;
 use super::surroundings::{Listener, Surroundings};
 use crate::host::observe::packet_filter::Dropper;
 use crate::host::observe::speakers::{Namespace, Speaker};
-use crate::host::observe::static_addresses::{Comes, StaticAddress};
+use crate::host::observe::static_addresses::{Activation, StaticAddress};
 use crate::host::os::disk::Room;
 use crate::state::edit::Edit;
 use crate::state::resource::Spec;
@@ -83,7 +83,7 @@ fn static_vip(state: &HostState, found: &StaticAddress) -> Finding {
         address,
         path,
         key,
-        comes,
+        activation,
     } = found;
     let (place, remove) = match key.as_str() {
         "" => (path.clone(), format!("take it out of {path}")),
@@ -92,9 +92,9 @@ fn static_vip(state: &HostState, found: &StaticAddress) -> Finding {
             format!("take {key} out of {path}, or delete the file if it is for nothing else"),
         ),
     };
-    let when = match comes {
-        Comes::AtBoot => "at every boot",
-        Comes::OnDemand => "whenever that profile is activated",
+    let when = match activation {
+        Activation::AtBoot => "at every boot",
+        Activation::OnDemand => "whenever that profile is activated",
     };
     let cause = format!("{place} gives this host the VIP {address} {when}, whoever owns it");
     if is_corrected(state, found) {
@@ -105,8 +105,8 @@ fn static_vip(state: &HostState, found: &StaticAddress) -> Finding {
             "`hapair apply` removes it",
         );
     }
-    let severity = match (comes, key.is_empty()) {
-        (Comes::AtBoot, false) => Severity::Blocks,
+    let severity = match (activation, key.is_empty()) {
+        (Activation::AtBoot, false) => Severity::Blocks,
         // A script may do something else with the address.
         _ => Severity::Warns,
     };

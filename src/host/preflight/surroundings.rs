@@ -61,8 +61,8 @@ pub struct Listener {
     pub port: u16,
 }
 
-/// Reads all that concerns this state. `new_instances` are those that are not in force yet: what costs a program's run is
-/// read only for them.
+/// Reads all that concerns this state. `new_instances` are those that are not in force yet: what needs another program to
+/// run is read only for them.
 pub(crate) fn read(root: &Root, state: &HostState, tools: &Tools, new_instances: &[String]) -> Surroundings {
     let vips: Vec<IpAddr> = state
         .instances

@@ -78,7 +78,7 @@ pub enum Undo {
         /// Its name since.
         to: PathBuf,
     },
-    /// Packages that were not there before. They stay, but for a `remove` that takes them too.
+    /// Packages that were not there before. They stay, unless `remove --packages` erases them.
     Installed {
         /// Names without version.
         packages: Vec<String>,

@@ -37,7 +37,7 @@ pub(crate) trait Kind {
     /// What failed; what was replaced is in the undo log.
     fn converge(&self, worker: &mut Worker<'_>, observed: &Observed) -> Result<()>;
 
-    /// What differs from how hapair left it, in words, beside what its node tells.
+    /// What differs from how hapair left it, in words, in addition to what its file shows.
     fn difference(&self, _was: &Observed, _now: &Observed) -> Vec<String> {
         Vec::new()
     }

@@ -148,7 +148,7 @@ fn transaction(worker: &mut Worker<'_>, args: &[String], names: &[String]) -> Re
     Err(no_such(&absent.join(" ")))
 }
 
-/// Packages that were installed: they stay, but for a removal that takes them too.
+/// Packages that a transaction installed: they stay, unless `remove --packages` erases them.
 pub(crate) struct InstalledUndo<'a>(pub(crate) Installed<'a>);
 
 impl Undoing for InstalledUndo<'_> {

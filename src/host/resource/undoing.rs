@@ -72,7 +72,7 @@ pub(crate) trait Undoing {
         None
     }
 
-    /// Packages that were installed, which stay but for a removal that takes them too.
+    /// Packages that a transaction installed: they stay, unless `remove --packages` erases them.
     fn installed(&self) -> Option<Installed<'_>> {
         None
     }
@@ -98,6 +98,17 @@ pub(crate) struct Installed<'a> {
     /// Names without version.
     pub(crate) packages: &'a [String],
     pub(crate) why: Why,
+}
+
+impl Installed<'_> {
+    /// Adds the packages to those that were asked for, or to those that came along.
+    pub(crate) fn add_to(self, asked: &mut impl Extend<String>, along: &mut impl Extend<String>) {
+        let packages = self.packages.iter().cloned();
+        match self.why {
+            Why::Wanted => asked.extend(packages),
+            Why::CameAlong => along.extend(packages),
+        }
+    }
 }
 
 /// Why packages were installed.

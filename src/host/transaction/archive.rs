@@ -12,7 +12,6 @@ use crate::host::os::root::Root;
 use crate::host::record::txn::{LAST, Txn, all};
 use crate::host::record::undo::{self, OnPaths};
 use crate::host::record::{fingerprint, history};
-use crate::host::resource::undoing::{Installed, Why};
 use crate::host::resource::undoings;
 
 const FILE: &str = "/var/lib/hapair/pruned";
@@ -79,16 +78,8 @@ pub(crate) fn note(root: &Root, txn: &Txn) {
             }
         }
         let undoing = undoings::of(entry);
-        match undoing.installed() {
-            Some(Installed {
-                packages,
-                why: Why::Wanted,
-            }) => line.packages.extend(packages.iter().cloned()),
-            Some(Installed {
-                packages,
-                why: Why::CameAlong,
-            }) => line.along.extend(packages.iter().cloned()),
-            None => {}
+        if let Some(installed) = undoing.installed() {
+            installed.add_to(&mut line.packages, &mut line.along);
         }
         line.others.extend(undoing.lost());
     }

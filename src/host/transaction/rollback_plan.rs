@@ -18,7 +18,6 @@ use crate::host::record::txn::{LAST, all};
 use crate::host::record::undo::{self, OnPaths, Undo};
 use crate::host::resource::switch::Switch;
 use crate::host::resource::text_diff::unified;
-use crate::host::resource::undoing::{Installed, Why};
 use crate::host::resource::unit_before::{Before, units_before};
 use crate::host::resource::{kinds, undoings};
 use crate::host::transaction::archive::{self, Archive};
@@ -301,16 +300,8 @@ pub(crate) fn installed(root: &Root, forgotten: &Archive) -> Ours {
         along: forgotten.along.clone(),
     };
     for entry in all(root).iter().flat_map(undo::read) {
-        match undoings::of(&entry).installed() {
-            Some(Installed {
-                packages,
-                why: Why::Wanted,
-            }) => ours.asked.extend(packages.iter().cloned()),
-            Some(Installed {
-                packages,
-                why: Why::CameAlong,
-            }) => ours.along.extend(packages.iter().cloned()),
-            None => {}
+        if let Some(installed) = undoings::of(&entry).installed() {
+            installed.add_to(&mut ours.asked, &mut ours.along);
         }
     }
     ours

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::secret::SecretSource;
-use crate::keepalived::HmacMode;
+use crate::keepalived::{Family, HmacMode};
 use crate::state::Engine;
 
 /// VRRP: keepalived's words.
@@ -191,6 +191,12 @@ pub struct HmacKey {
 }
 
 impl Instance {
+    /// The family of the addresses that its adverts carry; IPv4 where it has none.
+    pub fn family(&self) -> Family {
+        let first = self.virtual_ipaddress.first();
+        first.map_or(Family::V4, |vip| Family::of(vip.address.addr()))
+    }
+
     /// It sends a password: version 2 without `auth_hmac`, which takes the password's place.
     pub fn has_password(&self) -> bool {
         self.version == 2 && self.auth_hmac.is_none()

@@ -154,7 +154,7 @@ pub(super) fn decide(context: &Context, instance: &mut RawInstance, hosts: &[Raw
     }
 }
 
-/// Puts the first host one above the second, as high as the weights allow.
+/// Puts the first host one above the second, at most 250, and lower if positive weights need room.
 fn choose_priorities(instance: &mut RawInstance, [first, second]: [&At<String>; 2], weights: &[Weight]) {
     // Positive weights are added while all is well; the sum must stay below the ceiling of 254, where both hosts
     // would be equal.

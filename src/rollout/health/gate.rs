@@ -26,7 +26,7 @@ pub(crate) struct Gate<'a> {
 /// Both hosts own a VIP, and do not hear each other; in words.
 pub(crate) struct Split(pub(crate) String);
 
-/// Why there are two owners, mostly.
+/// The usual reason for two owners, as a hint.
 pub(crate) const NO_ADVERTS: &str = "both hosts own the VIP because adverts do not arrive; look for a firewall that drops \
                                      protocol 112, or a switch that drops multicast";
 
@@ -198,11 +198,11 @@ impl Gate<'_> {
         // Two owners are waited for as long as anything else.
         match self.owned_or_split(pair, problem, self.timeout).await? {
             Ok(statuses) => Ok(statuses),
-            Err(Split(lacking)) => Err(self.no_single_owner(&lacking)),
+            Err(Split(lacking)) => Err(self.too_late(&lacking).hint(NO_ADVERTS)),
         }
     }
 
-    /// Waits until there is no problem, but for two owners at most `patience` from when they are seen.
+    /// Waits until there is no problem; where there are two owners, at most `patience` from when they are seen.
     async fn owned_or_split(
         &self,
         pair: &mut Pair,
@@ -223,20 +223,20 @@ impl Gate<'_> {
                 return Ok(Err(Split(lacking)));
             }
             if began.elapsed() > self.timeout {
-                return Err(self.no_single_owner(&lacking));
+                let unit = self.engine_unit().unwrap_or("keepalived");
+                let hint = match roles::is_split(&statuses) {
+                    true => NO_ADVERTS.to_owned(),
+                    false => format!("look at `journalctl -u {unit}` on both hosts"),
+                };
+                return Err(self.too_late(&lacking).hint(hint));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn no_single_owner(&self, lacking: &str) -> RolloutError {
+    fn too_late(&self, lacking: &str) -> RolloutError {
         let message = format!("after {} s {lacking}", self.timeout.as_secs());
         RolloutError::of(RolloutErrorKind::Failed, message)
-            .hint(NO_ADVERTS)
-            .hint(format!(
-                "no owner: look at `journalctl -u {}` on both hosts",
-                self.engine_unit().unwrap_or("keepalived")
-            ))
     }
 
     fn ownership_problem(&self, statuses: &[HostStatus; 2], until: Until) -> Option<String> {

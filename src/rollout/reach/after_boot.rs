@@ -61,7 +61,7 @@ pub(crate) async fn dial_until_back(
                     tokio::time::sleep(STILL_THERE).await;
                 }
                 Ok(Err(error)) => {
-                    said = error.in_full();
+                    said = error.bare();
                     left = true;
                 }
                 Err(_) => {}
@@ -78,7 +78,7 @@ pub(crate) async fn dial_until_back(
     }
 }
 
-/// It answered all the while.
+/// The host answered all the time: it never rebooted.
 fn never_left(host: &str, patience: Duration) -> Away {
     let message = format!("was asked to reboot {} s ago and has not rebooted", patience.as_secs());
     Away::NeverLeft(
@@ -87,7 +87,7 @@ fn never_left(host: &str, patience: Duration) -> Away {
     )
 }
 
-/// It went, and does not answer: with these words, last.
+/// The host went down and is not back; `said` is the last connection error.
 fn not_back(host: &str, said: &str, patience: Duration) -> Away {
     let seconds = patience.as_secs();
     let message = format!("not back from its reboot within {seconds} s: {said}");

@@ -7,8 +7,10 @@ use crate::host::os::root::Root;
 use crate::state::facts::{DefaultRoute, ProfileFormat};
 use crate::state::{Facts, Interface, NetworkManagerKind, Profile};
 
-const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
-const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
+/// Where the network scripts read `ifcfg-*` files.
+pub(crate) const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
+/// Where NetworkManager reads keyfiles that stay over a boot.
+pub(crate) const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 
 /// Every address with prefix, by interface; IPv4 first, in the kernel's order.
 pub fn addresses() -> BTreeMap<String, Vec<(IpAddr, u32)>> {

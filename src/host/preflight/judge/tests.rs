@@ -126,12 +126,12 @@ fn a_host_with_nothing_else_on_it_has_no_findings() {
 
 #[test]
 fn a_vip_in_the_network_configuration() {
-    let at = |path: &str, key: &str, comes| Surroundings {
+    let at = |path: &str, key: &str, activation| Surroundings {
         static_vips: vec![StaticAddress {
             address: "192.168.0.200".parse().unwrap(),
             path: path.into(),
             key: key.into(),
-            comes,
+            activation,
         }],
         // It is there now, and why is known.
         live_vips: vec![("192.168.0.200".parse().unwrap(), "enp0s3:0".into())],
@@ -139,45 +139,45 @@ fn a_vip_in_the_network_configuration() {
     };
     let alias = format!("{PROFILE}:0");
     one(
-        at(&alias, "IPADDR", Comes::AtBoot),
+        at(&alias, "IPADDR", Activation::AtBoot),
         Severity::Blocks,
         FindingId::VipStatic,
         &alias,
     );
     one(
-        at(&alias, "IPADDR", Comes::OnDemand),
+        at(&alias, "IPADDR", Activation::OnDemand),
         Severity::Warns,
         FindingId::VipStatic,
         "activated",
     );
     one(
-        at("/etc/rc.d/rc.local", "", Comes::AtBoot),
+        at("/etc/rc.d/rc.local", "", Activation::AtBoot),
         Severity::Warns,
         FindingId::VipStatic,
         "rc.local",
     );
     let keyfile = "/etc/NetworkManager/system-connections/other.nmconnection";
     one(
-        at(keyfile, "address2", Comes::AtBoot),
+        at(keyfile, "address2", Activation::AtBoot),
         Severity::Blocks,
         FindingId::VipStatic,
         "address2",
     );
     // The main profile is edited anyway.
     one(
-        at(PROFILE, "IPADDR1", Comes::AtBoot),
+        at(PROFILE, "IPADDR1", Activation::AtBoot),
         Severity::Notes,
         FindingId::VipStatic,
         "IPADDR1",
     );
     one(
-        at(PROFILE, "IPADDR", Comes::AtBoot),
+        at(PROFILE, "IPADDR", Activation::AtBoot),
         Severity::Notes,
         FindingId::VipStatic,
         "IPADDR",
     );
     one(
-        at(PROFILE, "IPADDR7", Comes::AtBoot),
+        at(PROFILE, "IPADDR7", Activation::AtBoot),
         Severity::Blocks,
         FindingId::VipStatic,
         "IPADDR7",
